@@ -18,6 +18,8 @@ MSATS_PER_SAT = 1_000
 MAX_MSATS = Msats(21_000_000 * 100_000_000 * MSATS_PER_SAT)
 """All bitcoin there will ever be. No honest amount is larger."""
 
+ZERO = Msats(0)
+
 _AMOUNT = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 

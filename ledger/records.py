@@ -1,0 +1,320 @@
+"""Rows as frozen values. Pure: the store reads and writes them, ``timmy_dvm.core`` reasons about them.
+
+What is not yet in the ledger has its own type (``NewJob``, ``NewAction``, ``NewEvent``), so no field is
+ever "None until inserted". Times are whole unix seconds, amounts msat unless a name says otherwise.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ledger.entries import Entry
+from ledger.money import MicroUsd, Msats
+
+
+class JobState(StrEnum):
+    """Where a job stands. Which may follow which is one table, in ``timmy_dvm.core.transitions``."""
+
+    AWAITING_EVAL_PAYMENT = "awaiting_eval_payment"
+    EVALUATING = "evaluating"
+    AWAITING_WORK_PAYMENT = "awaiting_work_payment"
+    EXECUTING = "executing"
+    COMPLETE = "complete"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class Door(StrEnum):
+    """Where a job came in. Only that door knows what ``origin`` means."""
+
+    NOSTR = "nostr"
+    HTTP = "http"
+
+
+class Mode(StrEnum):
+    """How a customer without credit is asked: one invoice for both steps, or one for each."""
+
+    ONCE = "once"
+    STEPS = "steps"
+
+
+class InvoiceState(StrEnum):
+    """How one of our invoices stands, by our own wallet's record."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class RefundState(StrEnum):
+    """How one amount on its way back stands. The table is in ``timmy_dvm.core.transitions``."""
+
+    OWED = "owed"
+    SENDING = "sending"
+    IN_DOUBT = "in_doubt"
+    HELD = "held"
+    SENT = "sent"
+    CREDITED = "credited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A price as it was told, locked for the job's whole life, refunds included.
+
+    ``btc_price_micro_usd`` is millionths of a dollar for one bitcoin. Fees are whole sats in msat.
+    """
+
+    eval_fee: Msats
+    work_fee: Msats
+    estimated_cost: MicroUsd
+    margin_percent: int
+    btc_price_micro_usd: int
+    btc_price_source: str
+    work_model: str
+    max_output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job about to be written. ``share_*`` is the customer's part of the quote, fixed from here on.
+
+    ``request`` is the text as the model will get it; ``origin`` is the door's own note (JSON) on how to answer.
+    """
+
+    id: str
+    state: JobState
+    door: Door
+    mode: Mode
+    event_id: str | None
+    pubkey: str | None
+    request: str
+    origin: str
+    quote: Quote
+    share_eval: Msats
+    share_work: Msats
+    credit_used: Msats = Msats(0)
+    refund_to: str | None = None
+    asked_at: int
+    created_at: int
+    paid_at: int | None = None
+    due_at: int | None = None
+    eval_runs: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A job as the ledger holds it, less its texts. ``version`` rises by one at each change.
+
+    ``due_at`` is the next moment something must be decided even if nothing happens; None when ended.
+    ``charge_*``, ``shortfall`` and ``pool_credit`` are what the settlement booked, 0 before it.
+    ``eval_passed`` is None until the eval gave a verdict.
+    """
+
+    id: str
+    version: int
+    state: JobState
+    door: Door
+    mode: Mode
+    event_id: str | None
+    pubkey: str | None
+    quote: Quote
+    share_eval: Msats
+    share_work: Msats
+    credit_used: Msats
+    refund_to: str | None
+    free_tier: bool = False
+    absorbed_sats: int = 0
+    eval_runs: int = 0
+    work_runs: int = 0
+    eval_passed: bool | None = None
+    eval_input_tokens: int = 0
+    eval_output_tokens: int = 0
+    actual_input_tokens: int = 0
+    actual_output_tokens: int = 0
+    actual_cost: MicroUsd = MicroUsd(0)
+    truncated: bool = False
+    charge_eval: Msats = Msats(0)
+    charge_work: Msats = Msats(0)
+    shortfall: Msats = Msats(0)
+    pool_credit: Msats = Msats(0)
+    reason: str | None = None
+    error_message: str | None = None
+    asked_at: int
+    created_at: int
+    paid_at: int | None = None
+    ended_at: int | None = None
+    due_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobTexts:
+    """The long parts of a job, kept apart so that they can be forgotten and are not rewritten at each step."""
+
+    request: str
+    origin: str
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceRecord:
+    """One BOLT11 of ours and the account its money goes to. Kept for ever: money may come late."""
+
+    payment_hash: str
+    account: str
+    job_id: str | None
+    amount: Msats
+    bolt11: str
+    created_at: int
+    expires_at: int
+    state: InvoiceState = InvoiceState.OPEN
+    received: Msats = Msats(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRecord:
+    """One amount on its way back, with its own account ``refund:<id>``.
+
+    ``payment_hash``, ``bolt11`` and ``max_fee`` belong to the attempt now in flight or, when sent, to the one
+    that arrived; earlier attempts stay in the table of payments. ``kept_fee_room`` is what we kept from the
+    job: a refund never costs us more than that.
+    """
+
+    id: str
+    version: int
+    job_id: str | None
+    pubkey: str | None
+    amount: Msats
+    reason: str
+    state: RefundState
+    kept_fee_room: Msats = Msats(0)
+    payment_hash: str | None = None
+    bolt11: str | None = None
+    max_fee: Msats = Msats(0)
+    fee: Msats = Msats(0)
+    attempts: int = 0
+    note: str = ""
+    created_at: int
+    updated_at: int
+    due_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityRecord:
+    """What we know of a public key. Versioned, because two jobs of one key may end at once."""
+
+    pubkey: str
+    version: int = 0
+    trust_score: int = 0
+    interaction_count: int = 0
+    paid_jobs: int = 0
+    sats_absorbed_today: int = 0
+    absorbed_reset_at: int = 0
+    first_seen: int
+    last_seen: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactRecord:
+    """The receipt of something that happened. ``id`` is taken once; ``done`` is the outbox row it finishes."""
+
+    id: str
+    kind: str
+    job_id: str | None
+    at: int
+    body: str
+    done: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAction:
+    """Something to do once the commit stands. ``body`` is JSON; ``due_at`` None means at once."""
+
+    kind: str
+    job_id: str | None
+    body: str
+    due_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingAction:
+    """An action in the outbox. ``started`` tells that a process had begun it; ``attempts`` counts failures."""
+
+    id: int
+    kind: str
+    job_id: str | None
+    body: str
+    due_at: int | None
+    attempts: int
+    started: bool
+
+
+class EventRole(StrEnum):
+    """What a published event is to its job. At most one ``result`` a job, by a unique index."""
+
+    RESULT = "result"
+    FEEDBACK = "feedback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event of ours, signed once: a repeat publishes these very bytes. ``targets`` is the door's JSON."""
+
+    id: str
+    job_id: str | None
+    role: EventRole
+    json: str
+    targets: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """All that one fact changes, written in one transaction or not at all.
+
+    ``job`` holds the whole new row and the version it was decided on; the same goes for ``identity`` and
+    ``refunds``. Events are written with the outbox row that publishes them.
+    """
+
+    new_job: NewJob | None = None
+    job: JobRecord | None = None
+    result: str | None = None
+    identity: IdentityRecord | None = None
+    entries: tuple[Entry, ...] = ()
+    invoices: tuple[InvoiceRecord, ...] = ()
+    refunds: tuple[RefundRecord, ...] = ()
+    actions: tuple[NewAction, ...] = ()
+    events: tuple[NewEvent, ...] = ()
+
+
+NOTHING = Change()
+"""The fact is remembered, and that is all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Written. ``actions`` are the new outbox rows, ready to be performed, those of ``events`` last."""
+
+    job: JobRecord | None
+    actions: tuple[PendingAction, ...] = field(default=())
+    change: Change = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """This fact was here before; nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A row changed since it was read; load and decide again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """An account's floor would break; load and decide again."""
+
+    account: str
+
+
+Outcome = Applied | Replayed | Stale | Short

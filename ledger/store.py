@@ -1,0 +1,185 @@
+"""The store's contract, in prose. One implementation keeps it with SQLite, a later one with PostgreSQL.
+
+**One atomic method.** :meth:`Store.commit` takes a fact and the function that decides what it changes. The
+function runs *inside* the writing transaction, on what that transaction sees, so nothing can change between
+the look and the leap. Everything it returns is written together: fact, job, texts, entries, invoices, refunds,
+identity, events and outbox. Either all of it is there after a crash, or none.
+
+**Races have named outcomes**, decided by constraints and not by looking first: a fact's id was taken before
+(``Replayed``), a versioned row moved (``Stale``), an account would go below its floor (``Short``). Nothing is
+written then, except that a replayed fact still finishes the outbox row it reports on.
+
+**Groups.** Facts that wait are committed together; one member's failure never fails the others. A commit
+returns only when its group is on disk.
+
+**Cancelling** a commit is safe: it happens or not, and the caller finds out by committing the same fact again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ledger.entries import Entry
+from ledger.money import Msats
+from ledger.records import (
+    Change,
+    FactRecord,
+    IdentityRecord,
+    InvoiceRecord,
+    JobRecord,
+    JobState,
+    JobTexts,
+    NewEvent,
+    Outcome,
+    PendingAction,
+    RefundRecord,
+)
+
+
+class StoreUnavailable(Exception):
+    """The ledger can't be written or read now (disk full, locked, I/O error). Nothing was changed.
+
+    The message says what the operator should look at. Whoever was to act on the outcome must not act.
+    """
+
+
+class View(Protocol):
+    """What a decision may look at: the books as the writing transaction sees them. Synchronous, read only."""
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """The job, or None."""
+
+    def job_of_event(self, event_id: str) -> JobRecord | None:
+        """The job a request event made, or None. At most one, by a unique index."""
+
+    def texts(self, job_id: str) -> JobTexts:
+        """The job's texts; empty strings once they were forgotten."""
+
+    def invoice(self, payment_hash: str) -> InvoiceRecord | None:
+        """One of our invoices, or None when the hash is not ours."""
+
+    def open_invoice_of(self, job_id: str) -> InvoiceRecord | None:
+        """The newest invoice of a job that is still open, or None."""
+
+    def refund(self, refund_id: str) -> RefundRecord | None:
+        """A refund, or None."""
+
+    def refunds_of(self, job_id: str) -> Sequence[RefundRecord]:
+        """All refunds of a job, oldest first."""
+
+    def payment_is_known(self, payment_hash: str) -> bool:
+        """Whether a refund was ever sent, or tried, to this hash."""
+
+    def balance(self, account: str) -> Msats:
+        """An account's balance in msat, credit-positive; 0 where nothing was ever booked."""
+
+    def payable(self) -> Msats:
+        """All that could be asked back in sats: job + customer + session + refund."""
+
+    def refund_fees_since(self, since: int) -> Msats:
+        """Routing fees booked as ours since a unix time."""
+
+    def identity(self, pubkey: str) -> IdentityRecord | None:
+        """What is known of a public key, or None."""
+
+    def open_jobs_of(self, pubkey: str) -> int:
+        """How many jobs of a key wait for payment."""
+
+    def jobs_since(self, pubkey: str, since: int) -> int:
+        """How many jobs of a key were made since a unix time."""
+
+    def open_invoices(self) -> int:
+        """How many jobs of all keys wait for payment."""
+
+
+Decide = Callable[[View], Change]
+"""Looks, and says what changes. Pure but for the view; it may be called again after Stale or Short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one event at one relay. ``outcome`` is ``accepted`` or the relay's machine word."""
+
+    relay: str
+    outcome: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything the ledger knows of one job, in the order it happened: for ``timmy job``."""
+
+    job: JobRecord
+    texts: JobTexts
+    facts: tuple[FactRecord, ...]
+    entries: tuple[tuple[int, Entry], ...]
+    """``(unix time, entry)``: all entries that touched an account of this job."""
+    invoices: tuple[InvoiceRecord, ...]
+    refunds: tuple[RefundRecord, ...]
+    events: tuple[tuple[NewEvent, tuple[Delivery, ...]], ...]
+
+
+class Store(Protocol):
+    """Where everything is kept. Every method may raise :class:`StoreUnavailable`."""
+
+    async def commit(self, fact: FactRecord, decide: Decide) -> Outcome:
+        """Apply one fact, as the module says. Safe to repeat: the second time answers ``Replayed``."""
+
+    def mark_started(self, action_id: int) -> None:
+        """Note, without waiting, that an action is being performed. Lost at worst; it only counts crashes."""
+
+    async def postpone(self, action_id: int, due_at: int) -> None:
+        """Try an action again at ``due_at``; its attempts rise by one."""
+
+    async def finish(self, action_id: int) -> None:
+        """Take an action from the outbox whose outcome changes nothing."""
+
+    async def delivered(
+        self, action_id: int, event_id: str, outcomes: Mapping[str, str], at: int, due_at: int | None
+    ) -> None:
+        """Note per relay what became of an event; with ``due_at`` try again then, else the action is done."""
+
+    async def pending(self) -> Sequence[PendingAction]:
+        """The outbox, oldest first."""
+
+    async def event(self, event_id: str) -> NewEvent | None:
+        """An event of ours as it was signed, or None."""
+
+    async def job(self, job_id: str) -> JobRecord | None:
+        """A job, or None."""
+
+    async def find_jobs(self, text: str) -> Sequence[JobRecord]:
+        """Jobs whose id or event id starts with ``text`` (hex, at least 4 characters), at most 10."""
+
+    async def jobs(self, *, limit: int, states: Sequence[JobState] = ()) -> Sequence[JobRecord]:
+        """The newest jobs first, all states where none are named."""
+
+    async def texts(self, job_id: str) -> JobTexts | None:
+        """A job's texts, or None where there is no such job."""
+
+    async def story(self, job_id: str) -> Story | None:
+        """All that is known of a job, or None."""
+
+    async def invoice(self, payment_hash: str) -> InvoiceRecord | None:
+        """One of our invoices, or None."""
+
+    async def open_invoices(self) -> Sequence[InvoiceRecord]:
+        """Every invoice our wallet's record has not closed yet, oldest first."""
+
+    async def due(self) -> Sequence[tuple[int, str]]:
+        """``(due_at, job id)`` of every job with a deadline, soonest first."""
+
+    async def refunds(self, *, open_only: bool) -> Sequence[RefundRecord]:
+        """Refunds, oldest first; with ``open_only`` those neither sent nor credited."""
+
+    async def balances(self) -> Mapping[str, Msats]:
+        """Every account with its balance, credit-positive."""
+
+    async def setting(self, key: str) -> str | None:
+        """A remembered value (a cursor, a mark), or None."""
+
+    async def remember(self, key: str, value: str) -> None:
+        """Remember a value; on disk when this returns."""
+
+    async def close(self) -> None:
+        """Finish what waits, then close. Later calls raise :class:`StoreUnavailable`."""

@@ -1,0 +1,131 @@
+"""What we can do about a fact. Frozen values without logic, performed only after the commit that holds them.
+
+Two families: an **action** is something for ``dispatch`` to do once (or again, after a crash); a **message** is
+something a customer is told. The job's door turns a message into its own words at the very commit that caused
+it, so what was said is on disk before it is said.
+"""
+
+import msgspec
+
+from ledger.money import Msats
+from timmy_dvm.core.facts import Step
+
+
+class CreateInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Ask our wallet for an invoice. ``key`` is the idempotency key; ``give_up_at`` is a unix second."""
+
+    job_id: str
+    key: str
+    amount: int
+    memo: str
+    expiry_s: int
+    give_up_at: int
+
+
+class CheckInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Read our wallet's record of an invoice whose time is over."""
+
+    job_id: str
+    payment_hash: str
+
+
+class RunAgent(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Have the model judge (eval) or do (work) a job. ``run`` counts from 1 for each step."""
+
+    job_id: str
+    step: Step
+    run: int
+
+
+class PayRefund(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Pay this BOLT11. If a process died over it, it is looked up by its hash first."""
+
+    refund_id: str
+    payment_hash: str
+    bolt11: str
+    max_fee: int
+    attempts: int
+
+
+class FindPayment(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Ask our wallet what became of a payment, until it says.
+
+    ``since`` is when it was sent; ``resend_until`` is until when the same BOLT11 may go out again after ten
+    minutes in which the wallet knows nothing of it.
+    """
+
+    refund_id: str
+    payment_hash: str
+    bolt11: str
+    max_fee: int
+    attempts: int
+    since: int
+    resend_until: int
+
+
+class RetryRefund(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Try a refund again when its pause is over."""
+
+    refund_id: str
+    attempts: int
+
+
+Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | RetryRefund
+
+
+class PriceTold(msgspec.Struct, frozen=True, kw_only=True):
+    """Money is due: one invoice for exactly what is missing."""
+
+    amount: Msats
+    bolt11: str
+    payment_hash: str
+    expires_at: int
+
+
+class Working(msgspec.Struct, frozen=True, kw_only=True):
+    """Work has begun. ``covered_by`` is ``invoice`` or ``credit``; ``credit`` is what was taken from it."""
+
+    covered_by: str
+    credit: Msats
+
+
+class Delivered(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer, and what it cost. ``ledger`` is the job's cost ledger in HTTP's names."""
+
+    text: str
+    truncated: bool
+    ledger: dict[str, object]
+    money_back: str
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """A job ended without an answer. ``code`` is ``rejected`` or ``failed``; ``money_back`` says what returns."""
+
+    code: str
+    sentence: str
+    money_back: str
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """No job was made, or an operation was not done. ``sentence`` says why and what to do next."""
+
+    code: str
+    sentence: str
+
+
+class RefundMoved(msgspec.Struct, frozen=True, kw_only=True):
+    """Money on its way back changed its state. ``status`` is how the job itself stands."""
+
+    state: str
+    sats: int
+    status: str
+    sentence: str
+
+
+class OperationDone(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to an operation, as an object the door writes out as JSON."""
+
+    body: dict[str, object]
+
+
+Message = PriceTold | Working | Delivered | Ended | Refused | RefundMoved | OperationDone

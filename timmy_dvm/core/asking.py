@@ -1,0 +1,362 @@
+"""A request becomes a job, and a job gets its money: prices, refusals and the one funding rule. Pure.
+
+A step starts when the customer's share of it is in the job's account; if it is not, Timmy asks for exactly what
+is missing. Credit goes in first, an invoice asks the rest.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from ledger import accounts
+from ledger.entries import Code, Entry, transfer
+from ledger.money import MSATS_PER_SAT, ZERO, Msats, msats_from_sats, sats_up
+from ledger.records import (
+    Door,
+    InvoiceRecord,
+    InvoiceState,
+    JobRecord,
+    JobState,
+    Mode,
+    NewJob,
+    Quote,
+)
+from timmy_dvm.core import trust
+from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, PriceTold, Refused, RunAgent, Working
+from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
+from timmy_dvm.core.facts import (
+    CancelAsked,
+    InvoiceMade,
+    InvoiceNotMade,
+    InvoiceUnpaid,
+    PaymentSeen,
+    RequestReceived,
+    Step,
+)
+from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.pricing import estimate_request_cost
+from timmy_dvm.core.refunds import give_back
+from timmy_dvm.core.settling import decision, settle
+from timmy_dvm.core.transitions import AWAITING, ENDED, RUNNING, job_moves
+
+
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """Where a step's money comes from: ``from_credit`` moves now, an invoice asks ``missing``, in whole sats."""
+
+    from_credit: Msats
+    missing: Msats
+
+
+def fund(need: Msats, held: Msats, credit: Msats) -> Funding:
+    """Cover ``need`` in a job's account that has ``held``, from ``credit`` first."""
+    lacking = max(0, need - held)
+    from_credit = min(lacking, credit)
+    if from_credit < lacking:
+        # An invoice asks whole sats: what credit can't cover in whole sats stays credit.
+        from_credit -= from_credit % MSATS_PER_SAT
+    return Funding(Msats(from_credit), msats_from_sats(sats_up(Msats(lacking - from_credit))))
+
+
+def needed_for_eval(mode: Mode, share_eval: Msats, share_work: Msats) -> Msats:
+    """What must be in the account before eval: with one invoice for both steps, all of it."""
+    return Msats(share_eval + share_work) if mode is Mode.ONCE else share_eval
+
+
+def needed(job: JobRecord) -> Msats:
+    """What must be in the account before the step the job waits for."""
+    if job.state is JobState.AWAITING_EVAL_PAYMENT:
+        return needed_for_eval(job.mode, job.share_eval, job.share_work)
+    return Msats(job.share_eval + job.share_work)
+
+
+def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
+    """A request came in: refuse it, make a job that waits for money, or one that starts at once."""
+    refusal = _refuse_before_pricing(case, fact, policy)
+    if refusal is not None:
+        return Decision(tells=(Tell(refusal, fact.origin),))
+    quote = _quote(fact, policy)
+    need = needed_for_eval(fact.mode, quote.eval_fee, quote.work_fee)
+    funding = fund(need, ZERO, case.credit)
+    due_now = fund(Msats(quote.eval_fee + quote.work_fee), ZERO, case.credit).missing
+    if fact.bid is not None and fact.bid < due_now:
+        return Decision(tells=(Tell(_underbid(due_now), fact.origin),))
+    if funding.missing and (refusal := _refuse_to_wait(case, policy)):
+        return Decision(tells=(Tell(refusal, fact.origin),))
+    return _new_job(case, fact, quote, funding, policy)
+
+
+def _refuse_before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused | None:
+    """What is wrong with the request itself, with what to do about it; None where nothing is."""
+    limit = policy.request_chars(fact.door)
+    if not fact.text.strip():
+        return Refused(
+            code="empty", sentence="There is no request text: put it in an i tag of type text, or in content."
+        )
+    if len(fact.text) > limit:
+        sentence = f"The request has {len(fact.text)} characters; the limit is {limit}. Please shorten it."
+        return Refused(code="too_long", sentence=sentence)
+    if fact.max_tokens is not None and fact.max_tokens < 1:
+        return Refused(code="bad_param", sentence="max_tokens must be a whole number above 0, or be left out.")
+    if fact.model is not None and fact.model not in policy.work_models:
+        names = ", ".join(policy.work_models)
+        return Refused(
+            code="unknown_model", sentence=f"That model is not offered. Leave model out, or use: {names}."
+        )
+    if case.jobs_last_minute >= policy.jobs_per_key_minute:
+        sentence = f"{policy.jobs_per_key_minute} requests a minute are the limit for one key: wait a minute."
+        return Refused(code="rate_limited", sentence=sentence)
+    return None
+
+
+def _refuse_to_wait(case: Case, policy: Policy) -> Refused | None:
+    """Too many jobs wait for money already: this key's, or everybody's. Half of all is for keys that paid."""
+    if case.open_jobs >= policy.open_jobs_per_key:
+        sentence = f"You have {case.open_jobs} unpaid requests here: pay or cancel one, or wait until one expires."
+        return Refused(code="too_many_open", sentence=sentence)
+    paid_before = case.identity is not None and case.identity.paid_jobs > 0
+    room = policy.open_invoices if paid_before else policy.open_invoices // 2
+    if case.open_invoices >= room:
+        return Refused(
+            code="busy", sentence="Too many requests wait for payment just now: ask again in 10 minutes."
+        )
+    return None
+
+
+def _underbid(due: Msats) -> Refused:
+    sentence = (
+        f"Your bid is below the price: {sats_up(due)} sats ({due} msat). Ask again with that bid, or without one."
+    )
+    return Refused(code="underbid", sentence=sentence)
+
+
+def _quote(fact: RequestReceived, policy: Policy) -> Quote:
+    price = estimate_request_cost(
+        fact.text,
+        fact.model or policy.work_models[0],
+        policy.prices,
+        fact.btc,
+        max_tokens=fact.max_tokens,
+    )
+    return Quote(
+        eval_fee=msats_from_sats(price.eval_fee_sats),
+        work_fee=msats_from_sats(price.work_fee_sats),
+        estimated_cost=price.total_micro_usd,
+        margin_percent=price.margin_percent,
+        btc_price_micro_usd=fact.btc.micro_usd,
+        btc_price_source=f"{fact.btc.source} ({fact.btc.freshness})",
+        work_model=price.model,
+        max_output_tokens=price.max_output_tokens,
+    )
+
+
+def _new_job(case: Case, fact: RequestReceived, quote: Quote, funding: Funding, policy: Policy) -> Decision:
+    covered = not funding.missing
+    job = NewJob(
+        id=fact.job_id,
+        state=JobState.EVALUATING if covered else JobState.AWAITING_EVAL_PAYMENT,
+        door=fact.door,
+        mode=fact.mode,
+        event_id=fact.event_id,
+        pubkey=fact.pubkey,
+        request=fact.text.strip(),
+        origin=fact.origin,
+        quote=quote,
+        share_eval=quote.eval_fee,
+        share_work=quote.work_fee,
+        credit_used=funding.from_credit,
+        refund_to=fact.refund_to,
+        asked_at=fact.asked_at,
+        created_at=fact.at,
+        paid_at=fact.at if covered else None,
+        due_at=fact.at + policy.paid_to_end_s if covered else None,
+        eval_runs=1 if covered else 0,
+    )
+    if covered:
+        action = Do(RunAgent(job_id=job.id, step=Step.EVAL, run=1))
+        tells: tuple[Tell, ...] = (Tell(Working(covered_by="credit", credit=funding.from_credit)),)
+    else:
+        action = Do(_invoice(job.id, job.door, "asked", funding.missing, fact.at, policy))
+        tells = ()
+    return Decision(
+        new_job=job,
+        identity=trust.met(case.identity, fact.pubkey, fact.at) if fact.pubkey else None,
+        entries=_use_credit(job.id, fact.pubkey, Step.EVAL, funding.from_credit),
+        actions=(action,),
+        tells=tells,
+    )
+
+
+def _use_credit(job_id: str, pubkey: str | None, step: Step, amount: Msats) -> tuple[Entry, ...]:
+    if not amount or pubkey is None:
+        return ()
+    entry_id = f"credit_used:{job_id}:{step}"
+    return (transfer(entry_id, Code.CREDIT_USED, accounts.customer(pubkey), accounts.job(job_id), amount),)
+
+
+def _invoice(job_id: str, door: Door, what: str, amount: Msats, at: int, policy: Policy) -> CreateInvoice:
+    return CreateInvoice(
+        job_id=job_id,
+        key=f"{job_id}:{what}",
+        amount=amount,
+        memo=f"Timmy {job_id[:8]}",
+        expiry_s=policy.invoice_s(door),
+        give_up_at=at + policy.invoice_patience_s,
+    )
+
+
+def invoice_made(case: Case, fact: InvoiceMade, policy: Policy) -> Decision:
+    """The invoice is on disk; now, and not before, the customer is told of it."""
+    job = _job(case)
+    row = InvoiceRecord(
+        payment_hash=fact.payment_hash,
+        account=accounts.job(job.id),
+        job_id=job.id,
+        amount=fact.amount,
+        bolt11=fact.bolt11,
+        created_at=fact.created_at,
+        expires_at=fact.expires_at,
+    )
+    if job.state not in AWAITING:
+        # Cancelled meanwhile. Nobody was shown this invoice, but what we made we go on watching.
+        return Decision(invoices=(row,))
+    waiting = dataclasses.replace(job, due_at=fact.expires_at + policy.check_after_s)
+    told = PriceTold(
+        amount=fact.amount,
+        bolt11=fact.bolt11,
+        payment_hash=fact.payment_hash,
+        expires_at=fact.expires_at,
+    )
+    return Decision(job=waiting, invoices=(row,), tells=(Tell(told),))
+
+
+def invoice_not_made(case: Case, fact: InvoiceNotMade, policy: Policy) -> Decision:
+    """Our wallet was away for longer than a customer waits. The job is dropped and what it held goes back."""
+    job = _job(case)
+    if job.state not in AWAITING:
+        return IGNORED
+    dropped = dataclasses.replace(job, error_message="no invoice could be made")
+    settled = settle(case, dropped, JobState.CANCELLED, ZERO, fact.at, policy)
+    sentence = (
+        "Our Lightning wallet can't be reached, so no invoice could be made. Please ask again in a few minutes."
+    )
+    words = " ".join(filter(None, (sentence, settled.back.sentence)))
+    return decision(settled, Tell(Refused(code="wallet_away", sentence=words)))
+
+
+def paid(case: Case, fact: PaymentSeen, policy: Policy) -> Decision:
+    """Our own wallet's record says that an invoice is settled. Whatever came in is booked, in any state."""
+    invoice = case.invoice
+    if invoice is None or invoice.state is InvoiceState.SETTLED:
+        return IGNORED
+    received = invoice.amount if fact.received is None else fact.received
+    row = dataclasses.replace(invoice, state=InvoiceState.SETTLED, received=received)
+    if not received:
+        return Decision(invoices=(row,))
+    booked = transfer(f"settled:{fact.payment_hash}", Code.SETTLED, accounts.NODE, invoice.account, received)
+    then = IGNORED
+    if case.job is not None:
+        now_held = dataclasses.replace(case, held=Msats(case.held + received))
+        then = _money_came(now_held, case.job, fact, policy)
+    return dataclasses.replace(then, invoices=(row,), entries=(booked, *then.entries))
+
+
+def _money_came(case: Case, job: JobRecord, fact: PaymentSeen, policy: Policy) -> Decision:
+    """The job's account holds more than before: start the step it waits for, ask the rest, or give it back."""
+    if job.state in ENDED:
+        back = give_back(
+            job,
+            case.held,
+            from_credit=ZERO,
+            reason="late" if job.paid_at is None else "twice",
+            before=len(case.refunds),
+            at=fact.at,
+            policy=policy,
+        )
+        why = "Your payment came after this request had ended."
+        told = Refused(code="late_payment", sentence=f"{why} {back.sentence}".strip())
+        return Decision(refunds=back.refunds, entries=back.entries, tells=(Tell(told),))
+    if job.state in RUNNING:
+        return IGNORED  # it stays in the job's account, and the job's end gives it back
+    missing = fund(needed(job), case.held, ZERO).missing
+    if missing:
+        again = _invoice(job.id, job.door, f"rest-{fact.payment_hash[:16]}", missing, fact.at, policy)
+        return Decision(job=dataclasses.replace(job, due_at=None), actions=(Do(again),))
+    return start_step(job, fact.at, Working(covered_by="invoice", credit=ZERO), policy)
+
+
+def start_step(job: JobRecord, at: int, told: Working, policy: Policy) -> Decision:
+    """The step the job waits for is covered: it starts."""
+    waits_for_eval = job.state is JobState.AWAITING_EVAL_PAYMENT
+    step = Step.EVAL if waits_for_eval else Step.WORK
+    state = JobState.EVALUATING if waits_for_eval else JobState.EXECUTING
+    started = dataclasses.replace(
+        job,
+        state=job_moves(job.state, state),
+        paid_at=at,
+        due_at=at + policy.paid_to_end_s,
+        eval_runs=1 if waits_for_eval else job.eval_runs,
+        work_runs=0 if waits_for_eval else 1,
+    )
+    action = RunAgent(job_id=job.id, step=step, run=1)
+    return Decision(job=started, actions=(Do(action),), tells=(Tell(told),))
+
+
+def ask_for_work(case: Case, job: JobRecord, at: int, policy: Policy) -> Decision:
+    """Eval passed: work starts if its money is there, else the customer is asked for exactly what is missing."""
+    need = Msats(job.share_eval + job.share_work)
+    funding = fund(need, case.held, case.credit)
+    entries = _use_credit(job.id, job.pubkey, Step.WORK, funding.from_credit)
+    credited = dataclasses.replace(job, credit_used=Msats(job.credit_used + funding.from_credit))
+    if funding.missing:
+        waiting = dataclasses.replace(
+            credited, state=job_moves(job.state, JobState.AWAITING_WORK_PAYMENT), due_at=None
+        )
+        action = Do(_invoice(job.id, job.door, "work", funding.missing, at, policy))
+        return Decision(job=waiting, entries=entries, actions=(action,))
+    started = dataclasses.replace(credited, state=job_moves(job.state, JobState.EXECUTING), work_runs=1)
+    action = Do(RunAgent(job_id=job.id, step=Step.WORK, run=1))
+    return Decision(job=started, entries=entries, actions=(action,))
+
+
+def unpaid(case: Case, fact: InvoiceUnpaid, policy: Policy) -> Decision:
+    """Our wallet's record, a minute after the expiry, says unpaid: the job expires. Nobody is told."""
+    invoice = case.invoice
+    if invoice is None or invoice.state is not InvoiceState.OPEN:
+        return IGNORED
+    row = dataclasses.replace(invoice, state=InvoiceState.EXPIRED)
+    job = case.job
+    still_asked = case.open_invoice is not None and case.open_invoice.payment_hash == fact.payment_hash
+    if job is None or job.state not in AWAITING or not still_asked:
+        return Decision(invoices=(row,))
+    settled = settle(case, job, JobState.EXPIRED, ZERO, fact.at, policy)
+    return dataclasses.replace(decision(settled), invoices=(row,))
+
+
+def check(case: Case) -> Decision:
+    """The time of the job's invoice is over: its record is read once more before anything is decided."""
+    job = _job(case)
+    if case.open_invoice is None:
+        return IGNORED
+    look = CheckInvoice(job_id=job.id, payment_hash=case.open_invoice.payment_hash)
+    return Decision(job=dataclasses.replace(job, due_at=None), actions=(Do(look),))
+
+
+def cancelled(case: Case, fact: CancelAsked, policy: Policy) -> Decision:
+    """The customer takes the request back. Unpaid it is gone; once the first run began it finishes."""
+    job = case.job
+    if job is None or job.pubkey != fact.pubkey or job.state in ENDED:
+        return IGNORED
+    if job.state in RUNNING:
+        sentence = "Work on this request has begun: it finishes, and only what it really costs is kept."
+        return Decision(tells=(Tell(Refused(code="too_late", sentence=sentence)),))
+    settled = settle(case, job, JobState.CANCELLED, ZERO, fact.at, policy)
+    if not settled.back.sentence:
+        return decision(settled)
+    words = f"Cancelled. {settled.back.sentence}"
+    return decision(settled, Tell(Refused(code="cancelled", sentence=words)))
+
+
+def _job(case: Case) -> JobRecord:
+    if case.job is None:
+        raise LookupError("this fact is about a job that the ledger does not know")
+    return case.job

@@ -1,0 +1,67 @@
+"""One fact in, one decision out: the heart of Timmy, and nothing but a table of who answers what.
+
+A fact about money that came from outside is never refused. A fact that comes too late for its job (an answer
+after the deadline, a second verdict) is remembered and changes nothing.
+"""
+
+from typing import assert_never
+
+from timmy_dvm.core import asking, refunds, running
+from timmy_dvm.core.actions import Refused
+from timmy_dvm.core.case import Case, Decision, Tell
+from timmy_dvm.core.facts import (
+    CancelAsked,
+    DeadlinePassed,
+    EvalDone,
+    Fact,
+    InvoiceMade,
+    InvoiceNotMade,
+    InvoiceUnpaid,
+    PaymentOut,
+    PaymentSeen,
+    RefundClaimed,
+    RefundDue,
+    RequestReceived,
+    RequestUnreadable,
+    RunFailed,
+    RunInterrupted,
+    WorkDone,
+)
+from timmy_dvm.core.policy import Policy
+
+
+def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
+    """What follows from ``fact``, given the books around it. Pure, and total over all facts."""
+    match fact:
+        case RequestReceived():
+            return asking.asked(case, fact, policy)
+        case RequestUnreadable():
+            return Decision(tells=(Tell(Refused(code=fact.code, sentence=fact.sentence), fact.origin),))
+        case CancelAsked():
+            return asking.cancelled(case, fact, policy)
+        case InvoiceMade():
+            return asking.invoice_made(case, fact, policy)
+        case InvoiceNotMade():
+            return asking.invoice_not_made(case, fact, policy)
+        case PaymentSeen():
+            return asking.paid(case, fact, policy)
+        case InvoiceUnpaid():
+            return asking.unpaid(case, fact, policy)
+        case EvalDone():
+            return running.judged(case, fact, policy)
+        case WorkDone():
+            return running.answered(case, fact, policy)
+        case RunFailed():
+            return running.failed(case, fact, policy)
+        case RunInterrupted():
+            return running.interrupted(case, fact, policy)
+        case DeadlinePassed():
+            return running.overdue(case, fact, policy)
+        case RefundClaimed():
+            return refunds.claimed(case, fact, policy)
+        case RefundDue():
+            return refunds.due_again(case, fact, policy)
+        case PaymentOut():
+            return refunds.paid_out(case, fact, policy)
+        case _:
+            assert_never(fact)

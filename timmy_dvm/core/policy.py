@@ -1,0 +1,71 @@
+"""What the operator decides, as one frozen value. Built from the configuration by the composition root.
+
+Amounts are msat, times seconds. The defaults are those of the design; each is a configuration key.
+"""
+
+from dataclasses import dataclass, field
+
+from ledger.money import Msats
+from ledger.records import Door
+from timmy_dvm.core.pricing import PriceList
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Every number a decision needs.
+
+    Attributes:
+        work_models: the models a customer may choose from; the first is the default.
+        http_request_chars, relay_request_chars: the longest request at each door.
+        open_jobs_per_key: jobs of one key that may wait for payment.
+        jobs_per_key_minute: jobs one key may ask for in a minute.
+        open_invoices: jobs that may wait for payment in all; half are kept for keys that paid before.
+        http_invoice_s, relay_invoice_s: how long an invoice may be paid.
+        invoice_patience_s: how long we go on trying to make an invoice before we say that we can't.
+        check_after_s: how long after its expiry an invoice is read for the last time.
+        paid_to_end_s: a paid job ends within this, or fails and is refunded.
+        max_runs: runs of one step; only a crash uses more than one.
+        credit_below: smaller change becomes credit where there is a key.
+        pool_credit_percent: the pool's part of the work charge we keep.
+        fee_per_refund, fee_per_day: what we pay ourselves to send money back.
+        wallet_limits_fees: whether our wallet takes a fee limit per payment; if not, its reserve is the cap.
+        claim_life_s: a claim's BOLT11 must be valid for at least this long.
+        refund_pauses_s: pauses before each new try to send; after the last the refund is held.
+        look_again_s: the first pause before a payment in doubt is looked up.
+        resend_after_s: how long a payment must be unknown to our wallet before the same BOLT11 goes out again.
+    """
+
+    prices: PriceList = field(default_factory=PriceList)
+    work_models: tuple[str, ...] = ("offline",)
+    http_request_chars: int = 500
+    relay_request_chars: int = 16_000
+    open_jobs_per_key: int = 3
+    jobs_per_key_minute: int = 20
+    open_invoices: int = 1_000
+    http_invoice_s: int = 600
+    relay_invoice_s: int = 3_600
+    invoice_patience_s: int = 120
+    check_after_s: int = 60
+    paid_to_end_s: int = 900
+    max_runs: int = 3
+    credit_below: Msats = Msats(10_000)
+    pool_credit_percent: int = 10
+    fee_per_refund: Msats = Msats(3_000)
+    fee_per_day: Msats = Msats(200_000)
+    wallet_limits_fees: bool = True
+    claim_life_s: int = 120
+    refund_pauses_s: tuple[int, ...] = (60, 600, 3_600, 21_600)
+    look_again_s: int = 5
+    resend_after_s: int = 600
+
+    def request_chars(self, door: Door) -> int:
+        """The longest request a door takes, in characters."""
+        return self.http_request_chars if door is Door.HTTP else self.relay_request_chars
+
+    def invoice_s(self, door: Door) -> int:
+        """How long an invoice for a job of this door may be paid."""
+        return self.http_invoice_s if door is Door.HTTP else self.relay_invoice_s
+
+    def fee_reserve(self, amount: Msats) -> Msats:
+        """What a wallet without a fee limit may spend on routing: 1 %, at least 2 sats, rounded up."""
+        return Msats(max(2_000, -(-amount // 100)))

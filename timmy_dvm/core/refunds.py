@@ -1,0 +1,301 @@
+"""Money on its way back: one amount, one row, one account, one payment at a time. Pure.
+
+A finished job whose account is not empty owes what is in it. Overpaid, late, paid twice, rejected, failed and
+cheaper than quoted are all this one path. Ways back, in order: what came from credit and anything below ten
+sats for a known key becomes credit at once; the rest is held until the customer claims it with a BOLT11.
+"""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+
+from ledger import accounts
+from ledger.entries import Code, Entry, transfer
+from ledger.money import MSATS_PER_SAT, ZERO, Msats, sats_down
+from ledger.records import JobRecord, RefundRecord, RefundState
+from timmy_dvm.core.actions import FindPayment, OperationDone, PayRefund, RefundMoved, Refused, RetryRefund
+from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
+from timmy_dvm.core.facts import PaymentOut, PayResult, RefundClaimed, RefundDue
+from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.transitions import refund_moves
+
+CLAIMABLE = frozenset({RefundState.HELD, RefundState.OWED})
+"""Nothing is in flight: the customer may name a (new) BOLT11."""
+IN_FLIGHT = frozenset({RefundState.SENDING, RefundState.IN_DOUBT})
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What goes back, and the words for it: empty where nothing does."""
+
+    refunds: tuple[RefundRecord, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    sentence: str = ""
+
+
+def give_back(
+    job: JobRecord, left: Msats, *, from_credit: Msats, reason: str, before: int, at: int, policy: Policy
+) -> Returned:
+    """Empty a job's account: ``left`` msat, of which ``from_credit`` came from the key's credit.
+
+    ``before`` is how many refunds the job has already; it makes the new ids. The same arguments give the same
+    ids, and nobody who does not know the job's id can guess them.
+    """
+    refunds: list[RefundRecord] = []
+    entries: list[Entry] = []
+
+    def returns(amount: Msats, state: RefundState, why: str) -> None:
+        row = RefundRecord(
+            id=_refund_id(job.id, before + len(refunds)),
+            version=0,
+            job_id=job.id,
+            pubkey=job.pubkey,
+            amount=amount,
+            reason=why,
+            state=state,
+            kept_fee_room=Msats(job.charge_eval + job.charge_work - job.pool_credit),
+            created_at=at,
+            updated_at=at,
+        )
+        refunds.append(row)
+        entries.append(
+            transfer(f"owed:{row.id}", Code.OWED, accounts.job(job.id), accounts.refund(row.id), amount, why)
+        )
+        if state is RefundState.CREDITED:
+            entries.append(_credited(row))
+
+    credit = Msats(min(left, from_credit) if job.pubkey else 0)
+    if credit:
+        returns(credit, RefundState.CREDITED, "credit")
+    rest = Msats(left - credit)
+    dust = Msats(rest % MSATS_PER_SAT)
+    if dust:
+        home = accounts.customer(job.pubkey) if job.pubkey else accounts.POOL
+        entry_id = f"dust:{job.id}:{before}"
+        entries.append(transfer(entry_id, Code.DUST, accounts.job(job.id), home, dust))
+    if whole := Msats(rest - dust):
+        small = job.pubkey is not None and whole < policy.credit_below
+        returns(whole, RefundState.CREDITED if small else RefundState.HELD, reason)
+    return Returned(tuple(refunds), tuple(entries), _words(refunds))
+
+
+def _refund_id(job_id: str, number: int) -> str:
+    return hashlib.sha256(f"refund:{job_id}:{number}".encode()).hexdigest()[:32]
+
+
+def _credited(row: RefundRecord) -> Entry:
+    if row.pubkey is None:
+        raise ValueError("only a key has credit")
+    return transfer(
+        f"credited:{row.id}", Code.CREDITED, accounts.refund(row.id), accounts.customer(row.pubkey), row.amount
+    )
+
+
+def _words(refunds: list[RefundRecord]) -> str:
+    credited = Msats(sum(r.amount for r in refunds if r.state is RefundState.CREDITED))
+    held = Msats(sum(r.amount for r in refunds if r.state is RefundState.HELD))
+    words = []
+    if credited:
+        words.append(f"{sats_down(credited)} sats came back as credit for your next request.")
+    if held:
+        words.append(
+            f"{sats_down(held)} sats are yours: claim them with a BOLT11 invoice for exactly that sum (op refund)."
+        )
+    return " ".join(words)
+
+
+def claimed(case: Case, fact: RefundClaimed, policy: Policy) -> Decision:
+    """The customer sent a BOLT11 for money we hold."""
+    row = next(
+        (r for r in case.refunds if r.state in CLAIMABLE and r.amount == fact.amount),
+        None,
+    )
+    refusal = _why_not(case, fact, row, policy)
+    if refusal is not None or row is None or fact.amount is None:
+        return Decision(tells=(Tell(refusal or _nothing_to_claim(case), fact.origin),))
+    sending = dataclasses.replace(
+        row,
+        state=refund_moves(row.state, RefundState.SENDING),
+        payment_hash=fact.payment_hash,
+        bolt11=fact.bolt11,
+        max_fee=_our_fee(case, row, policy),
+        attempts=row.attempts + 1,
+        note="",
+        updated_at=fact.at,
+        due_at=None,
+    )
+    said = OperationDone(
+        body={
+            "op": "refund",
+            "refundState": "pending",
+            "refundAmountSats": sats_down(row.amount),
+            "state": "sending",
+        }
+    )
+    return Decision(refunds=(sending,), actions=(Do(_payment(sending)),), tells=(Tell(said, fact.origin),))
+
+
+def _why_not(case: Case, fact: RefundClaimed, row: RefundRecord | None, policy: Policy) -> Refused | None:
+    """Why a claim is refused, or None. The order is from who may ask to what they ask."""
+    job = case.job
+    if job is None:
+        return Refused(code="unknown_job", sentence="No such job. Name your own request's event id in param job.")
+    if job.pubkey != fact.pubkey:
+        return Refused(code="not_yours", sentence="Only the key that asked for the job may claim its refund.")
+    if row is None:
+        return _nothing_to_claim(case)
+    if not fact.rail_ok:
+        return Refused(code="wrong_network", sentence="That invoice is for another network than our wallet's.")
+    if fact.expires_at < fact.at + policy.claim_life_s:
+        sentence = f"That invoice ends too soon: send one that is valid for {policy.claim_life_s} seconds or more."
+        return Refused(code="expires_too_soon", sentence=sentence)
+    if case.hash_is_ours:
+        return Refused(code="own_invoice", sentence="That invoice is one of ours: send one from your own wallet.")
+    if case.hash_is_used:
+        return Refused(code="used_invoice", sentence="That invoice was used before: send a fresh one.")
+    if not policy.wallet_limits_fees and case.ours < policy.fee_reserve(row.amount):
+        return Refused(
+            code="fee_reserve",
+            sentence="Our wallet can't set the routing fee aside now. The money stays yours: ask again later.",
+        )
+    return None
+
+
+def _nothing_to_claim(case: Case) -> Refused:
+    """The sentence for a claim that meets no held refund of that sum, by what there is instead."""
+    if any(r.state in IN_FLIGHT for r in case.refunds):
+        return Refused(
+            code="already_sending", sentence="A payment of this refund is on its way: wait for its result."
+        )
+    held = [r for r in case.refunds if r.state in CLAIMABLE]
+    if held:
+        sums = " or ".join(str(sats_down(r.amount)) for r in held)
+        return Refused(code="wrong_amount", sentence=f"Send an invoice for exactly {sums} sats.")
+    return Refused(code="nothing_owed", sentence="Nothing is held for this job: it was sent or credited already.")
+
+
+def _our_fee(case: Case, row: RefundRecord, policy: Policy) -> Msats:
+    """What sending this refund may cost us: within each of our four limits, never out of others' money."""
+    left_today = policy.fee_per_day - case.fees_today
+    return Msats(max(0, min(policy.fee_per_refund, row.kept_fee_room, left_today, case.ours)))
+
+
+def _payment(row: RefundRecord) -> PayRefund:
+    if row.payment_hash is None or row.bolt11 is None:
+        raise ValueError("a refund without a BOLT11 can't be sent")
+    return PayRefund(
+        refund_id=row.id,
+        payment_hash=row.payment_hash,
+        bolt11=row.bolt11,
+        max_fee=row.max_fee,
+        attempts=row.attempts,
+    )
+
+
+def due_again(case: Case, fact: RefundDue, policy: Policy) -> Decision:
+    """The pause is over: the same BOLT11 goes out again, for its last payment failed for certain."""
+    row = case.refund
+    if row is None or row.state is not RefundState.OWED or row.attempts != fact.attempts:
+        return IGNORED
+    sending = dataclasses.replace(
+        row,
+        state=refund_moves(row.state, RefundState.SENDING),
+        max_fee=_our_fee(case, row, policy),
+        attempts=row.attempts + 1,
+        updated_at=fact.at,
+        due_at=None,
+    )
+    return Decision(refunds=(sending,), actions=(Do(_payment(sending)),))
+
+
+def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
+    """Our wallet said what became of a refund's payment."""
+    row = case.refund
+    if row is None or row.state not in IN_FLIGHT or row.payment_hash != fact.payment_hash:
+        return IGNORED
+    match fact.result:
+        case PayResult.SUCCEEDED:
+            return _sent(case, row, fact)
+        case PayResult.FAILED:
+            return _failed(case, row, fact, policy)
+        case PayResult.IN_FLIGHT | PayResult.UNKNOWN:
+            return _in_doubt(row, fact, policy)
+
+
+def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
+    entries = [
+        transfer(f"sent:{row.id}", Code.SENT, accounts.refund(row.id), accounts.NODE, row.amount),
+    ]
+    if fact.fee:
+        entries.append(transfer(f"fee:{row.id}", Code.ROUTING, accounts.ROUTING_FEES, accounts.NODE, fact.fee))
+    done = dataclasses.replace(
+        row,
+        state=refund_moves(row.state, RefundState.SENT),
+        fee=fact.fee,
+        updated_at=fact.at,
+        due_at=None,
+        note="",
+    )
+    sentence = f"{sats_down(row.amount)} sats were sent back to your invoice."
+    return Decision(refunds=(done,), entries=tuple(entries), tells=_moved(case, done, sentence))
+
+
+def _failed(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> Decision:
+    """FAILED frees the money. The same BOLT11 is tried again after a pause, while pauses are left."""
+    freed = dataclasses.replace(row, note=fact.detail[:200], updated_at=fact.at)
+    if row.attempts <= len(policy.refund_pauses_s):
+        due_at = fact.at + policy.refund_pauses_s[row.attempts - 1]
+        owed = dataclasses.replace(freed, state=refund_moves(row.state, RefundState.OWED), due_at=due_at)
+        return Decision(
+            refunds=(owed,), actions=(Do(RetryRefund(refund_id=row.id, attempts=row.attempts), due_at),)
+        )
+    held = dataclasses.replace(
+        freed,
+        state=refund_moves(row.state, RefundState.HELD),
+        payment_hash=None,
+        bolt11=None,
+        max_fee=ZERO,
+        attempts=0,
+        due_at=None,
+    )
+    sentence = (
+        f"{sats_down(row.amount)} sats could not be sent to your invoice. They stay yours: "
+        "claim them with a new BOLT11 invoice for exactly that sum (op refund)."
+    )
+    return Decision(refunds=(held,), tells=_moved(case, held, sentence))
+
+
+def _in_doubt(row: RefundRecord, fact: PaymentOut, policy: Policy) -> Decision:
+    if row.state is RefundState.IN_DOUBT or row.bolt11 is None:
+        return IGNORED
+    doubtful = dataclasses.replace(
+        row,
+        state=refund_moves(row.state, RefundState.IN_DOUBT),
+        note=fact.detail[:200],
+        updated_at=fact.at,
+    )
+    find = FindPayment(
+        refund_id=row.id,
+        payment_hash=fact.payment_hash,
+        bolt11=row.bolt11,
+        max_fee=row.max_fee,
+        attempts=row.attempts,
+        since=fact.at,
+        resend_until=fact.at + policy.resend_after_s,
+    )
+    return Decision(refunds=(doubtful,), actions=(Do(find, fact.at + policy.look_again_s),))
+
+
+def _moved(case: Case, row: RefundRecord, sentence: str) -> tuple[Tell, ...]:
+    if case.job is None:
+        return ()
+    moved = RefundMoved(state=row.state, sats=sats_down(row.amount), status=case.job.state, sentence=sentence)
+    return (Tell(moved),)
+
+
+def shown_state(refunds: tuple[RefundRecord, ...]) -> str:
+    """``refundState`` as HTTP and receipts show it: not_applicable, paid or pending."""
+    if not refunds:
+        return "not_applicable"
+    done = (RefundState.SENT, RefundState.CREDITED)
+    return "paid" if all(r.state in done for r in refunds) else "pending"
