@@ -50,8 +50,8 @@ class PayRefund(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 class FindPayment(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Ask our wallet what became of a payment, until it says.
 
-    ``since`` is when it was sent; ``resend_until`` is until when the same BOLT11 may go out again after ten
-    minutes in which the wallet knows nothing of it.
+    ``since`` is when it fell into doubt; ``resend_until`` is until when it must not go out again. Later the same
+    BOLT11 may, while the wallet knows nothing of it and it is valid.
     """
 
     refund_id: str

@@ -36,7 +36,7 @@ from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import estimate_request_cost
 from timmy_dvm.core.refunds import give_back
 from timmy_dvm.core.settling import decision, settle
-from timmy_dvm.core.transitions import AWAITING, ENDED, RUNNING, job_moves
+from timmy_dvm.core.transitions import AWAITING, ENDED, RUNNING, UNSERVED, job_moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +97,6 @@ def _refuse_before_pricing(case: Case, fact: RequestReceived, policy: Policy) ->
         return Refused(code="too_long", sentence=sentence)
     if fact.max_tokens is not None and fact.max_tokens < 1:
         return Refused(code="bad_param", sentence="max_tokens must be a whole number above 0, or be left out.")
-    if fact.model is not None and fact.model not in policy.work_models:
-        names = ", ".join(policy.work_models)
-        return Refused(
-            code="unknown_model", sentence=f"That model is not offered. Leave model out, or use: {names}."
-        )
     if case.jobs_last_minute >= policy.jobs_per_key_minute:
         sentence = f"{policy.jobs_per_key_minute} requests a minute are the limit for one key: wait a minute."
         return Refused(code="rate_limited", sentence=sentence)
@@ -132,7 +127,7 @@ def _underbid(due: Msats) -> Refused:
 def _quote(fact: RequestReceived, policy: Policy) -> Quote:
     price = estimate_request_cost(
         fact.text,
-        fact.model or policy.work_models[0],
+        fact.model if fact.model in policy.work_models else policy.work_models[0],
         policy.prices,
         fact.btc,
         max_tokens=fact.max_tokens,
@@ -250,14 +245,16 @@ def paid(case: Case, fact: PaymentSeen, policy: Policy) -> Decision:
         return IGNORED
     received = invoice.amount if fact.received is None else fact.received
     row = dataclasses.replace(invoice, state=InvoiceState.SETTLED, received=received)
-    if not received:
-        return Decision(invoices=(row,))
-    booked = transfer(f"settled:{fact.payment_hash}", Code.SETTLED, accounts.NODE, invoice.account, received)
+    booked: tuple[Entry, ...] = ()
+    if received:
+        entry_id = f"settled:{fact.payment_hash}"
+        booked = (transfer(entry_id, Code.SETTLED, accounts.NODE, invoice.account, received),)
     then = IGNORED
     if case.job is not None:
+        # Settled for nothing (a wallet may keep all of it) goes the same way: what is missing is asked again.
         now_held = dataclasses.replace(case, held=Msats(case.held + received))
         then = _money_came(now_held, case.job, fact, policy)
-    return dataclasses.replace(then, invoices=(row,), entries=(booked, *then.entries))
+    return dataclasses.replace(then, invoices=(row,), entries=(*booked, *then.entries))
 
 
 def _money_came(case: Case, job: JobRecord, fact: PaymentSeen, policy: Policy) -> Decision:
@@ -267,8 +264,8 @@ def _money_came(case: Case, job: JobRecord, fact: PaymentSeen, policy: Policy) -
             job,
             case.held,
             from_credit=ZERO,
-            reason="late" if job.paid_at is None else "twice",
-            before=len(case.refunds),
+            reason="late" if job.state in UNSERVED else "twice",
+            cause=fact.payment_hash,
             at=fact.at,
             policy=policy,
         )

@@ -26,8 +26,9 @@ class Case:
         refund: the refund the fact speaks of.
         refunds: all refunds of the job, oldest first.
         open_jobs, jobs_last_minute: of this key. ``open_invoices``: of all.
-        ours: what is in the wallet by our books beyond all that is payable; may be negative.
-        fees_today: what refunds have cost us since midnight UTC.
+        ours: what is in the wallet by our books beyond all that is payable and the fee caps of refunds in flight;
+            may be negative.
+        fees_today: what refunds have cost us since midnight UTC, and the caps of those in flight, which they may.
         hash_is_ours, hash_is_used: whether a claim's payment hash is one of our invoices, or was paid before.
     """
 

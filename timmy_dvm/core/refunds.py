@@ -22,6 +22,8 @@ from timmy_dvm.core.transitions import refund_moves
 CLAIMABLE = frozenset({RefundState.HELD, RefundState.OWED})
 """Nothing is in flight: the customer may name a (new) BOLT11."""
 IN_FLIGHT = frozenset({RefundState.SENDING, RefundState.IN_DOUBT})
+CANCELLED_BY_CUSTOMER = "cancelled"
+"""The one reason for which the way back is never at our cost; else ask-and-cancel would pump fees out of us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +36,27 @@ class Returned:
 
 
 def give_back(
-    job: JobRecord, left: Msats, *, from_credit: Msats, reason: str, before: int, at: int, policy: Policy
+    job: JobRecord, left: Msats, *, from_credit: Msats, reason: str, cause: str, at: int, policy: Policy
 ) -> Returned:
     """Empty a job's account: ``left`` msat, of which ``from_credit`` came from the key's credit.
 
-    ``before`` is how many refunds the job has already; it makes the new ids. The same arguments give the same
-    ids, and nobody who does not know the job's id can guess them.
+    ``cause`` is what happens once to this job: its ``end``, or the hash of a payment that came after it. It makes
+    the ids, so two late payments never book under one. Nobody who does not know the job's id can guess them.
     """
     refunds: list[RefundRecord] = []
     entries: list[Entry] = []
+    kept = ZERO if reason == CANCELLED_BY_CUSTOMER else job.charge_eval + job.charge_work - job.pool_credit
 
     def returns(amount: Msats, state: RefundState, why: str) -> None:
         row = RefundRecord(
-            id=_refund_id(job.id, before + len(refunds)),
+            id=_refund_id(job.id, cause, len(refunds)),
             version=0,
             job_id=job.id,
             pubkey=job.pubkey,
             amount=amount,
             reason=why,
             state=state,
-            kept_fee_room=Msats(job.charge_eval + job.charge_work - job.pool_credit),
+            kept_fee_room=Msats(kept),
             created_at=at,
             updated_at=at,
         )
@@ -71,7 +74,7 @@ def give_back(
     dust = Msats(rest % MSATS_PER_SAT)
     if dust:
         home = accounts.customer(job.pubkey) if job.pubkey else accounts.POOL
-        entry_id = f"dust:{job.id}:{before}"
+        entry_id = f"dust:{job.id}:{cause}"
         entries.append(transfer(entry_id, Code.DUST, accounts.job(job.id), home, dust))
     if whole := Msats(rest - dust):
         small = job.pubkey is not None and whole < policy.credit_below
@@ -79,8 +82,8 @@ def give_back(
     return Returned(tuple(refunds), tuple(entries), _words(refunds))
 
 
-def _refund_id(job_id: str, number: int) -> str:
-    return hashlib.sha256(f"refund:{job_id}:{number}".encode()).hexdigest()[:32]
+def _refund_id(job_id: str, cause: str, number: int) -> str:
+    return hashlib.sha256(f"refund:{job_id}:{cause}:{number}".encode()).hexdigest()[:32]
 
 
 def _credited(row: RefundRecord) -> Entry:
@@ -153,7 +156,7 @@ def _why_not(case: Case, fact: RefundClaimed, row: RefundRecord | None, policy: 
         return Refused(code="own_invoice", sentence="That invoice is one of ours: send one from your own wallet.")
     if case.hash_is_used:
         return Refused(code="used_invoice", sentence="That invoice was used before: send a fresh one.")
-    if not policy.wallet_limits_fees and case.ours < policy.fee_reserve(row.amount):
+    if not _reserve_is_there(case, row, policy):
         return Refused(
             code="fee_reserve",
             sentence="Our wallet can't set the routing fee aside now. The money stays yours: ask again later.",
@@ -174,10 +177,22 @@ def _nothing_to_claim(case: Case) -> Refused:
     return Refused(code="nothing_owed", sentence="Nothing is held for this job: it was sent or credited already.")
 
 
-def _our_fee(case: Case, row: RefundRecord, policy: Policy) -> Msats:
-    """What sending this refund may cost us: within each of our four limits, never out of others' money."""
+def _reserve_is_there(case: Case, row: RefundRecord, policy: Policy) -> bool:
+    """Whether a wallet that takes no fee limit may send: its reserve is the cap, out of today's rest and ours."""
     left_today = policy.fee_per_day - case.fees_today
-    return Msats(max(0, min(policy.fee_per_refund, row.kept_fee_room, left_today, case.ours)))
+    return policy.wallet_limits_fees or policy.fee_reserve(row.amount) <= min(left_today, case.ours)
+
+
+def _our_fee(case: Case, row: RefundRecord, policy: Policy) -> Msats:
+    """What sending this refund may cost us: within each of our four limits, never out of others' money.
+
+    What we kept from a job is there once for all its refunds: what the others cost, or may, is taken off.
+    """
+    if not policy.wallet_limits_fees:
+        return policy.fee_reserve(row.amount)
+    others = sum(r.max_fee if r.state in IN_FLIGHT else r.fee for r in case.refunds if r.id != row.id)
+    left_today = policy.fee_per_day - case.fees_today
+    return Msats(max(0, min(policy.fee_per_refund, row.kept_fee_room - others, left_today, case.ours)))
 
 
 def _payment(row: RefundRecord) -> PayRefund:
@@ -197,6 +212,8 @@ def due_again(case: Case, fact: RefundDue, policy: Policy) -> Decision:
     row = case.refund
     if row is None or row.state is not RefundState.OWED or row.attempts != fact.attempts:
         return IGNORED
+    if not _reserve_is_there(case, row, policy):
+        return _hold(case, dataclasses.replace(row, updated_at=fact.at))
     sending = dataclasses.replace(
         row,
         state=refund_moves(row.state, RefundState.SENDING),
@@ -209,9 +226,11 @@ def due_again(case: Case, fact: RefundDue, policy: Policy) -> Decision:
 
 
 def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
-    """Our wallet said what became of a refund's payment."""
+    """Our wallet said what became of a refund's payment. Only of the try in flight can it be less than sent."""
     row = case.refund
     if row is None or row.state not in IN_FLIGHT or row.payment_hash != fact.payment_hash:
+        return IGNORED
+    if fact.attempts != row.attempts and fact.result is not PayResult.SUCCEEDED:
         return IGNORED
     match fact.result:
         case PayResult.SUCCEEDED:
@@ -241,21 +260,30 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
 
 
 def _failed(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> Decision:
-    """FAILED frees the money. The same BOLT11 is tried again after a pause, while pauses are left."""
+    """FAILED frees the money. The same BOLT11 is tried again after a pause, while pauses are left.
+
+    Tries are counted on over the refund's whole life, for their number is part of what tells one try from
+    another; a round of them is one more than there are pauses.
+    """
     freed = dataclasses.replace(row, note=fact.detail[:200], updated_at=fact.at)
-    if row.attempts <= len(policy.refund_pauses_s):
-        due_at = fact.at + policy.refund_pauses_s[row.attempts - 1]
+    this_round = (row.attempts - 1) % (len(policy.refund_pauses_s) + 1)
+    if this_round < len(policy.refund_pauses_s):
+        due_at = fact.at + policy.refund_pauses_s[this_round]
         owed = dataclasses.replace(freed, state=refund_moves(row.state, RefundState.OWED), due_at=due_at)
         return Decision(
             refunds=(owed,), actions=(Do(RetryRefund(refund_id=row.id, attempts=row.attempts), due_at),)
         )
+    return _hold(case, freed)
+
+
+def _hold(case: Case, row: RefundRecord) -> Decision:
+    """Nothing is in flight and we stop trying: the customer names another BOLT11 when they like."""
     held = dataclasses.replace(
-        freed,
+        row,
         state=refund_moves(row.state, RefundState.HELD),
         payment_hash=None,
         bolt11=None,
         max_fee=ZERO,
-        attempts=0,
         due_at=None,
     )
     sentence = (

@@ -57,8 +57,8 @@ def settle(case: Case, job: JobRecord, state: JobState, work_cost: Msats, at: in
         ended,
         Msats(case.held - charge),
         from_credit=job.credit_used,
-        reason=_reason(state),
-        before=len(case.refunds),
+        reason=_reason(ended),
+        cause="end",
         at=at,
         policy=policy,
     )
@@ -84,8 +84,11 @@ def _books(job: JobRecord, charge: Msats, short: Msats) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _reason(state: JobState) -> str:
-    return "change" if state is JobState.COMPLETE else str(state)
+def _reason(job: JobRecord) -> str:
+    """Why money goes back. A job that we had to drop has failed its customer, whatever its state is called."""
+    if job.state is JobState.COMPLETE:
+        return "change"
+    return str(JobState.FAILED if job.error_message else job.state)
 
 
 def _trusted(identity: IdentityRecord | None, job: JobRecord, charge: Msats, at: int) -> IdentityRecord | None:

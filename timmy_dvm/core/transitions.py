@@ -37,6 +37,8 @@ BORN: Final = frozenset({JobState.AWAITING_EVAL_PAYMENT, JobState.EVALUATING})
 AWAITING: Final = frozenset({JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT})
 RUNNING: Final = frozenset({JobState.EVALUATING, JobState.EXECUTING})
 ENDED: Final = frozenset(state for state, onward in JOB.items() if not onward)
+UNSERVED: Final = frozenset({JobState.EXPIRED, JobState.CANCELLED})
+"""Ended while waiting for money: what is paid now is late. After any other end it was paid twice."""
 
 
 class IllegalTransition(Exception):
