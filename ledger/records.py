@@ -6,6 +6,7 @@ ever "None until inserted". Times are whole unix seconds, amounts msat unless a 
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from ledger.entries import Entry
 from ledger.money import MicroUsd, Msats
@@ -96,6 +97,8 @@ class NewJob:
     share_work: Msats
     credit_used: Msats = Msats(0)
     refund_to: str | None = None
+    free_tier: bool = False
+    absorbed_sats: int = 0
     asked_at: int
     created_at: int
     paid_at: int | None = None
@@ -217,7 +220,10 @@ class IdentityRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactRecord:
-    """The receipt of something that happened. ``id`` is taken once; ``done`` is the outbox row it finishes."""
+    """The receipt of something that happened. ``id`` is taken once; ``done`` is the outbox row it finishes.
+
+    A ``job_id`` of a job that was never made is allowed, and forgotten: a refused request is a fact too.
+    """
 
     id: str
     kind: str
@@ -250,6 +256,10 @@ class PendingAction:
     started: bool
 
 
+PUBLISH: Final = "Publish"
+"""The kind of the outbox row that comes with each event; its body is the event's id."""
+
+
 class EventRole(StrEnum):
     """What a published event is to its job. At most one ``result`` a job, by a unique index."""
 
@@ -273,7 +283,9 @@ class Change:
     """All that one fact changes, written in one transaction or not at all.
 
     ``job`` holds the whole new row and the version it was decided on; the same goes for ``identity`` and
-    ``refunds``. Events are written with the outbox row that publishes them.
+    ``refunds``, where version 0 is a row that is not there yet. Entries are booked in their order, and a floor
+    holds after each. Events are written with the outbox row that publishes them (:data:`PUBLISH`).
+    ``result`` belongs to ``job`` or ``new_job``, one of which must be there.
     """
 
     new_job: NewJob | None = None
@@ -293,7 +305,10 @@ NOTHING = Change()
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Written. ``actions`` are the new outbox rows, ready to be performed, those of ``events`` last."""
+    """Written. ``actions`` are the new outbox rows, ready to be performed, those of ``events`` last.
+
+    ``job`` is the job's row as it now stands, None where the change wrote none.
+    """
 
     job: JobRecord | None
     actions: tuple[PendingAction, ...] = field(default=())

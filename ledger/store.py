@@ -7,7 +7,8 @@ identity, events and outbox. Either all of it is there after a crash, or none.
 
 **Races have named outcomes**, decided by constraints and not by looking first: a fact's id was taken before
 (``Replayed``), a versioned row moved (``Stale``), an account would go below its floor (``Short``). Nothing is
-written then, except that a replayed fact still finishes the outbox row it reports on.
+written then, except that a replayed fact still finishes the outbox row it reports on. Whatever else the
+constraints refuse is a mistake of ours: :class:`RuleBroken`.
 
 **Groups.** Facts that wait are committed together; one member's failure never fails the others. A commit
 returns only when its group is on disk.
@@ -15,9 +16,9 @@ returns only when its group is on disk.
 **Cancelling** a commit is safe: it happens or not, and the caller finds out by committing the same fact again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ledger.entries import Entry
 from ledger.money import Msats
@@ -35,11 +36,19 @@ from ledger.records import (
     RefundRecord,
 )
 
+T = TypeVar("T")
+
 
 class StoreUnavailable(Exception):
     """The ledger can't be written or read now (disk full, locked, I/O error). Nothing was changed.
 
     The message says what the operator should look at. Whoever was to act on the outcome must not act.
+    """
+
+
+class RuleBroken(Exception):
+    """A change breaks a rule of the ledger: a forbidden step between states, an id booked twice, a charge above
+    the share. Nothing was written. This is a mistake of ours and not a race: trying again does not help.
     """
 
 
@@ -122,11 +131,28 @@ class Story:
 class Store(Protocol):
     """Where everything is kept. Every method may raise :class:`StoreUnavailable`."""
 
-    async def commit(self, fact: FactRecord, decide: Decide) -> Outcome:
-        """Apply one fact, as the module says. Safe to repeat: the second time answers ``Replayed``."""
+    async def open_books(self, wallet_balance: Msats, pool_start: Msats, at: int) -> bool:
+        """Book what there is at the very first start: the wallet's balance (``node → operator``, entry
+        ``opening``) and the pool's (``operator → pool``, entry ``pool_seed``); nothing where it is 0.
 
-    def mark_started(self, action_id: int) -> None:
-        """Note, without waiting, that an action is being performed. Lost at worst; it only counts crashes."""
+        Once for ever: later calls change nothing, so a drained pool is never filled again by a restart. True
+        when this call opened the books.
+        """
+
+    async def commit(self, fact: FactRecord, decide: Decide) -> Outcome:
+        """Apply one fact, as the module says. Safe to repeat: the second time answers ``Replayed``.
+
+        ``decide`` is called in another thread. What it raises reaches this caller only, and nothing is written.
+
+        Raises:
+            RuleBroken: the change breaks a rule of the ledger.
+        """
+
+    def mark_started(self, action_id: int) -> Awaitable[None]:
+        """Note that an action is being performed; it counts crashes. On disk once what it returns was awaited.
+
+        Where nothing would be lost with the note (a run of the model) it need not be awaited.
+        """
 
     async def postpone(self, action_id: int, due_at: int) -> None:
         """Try an action again at ``due_at``; its attempts rise by one."""
@@ -138,6 +164,12 @@ class Store(Protocol):
         self, action_id: int, event_id: str, outcomes: Mapping[str, str], at: int, due_at: int | None
     ) -> None:
         """Note per relay what became of an event; with ``due_at`` try again then, else the action is done."""
+
+    async def look(self, at: Callable[[View], T]) -> T:
+        """Have ``at`` look at one snapshot of the books outside any decision. Nothing is written by it.
+
+        It is called in another thread. What it raises reaches the caller.
+        """
 
     async def pending(self) -> Sequence[PendingAction]:
         """The outbox, oldest first."""
@@ -173,7 +205,7 @@ class Store(Protocol):
         """Refunds, oldest first; with ``open_only`` those neither sent nor credited."""
 
     async def balances(self) -> Mapping[str, Msats]:
-        """Every account with its balance, credit-positive."""
+        """Every account of its own name, and every other that is not at zero, with its credit-positive balance."""
 
     async def setting(self, key: str) -> str | None:
         """A remembered value (a cursor, a mark), or None."""

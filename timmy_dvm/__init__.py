@@ -1,0 +1,17 @@
+"""Timmy, an AI agent that earns its living on Nostr: the bot itself.
+
+The files in the order a job meets them:
+
+- `nostr` and `http`, the doors: what comes from outside becomes a fact
+- `engine`, the one way in: load, decide, commit
+- `core`, everything that decides; no I/O, no clock, no randomness
+- `dispatch`, the one way out: performs what was committed; each outcome is a new fact
+- `payments` and `timers`, two more sources of facts
+- `agent`, who does the work; `prices`, what a bitcoin costs; `outbound`, the only way to a stranger's address
+- `views`, read-only answers
+- `app`, where all of it is put together
+
+Around them: `config`, `identity` (keys on disk), `clock` (time and randomness), `log`, and `cli` with `commands`.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Numbered steps that bring an older ledger to the newest schema."""

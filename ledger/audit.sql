@@ -1,0 +1,199 @@
+-- The invariants as queries: `-- name: <rule> <what it checks>`. Each answers one row for each thing that is wrong:
+-- which row it is, and a sentence for the operator. No answer is a pass. Run by ledger/audit.py.
+
+-- name: I1 every entry balances
+SELECT
+    'entry ' || entries.entry_id,
+    CASE WHEN sum(postings.amount_msat) IS NULL THEN 'it has no postings'
+        ELSE 'its postings sum to ' || sum(postings.amount_msat) || ' msat, not 0' END
+FROM entries LEFT JOIN postings ON postings.entry = entries.id
+GROUP BY entries.id HAVING sum(postings.amount_msat) IS NOT 0;
+
+-- name: I1 every posting belongs to an entry and an account
+SELECT
+    'posting ' || postings.entry || ' of account ' || postings.account,
+    'it moves ' || postings.amount_msat || ' msat without an entry or an account'
+FROM postings
+LEFT JOIN entries ON entries.id = postings.entry
+LEFT JOIN accounts ON accounts.id = postings.account
+WHERE entries.id IS NULL OR accounts.id IS NULL;
+
+-- name: I2 every balance is the sum of its postings
+SELECT
+    'account ' || accounts.name,
+    'it shows ' || accounts.balance_msat || ' msat, its postings sum to ' || coalesce(sum(postings.amount_msat), 0)
+FROM accounts LEFT JOIN postings ON postings.account = accounts.id
+GROUP BY accounts.id HAVING accounts.balance_msat <> coalesce(sum(postings.amount_msat), 0);
+
+-- Balances are credit-positive, so node = job + customer + session + refund + pool + reserved + operator + earned
+-- - shortfall - routing_fees says that all of them together are nothing.
+-- name: I2 the book equation holds
+SELECT 'all accounts', 'together they stand at ' || sum(balance_msat) || ' msat, not 0'
+FROM accounts HAVING sum(balance_msat) <> 0;
+
+-- name: I2 a finished job is drained
+SELECT
+    'job ' || jobs.id,
+    'it is ' || jobs.state || ', but ' || accounts.name || ' still holds ' || accounts.balance_msat || ' msat'
+FROM jobs JOIN accounts ON accounts.name IN ('job:' || jobs.id, 'reserved:' || jobs.id)
+WHERE jobs.ended_at IS NOT NULL AND accounts.balance_msat <> 0;
+
+-- name: I2 a job's charge is what its settlement took
+SELECT
+    'job ' || jobs.id,
+    'its row says a charge of ' || (jobs.charge_eval_msat + jobs.charge_work_msat)
+        || ' msat, its settlement took ' || coalesce(-sum(postings.amount_msat), 0)
+FROM jobs
+LEFT JOIN accounts ON accounts.name = 'job:' || jobs.id
+LEFT JOIN postings ON postings.account = accounts.id
+    AND postings.entry IN (SELECT id FROM entries WHERE code = 'settlement')
+GROUP BY jobs.row
+HAVING jobs.charge_eval_msat + jobs.charge_work_msat <> coalesce(-sum(postings.amount_msat), 0);
+
+-- name: I2 a job's shortfall is what its settlement booked as such
+WITH booked AS (
+    SELECT facts.job, -sum(postings.amount_msat) AS amount_msat
+    FROM postings JOIN entries ON entries.id = postings.entry JOIN facts ON facts.row = entries.fact
+    WHERE entries.code = 'settlement' AND postings.account = (SELECT id FROM accounts WHERE name = 'shortfall')
+    GROUP BY facts.job
+)
+SELECT
+    'job ' || jobs.id,
+    'its row says a shortfall of ' || jobs.shortfall_msat || ' msat, its settlement booked '
+        || coalesce(booked.amount_msat, 0)
+FROM jobs LEFT JOIN booked ON booked.job = jobs.row WHERE jobs.shortfall_msat <> coalesce(booked.amount_msat, 0);
+
+-- name: I2 a job's pool credit is what went to the pool
+WITH booked AS (
+    SELECT facts.job, sum(postings.amount_msat) AS amount_msat
+    FROM postings JOIN entries ON entries.id = postings.entry JOIN facts ON facts.row = entries.fact
+    WHERE entries.code = 'pool_credit' AND postings.account = (SELECT id FROM accounts WHERE name = 'pool')
+    GROUP BY facts.job
+)
+SELECT
+    'job ' || jobs.id,
+    'its row says ' || jobs.pool_credit_msat || ' msat to the pool, its books say ' || coalesce(booked.amount_msat, 0)
+FROM jobs LEFT JOIN booked ON booked.job = jobs.row WHERE jobs.pool_credit_msat <> coalesce(booked.amount_msat, 0);
+
+-- Conservation: what a job cost is charge + grant + shortfall and nothing else, all of it earned.
+-- name: I2 a settlement takes from the job, the pool or ourselves, and all of it is earned
+SELECT
+    'entry ' || entries.entry_id,
+    'it moves ' || postings.amount_msat || ' msat of ' || accounts.name || ', which no settlement does'
+FROM entries
+JOIN postings ON postings.entry = entries.id
+JOIN accounts ON accounts.id = postings.account
+WHERE entries.code = 'settlement' AND NOT (
+    (accounts.name = 'earned' AND postings.amount_msat > 0)
+    OR (postings.amount_msat < 0
+        AND (accounts.name = 'shortfall' OR accounts.name GLOB 'job:*' OR accounts.name GLOB 'reserved:*'))
+);
+
+-- name: I2 what a settled invoice brought is booked
+SELECT
+    'invoice ' || invoices.payment_hash,
+    'it received ' || invoices.received_msat || ' msat, booked are ' || coalesce(sum(postings.amount_msat), 0)
+FROM invoices
+LEFT JOIN entries ON entries.entry_id = 'settled:' || invoices.payment_hash
+LEFT JOIN postings ON postings.entry = entries.id
+    AND postings.account = (SELECT id FROM accounts WHERE name = invoices.account)
+GROUP BY invoices.row HAVING invoices.received_msat <> coalesce(sum(postings.amount_msat), 0);
+
+-- name: I3 what we owe is never less than nothing
+SELECT 'account ' || name, 'it may not go below 0 and stands at ' || balance_msat || ' msat'
+FROM accounts WHERE kind = 'owed' AND balance_msat < 0;
+
+-- name: I4 what is unique is there once
+SELECT what || ' ' || id, 'it is there ' || count(*) || ' times' FROM (
+    SELECT 'fact' AS what, id FROM facts
+    UNION ALL SELECT 'entry', entry_id FROM entries
+    UNION ALL SELECT 'account', name FROM accounts
+    UNION ALL SELECT 'job', id FROM jobs
+    UNION ALL SELECT 'request event', event_id FROM jobs WHERE event_id IS NOT NULL
+    UNION ALL SELECT 'invoice', payment_hash FROM invoices
+    UNION ALL SELECT 'refund', id FROM refunds
+    UNION ALL SELECT 'event', id FROM events
+) GROUP BY what, id HAVING count(*) > 1;
+
+-- name: I4 no refund was sent to an invoice of ours
+SELECT 'payment ' || payments.payment_hash, 'it pays one of our own invoices'
+FROM payments JOIN invoices ON invoices.payment_hash = payments.payment_hash;
+
+-- name: I5 at most one payment in flight for each refund
+SELECT 'refund ' || refunds.id, count(*) || ' payments of it are in flight at once'
+FROM payments JOIN refunds ON refunds.row = payments.refund
+WHERE payments.state = 'in_flight' GROUP BY refunds.row HAVING count(*) > 1;
+
+-- name: I5 a refund and its payments tell the same
+SELECT
+    'refund ' || refunds.id,
+    'it is ' || refunds.state || ', but the payment to ' || coalesce(refunds.payment_hash, 'no hash') || ' is '
+        || coalesce(payments.state, 'not there')
+FROM refunds LEFT JOIN payments ON payments.payment_hash = refunds.payment_hash AND payments.refund = refunds.row
+WHERE (refunds.state IN ('sending', 'in_doubt') AND payments.state IS NOT 'in_flight')
+    OR (refunds.state = 'sent' AND payments.state IS NOT 'sent')
+    OR (refunds.state IN ('owed', 'held', 'credited') AND payments.state IN ('in_flight', 'sent'));
+
+-- name: I5 a payment in flight or sent has a refund that says so
+SELECT
+    'payment ' || payments.payment_hash,
+    'it is ' || payments.state || ', but refund ' || coalesce(refunds.id, payments.refund) || ' names another'
+FROM payments LEFT JOIN refunds ON refunds.row = payments.refund
+WHERE payments.state IN ('in_flight', 'sent') AND refunds.payment_hash IS NOT payments.payment_hash;
+
+-- name: I5 a refund holds its amount while it is open, and nothing after
+SELECT
+    'refund ' || refunds.id,
+    'it is ' || refunds.state || ' for ' || refunds.amount_msat || ' msat, and its account holds '
+        || coalesce(accounts.balance_msat, 0)
+FROM refunds LEFT JOIN accounts ON accounts.name = 'refund:' || refunds.id
+WHERE coalesce(accounts.balance_msat, 0)
+    <> CASE WHEN refunds.state IN ('sent', 'credited') THEN 0 ELSE refunds.amount_msat END;
+
+-- name: I5 no more went into a refund than its amount
+SELECT
+    'refund ' || refunds.id,
+    'it is for ' || refunds.amount_msat || ' msat, and ' || coalesce(sum(postings.amount_msat), 0) || ' were owed to it'
+FROM refunds
+LEFT JOIN accounts ON accounts.name = 'refund:' || refunds.id
+LEFT JOIN postings ON postings.account = accounts.id AND postings.amount_msat > 0
+GROUP BY refunds.row HAVING coalesce(sum(postings.amount_msat), 0) <> refunds.amount_msat;
+
+-- name: I5 money on its way back has its row
+SELECT 'account ' || accounts.name, 'it holds ' || accounts.balance_msat || ' msat, and there is no such refund'
+FROM accounts LEFT JOIN refunds ON refunds.id = substr(accounts.name, length('refund:') + 1)
+WHERE accounts.name GLOB 'refund:*' AND accounts.balance_msat <> 0 AND refunds.row IS NULL;
+
+-- name: I6 every job is in a state of its graph
+SELECT 'job ' || id, 'there is no state ' || state FROM jobs
+WHERE state NOT IN (SELECT from_state FROM job_transitions UNION SELECT to_state FROM job_transitions);
+
+-- name: I6 every refund is in a state of its graph
+SELECT 'refund ' || id, 'there is no state ' || state FROM refunds
+WHERE state NOT IN (SELECT from_state FROM refund_transitions UNION SELECT to_state FROM refund_transitions);
+
+-- name: I6 a job has ended if and only if its state is final
+SELECT
+    'job ' || id,
+    CASE WHEN ended_at IS NULL THEN 'it is ' || state || ' and has no time of its end'
+        ELSE 'it is ' || state || ', and yet it ended at ' || ended_at END
+FROM jobs WHERE (ended_at IS NULL) = (state NOT IN (SELECT from_state FROM job_transitions));
+
+-- Waiting for an invoice to be made or looked at is an action in the outbox; everything else has a deadline.
+-- name: I6 a job that has not ended will be decided
+SELECT 'job ' || id, 'it is ' || state || ' with neither a deadline nor anything to be done for it'
+FROM jobs
+WHERE ended_at IS NULL AND due_at IS NULL AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.job_id = jobs.id);
+
+-- name: I6 a job that works was paid or granted, and has a deadline
+SELECT 'job ' || id, 'it is ' || state || ', but was never paid for or has no deadline'
+FROM jobs WHERE state IN ('evaluating', 'executing') AND (paid_at IS NULL OR due_at IS NULL);
+
+-- name: I7 a job has at most one result
+SELECT 'job ' || jobs.id, count(*) || ' results were signed for it'
+FROM events JOIN jobs ON jobs.row = events.job
+WHERE events.role = 'result' GROUP BY jobs.row HAVING count(*) > 1;
+
+-- name: I8 no step ran more than three times
+SELECT 'job ' || id, 'eval ran ' || eval_runs || ' times and work ' || work_runs || ' times: 3 is the limit'
+FROM jobs WHERE eval_runs NOT BETWEEN 0 AND 3 OR work_runs NOT BETWEEN 0 AND 3;

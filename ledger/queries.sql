@@ -1,0 +1,298 @@
+-- Every statement the ledger runs, by name: `-- name: <name>`, then one statement. Read by ledger/queries.py.
+-- Parameters are named; a change keeps all of a row's columns, so that SQL and records stay side by side.
+
+-- The writing side ----------------------------------------------------------------------------------------------
+
+-- name: fact_is_known
+SELECT 1 FROM facts WHERE id = :id;
+
+-- name: insert_fact
+INSERT INTO facts (id, kind, job, at, body, done)
+VALUES (:id, :kind, (SELECT row FROM jobs WHERE id = :job_id), :at, :body, :done)
+RETURNING row;
+
+-- name: insert_account
+INSERT INTO accounts (name, kind) VALUES (:name, :kind);
+
+-- name: next_entry
+SELECT coalesce(max(id), 0) + 1 FROM entries;
+
+-- name: insert_posting
+INSERT INTO postings (entry, account, amount_msat) SELECT :entry, id, :amount FROM accounts WHERE name = :account;
+
+-- name: insert_entry
+INSERT INTO entries (id, entry_id, code, reason, fact, at) VALUES (:row, :id, :code, :reason, :fact, :at);
+
+-- name: insert_identity
+INSERT INTO identities (
+    pubkey, version, trust_score, interaction_count, paid_jobs, sats_absorbed_today, absorbed_reset_at, first_seen,
+    last_seen
+) VALUES (
+    :pubkey, 1, :trust_score, :interaction_count, :paid_jobs, :sats_absorbed_today, :absorbed_reset_at, :first_seen,
+    :last_seen
+) ON CONFLICT (pubkey) DO NOTHING;
+
+-- name: update_identity
+UPDATE identities SET
+    version = version + 1,
+    trust_score = :trust_score,
+    interaction_count = :interaction_count,
+    paid_jobs = :paid_jobs,
+    sats_absorbed_today = :sats_absorbed_today,
+    absorbed_reset_at = :absorbed_reset_at,
+    last_seen = :last_seen
+WHERE pubkey = :pubkey AND version = :version;
+
+-- name: insert_job
+INSERT INTO jobs (
+    id, version, state, door, mode, event_id, nostr_pubkey, request_hash, eval_fee_msat, work_fee_msat,
+    estimated_cost_usd, margin_pct, btc_price_usd, btc_price_source, work_model, max_output_tokens, share_eval_msat,
+    share_work_msat, credit_used_msat, refund_to, free_tier, absorbed_sats, eval_runs, work_runs, eval_passed,
+    eval_input_tokens, eval_output_tokens, actual_input_tokens, actual_output_tokens, actual_cost_usd, truncated,
+    charge_eval_msat, charge_work_msat, shortfall_msat, pool_credit_msat, reason, error_message, asked_at,
+    created_at, paid_at, ended_at, due_at
+) VALUES (
+    :id, 1, :state, :door, :mode, :event_id, :pubkey, :request_hash, :eval_fee, :work_fee,
+    :estimated_cost, :margin_percent, :btc_price, :btc_price_source, :work_model, :max_output_tokens, :share_eval,
+    :share_work, :credit_used, :refund_to, :free_tier, :absorbed_sats, :eval_runs, 0, NULL,
+    0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, NULL, NULL, :asked_at,
+    :created_at, :paid_at, NULL, :due_at
+);
+
+-- name: update_job
+UPDATE jobs SET
+    version = version + 1,
+    state = :state,
+    share_eval_msat = :share_eval,
+    share_work_msat = :share_work,
+    credit_used_msat = :credit_used,
+    refund_to = :refund_to,
+    free_tier = :free_tier,
+    absorbed_sats = :absorbed_sats,
+    eval_runs = :eval_runs,
+    work_runs = :work_runs,
+    eval_passed = :eval_passed,
+    eval_input_tokens = :eval_input_tokens,
+    eval_output_tokens = :eval_output_tokens,
+    actual_input_tokens = :actual_input_tokens,
+    actual_output_tokens = :actual_output_tokens,
+    actual_cost_usd = :actual_cost,
+    truncated = :truncated,
+    charge_eval_msat = :charge_eval,
+    charge_work_msat = :charge_work,
+    shortfall_msat = :shortfall,
+    pool_credit_msat = :pool_credit,
+    reason = :reason,
+    error_message = :error_message,
+    paid_at = :paid_at,
+    ended_at = :ended_at,
+    due_at = :due_at
+WHERE id = :id AND version = :version;
+
+-- name: insert_texts
+INSERT INTO job_texts (job, request, origin)
+SELECT row, :request, :origin FROM jobs WHERE id = :job_id;
+
+-- name: write_result
+INSERT INTO job_texts (job, request, origin, result) SELECT row, '', '', :result FROM jobs WHERE id = :job_id
+ON CONFLICT (job) DO UPDATE SET result = excluded.result;
+
+-- name: write_invoice
+INSERT INTO invoices (
+    payment_hash, account, job, amount_msat, bolt11, created_at, expires_at, state, received_msat
+) VALUES (
+    :payment_hash, :account, (SELECT row FROM jobs WHERE id = :job_id), :amount, :bolt11, :created_at, :expires_at,
+    :state, :received
+) ON CONFLICT (payment_hash) DO UPDATE SET state = excluded.state, received_msat = excluded.received_msat
+WHERE account = excluded.account AND amount_msat = excluded.amount_msat AND bolt11 = excluded.bolt11;
+
+-- name: insert_refund
+INSERT INTO refunds (
+    id, version, job, pubkey, amount_msat, reason, state, kept_fee_room_msat, payment_hash, bolt11, max_fee_msat,
+    fee_msat, attempts, note, created_at, updated_at, due_at
+) VALUES (
+    :id, 1, (SELECT row FROM jobs WHERE id = :job_id), :pubkey, :amount, :reason, :state, :kept_fee_room,
+    :payment_hash, :bolt11, :max_fee, :fee, :attempts, :note, :created_at, :updated_at, :due_at
+) ON CONFLICT (id) DO NOTHING;
+
+-- name: update_refund
+UPDATE refunds SET
+    version = version + 1,
+    amount_msat = :amount,
+    reason = :reason,
+    state = :state,
+    kept_fee_room_msat = :kept_fee_room,
+    payment_hash = :payment_hash,
+    bolt11 = :bolt11,
+    max_fee_msat = :max_fee,
+    fee_msat = :fee,
+    attempts = :attempts,
+    note = :note,
+    updated_at = :updated_at,
+    due_at = :due_at
+WHERE id = :id AND version = :version;
+
+-- An attempt begins. A hash that was paid, or serves another refund, is left alone: 0 rows.
+-- name: payment_begins
+INSERT INTO payments (payment_hash, refund, bolt11, max_fee_msat, fee_msat, state, tries)
+SELECT :payment_hash, row, :bolt11, :max_fee, 0, 'in_flight', 1 FROM refunds WHERE id = :id
+ON CONFLICT (payment_hash) DO UPDATE SET
+    state = 'in_flight',
+    max_fee_msat = excluded.max_fee_msat,
+    tries = tries + (payments.state = 'failed')
+WHERE refund = excluded.refund AND bolt11 = excluded.bolt11 AND payments.state <> 'sent';
+
+-- name: payment_arrived
+UPDATE payments SET state = 'sent', fee_msat = :fee
+WHERE payment_hash = :payment_hash AND state = 'in_flight' AND refund = (SELECT row FROM refunds WHERE id = :id);
+
+-- name: payment_failed
+UPDATE payments SET state = 'failed'
+WHERE state = 'in_flight' AND refund = (SELECT row FROM refunds WHERE id = :id);
+
+-- name: insert_event
+INSERT INTO events (id, job, role, json, targets)
+VALUES (:id, (SELECT row FROM jobs WHERE id = :job_id), :role, :json, :targets);
+
+-- name: insert_action
+INSERT INTO outbox (kind, job_id, body, due_at) VALUES (:kind, :job_id, :body, :due_at)
+RETURNING *;
+
+-- name: finish_action
+DELETE FROM outbox WHERE id = :id;
+
+-- name: postpone_action
+UPDATE outbox SET due_at = :due_at, attempts = attempts + 1, started = 0 WHERE id = :id;
+
+-- name: start_action
+UPDATE outbox SET started = 1 WHERE id = :id;
+
+-- name: write_delivery
+INSERT INTO deliveries (event, relay, outcome, at) SELECT row, :relay, :outcome, :at FROM events WHERE id = :event_id
+ON CONFLICT (event, relay) DO UPDATE SET outcome = excluded.outcome, at = excluded.at;
+
+-- name: write_setting
+INSERT INTO settings (key, value) VALUES (:key, :value)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- The reading side ----------------------------------------------------------------------------------------------
+
+-- name: job
+SELECT * FROM jobs WHERE id = :id;
+
+-- name: job_of_event
+SELECT * FROM jobs WHERE event_id = :event_id;
+
+-- name: jobs_by_prefix
+SELECT * FROM jobs WHERE (id >= :first AND id < :last) OR (event_id >= :first AND event_id < :last)
+ORDER BY row DESC LIMIT 10;
+
+-- name: newest_jobs
+SELECT * FROM jobs ORDER BY row DESC LIMIT :limit;
+
+-- name: newest_jobs_in_states
+SELECT * FROM jobs WHERE state IN (SELECT value FROM json_each(:states)) ORDER BY row DESC LIMIT :limit;
+
+-- name: jobs_due
+SELECT due_at, id FROM jobs WHERE due_at IS NOT NULL ORDER BY due_at, row;
+
+-- name: waiting_jobs_of_key
+SELECT count(*) FROM jobs
+WHERE nostr_pubkey = :pubkey AND state IN ('awaiting_eval_payment', 'awaiting_work_payment');
+
+-- name: waiting_jobs
+SELECT count(*) FROM jobs WHERE state IN ('awaiting_eval_payment', 'awaiting_work_payment');
+
+-- name: jobs_of_key_since
+SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND created_at >= :since;
+
+-- name: texts
+SELECT request, origin, result FROM job_texts WHERE job = (SELECT row FROM jobs WHERE id = :job_id);
+
+-- name: identity
+SELECT * FROM identities WHERE pubkey = :pubkey;
+
+-- name: invoice
+SELECT invoices.*, jobs.id AS job_id FROM invoices LEFT JOIN jobs ON jobs.row = invoices.job
+WHERE payment_hash = :payment_hash;
+
+-- name: open_invoice_of_job
+SELECT invoices.*, jobs.id AS job_id FROM invoices JOIN jobs ON jobs.row = invoices.job
+WHERE jobs.id = :job_id AND invoices.state = 'open' ORDER BY invoices.row DESC LIMIT 1;
+
+-- name: open_invoices
+SELECT invoices.*, jobs.id AS job_id FROM invoices LEFT JOIN jobs ON jobs.row = invoices.job
+WHERE invoices.state = 'open' ORDER BY invoices.row;
+
+-- name: invoices_of_job
+SELECT invoices.*, jobs.id AS job_id FROM invoices JOIN jobs ON jobs.row = invoices.job
+WHERE jobs.id = :job_id ORDER BY invoices.row;
+
+-- name: refund
+SELECT refunds.*, jobs.id AS job_id FROM refunds LEFT JOIN jobs ON jobs.row = refunds.job WHERE refunds.id = :id;
+
+-- name: refunds_of_job
+SELECT refunds.*, jobs.id AS job_id FROM refunds JOIN jobs ON jobs.row = refunds.job
+WHERE jobs.id = :job_id ORDER BY refunds.row;
+
+-- name: refunds
+SELECT refunds.*, jobs.id AS job_id FROM refunds LEFT JOIN jobs ON jobs.row = refunds.job ORDER BY refunds.row;
+
+-- name: open_refunds
+SELECT refunds.*, jobs.id AS job_id FROM refunds LEFT JOIN jobs ON jobs.row = refunds.job
+WHERE refunds.state NOT IN ('sent', 'credited') ORDER BY refunds.row;
+
+-- name: payment_is_known
+SELECT 1 FROM payments WHERE payment_hash = :payment_hash;
+
+-- name: balance
+SELECT balance_msat FROM accounts WHERE name = :account;
+
+-- An account that is not listed stands at zero: drained ones would be a line for every job ever done.
+-- name: balances
+SELECT name, balance_msat FROM accounts WHERE kind <> 'owed' OR name = 'pool' OR balance_msat > 0 ORDER BY id;
+
+-- name: payable
+SELECT coalesce(sum(balance_msat), 0) FROM accounts
+WHERE kind = 'owed' AND balance_msat > 0 AND name <> 'pool' AND name NOT GLOB 'reserved:*';
+
+-- name: refund_fees_since
+SELECT coalesce(-sum(postings.amount_msat), 0)
+FROM entries JOIN postings ON postings.entry = entries.id
+WHERE entries.code = 'routing' AND entries.at >= :since
+    AND postings.account = (SELECT id FROM accounts WHERE name = 'routing_fees');
+
+-- name: outbox
+SELECT * FROM outbox ORDER BY id;
+
+-- name: event
+SELECT events.*, jobs.id AS job_id FROM events LEFT JOIN jobs ON jobs.row = events.job WHERE events.id = :id;
+
+-- name: events_of_job
+SELECT events.*, jobs.id AS job_id FROM events JOIN jobs ON jobs.row = events.job
+WHERE jobs.id = :job_id ORDER BY events.row;
+
+-- name: deliveries
+SELECT relay, outcome, at FROM deliveries WHERE event = (SELECT row FROM events WHERE id = :event_id) ORDER BY at, relay;
+
+-- name: facts_of_job
+SELECT facts.*, jobs.id AS job_id FROM facts JOIN jobs ON jobs.row = facts.job
+WHERE jobs.id = :job_id ORDER BY facts.row;
+
+-- name: entries_of_job
+SELECT DISTINCT entries.id, entries.entry_id, entries.code, entries.reason, entries.at
+FROM accounts JOIN postings ON postings.account = accounts.id JOIN entries ON entries.id = postings.entry
+WHERE accounts.name IN (
+    SELECT 'job:' || :job_id UNION ALL SELECT 'reserved:' || :job_id
+    UNION ALL SELECT 'refund:' || refunds.id FROM refunds JOIN jobs ON jobs.row = refunds.job WHERE jobs.id = :job_id
+)
+ORDER BY entries.id;
+
+-- Debits first: `debit → credit`, as an entry is read.
+-- name: postings_of_entry
+SELECT accounts.name, postings.amount_msat FROM postings JOIN accounts ON accounts.id = postings.account
+WHERE postings.entry = :row ORDER BY postings.amount_msat > 0, accounts.id;
+
+-- name: setting
+SELECT value FROM settings WHERE key = :key;

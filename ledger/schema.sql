@@ -1,0 +1,400 @@
+-- The ledger, as a fresh one is made. An older one comes to the same through migrations/, and a test holds the
+-- two equal. Comments inside a statement are kept by SQLite: `.schema jobs` shows them.
+-- Rules live here, not only in code: balances are moved by triggers, floors are CHECKs, what is written once
+-- can't be changed, a state follows only where its table allows. Amounts are integers in msat unless a name says
+-- otherwise, times whole unix seconds. Ids from outside are text and unique; rows point at each other by small
+-- integers, which keeps an insert as cheap in the millionth job as in the first.
+
+CREATE TABLE schema_version (
+    number INTEGER PRIMARY KEY, -- of the newest file in migrations/ whose change is in here
+    name   TEXT NOT NULL
+) STRICT;
+
+-- Money ---------------------------------------------------------------------------------------------------------
+
+CREATE TABLE accounts (
+    id           INTEGER PRIMARY KEY,
+    name         TEXT NOT NULL UNIQUE, -- `pool`, `job:<id>`: the chart is ledger/accounts.py
+    kind         TEXT NOT NULL,
+    balance_msat INTEGER NOT NULL DEFAULT 0, -- credit-positive; moved only by the trigger on postings
+    -- What we owe is never less than nothing, even if our code is wrong. The name is how Short is recognised.
+    CONSTRAINT floor CHECK (kind <> 'owed' OR balance_msat >= 0),
+    CONSTRAINT chart CHECK (kind = CASE
+        WHEN name = 'node' THEN 'asset'
+        WHEN name = 'operator' THEN 'equity'
+        WHEN name = 'earned' THEN 'income'
+        WHEN name IN ('shortfall', 'routing_fees') THEN 'expense'
+        WHEN name = 'pool' OR name GLOB 'reserved:?*' OR name GLOB 'job:?*' OR name GLOB 'customer:?*'
+            OR name GLOB 'session:?*' OR name GLOB 'refund:?*' THEN 'owed'
+    END IS TRUE)
+) STRICT;
+
+-- What is payable is asked at every refund; nearly all accounts ever made are drained and stay out of this.
+CREATE INDEX accounts_not_drained ON accounts (name, balance_msat) WHERE kind = 'owed' AND balance_msat > 0;
+
+CREATE TABLE facts (
+    row  INTEGER PRIMARY KEY,
+    id   TEXT NOT NULL UNIQUE, -- what makes a repeat harmless: kept for ever
+    kind TEXT NOT NULL,
+    job  INTEGER REFERENCES jobs (row), -- NULL also where the fact names a job that was never made
+    at   INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    done INTEGER -- the outbox row it finished; that row is gone, and its number is never given again
+) STRICT;
+
+CREATE INDEX facts_of_job ON facts (job) WHERE job IS NOT NULL;
+
+CREATE TABLE entries (
+    id       INTEGER PRIMARY KEY,
+    entry_id TEXT NOT NULL UNIQUE, -- says what it books, so nothing can be booked twice
+    code     TEXT NOT NULL,
+    reason   TEXT NOT NULL,
+    fact     INTEGER NOT NULL REFERENCES facts (row), -- why money moved
+    at       INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX entries_routing ON entries (at) WHERE code = 'routing'; -- what refunds cost us since midnight
+
+-- Postings are written first, while their entry is not there yet (hence the deferred reference). The entry's
+-- own row seals them: it is refused unless they balance, and after it no posting can be added.
+CREATE TABLE postings (
+    entry       INTEGER NOT NULL REFERENCES entries (id) DEFERRABLE INITIALLY DEFERRED,
+    account     INTEGER NOT NULL REFERENCES accounts (id),
+    amount_msat INTEGER NOT NULL, -- a credit is positive, a debit negative
+    PRIMARY KEY (entry, account),
+    -- No honest amount is larger than all bitcoin there will ever be.
+    CONSTRAINT amount CHECK (amount_msat <> 0 AND abs(amount_msat) <= 2100000000000000000)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX postings_of_account ON postings (account, entry);
+
+CREATE TRIGGER posting_comes_before_its_entry BEFORE INSERT ON postings
+WHEN EXISTS (SELECT 1 FROM entries WHERE id = NEW.entry)
+BEGIN SELECT raise(ABORT, 'a sealed entry takes no more postings'); END;
+
+CREATE TRIGGER posting_moves_balance AFTER INSERT ON postings
+BEGIN UPDATE accounts SET balance_msat = balance_msat + NEW.amount_msat WHERE id = NEW.account; END;
+
+CREATE TRIGGER entry_balances AFTER INSERT ON entries
+WHEN (SELECT sum(amount_msat) FROM postings WHERE entry = NEW.id) IS NOT 0
+BEGIN SELECT raise(ABORT, 'an entry balances, and has postings'); END;
+
+CREATE TRIGGER entries_stay BEFORE UPDATE ON entries
+BEGIN SELECT raise(ABORT, 'entries are never changed: correct by adding'); END;
+CREATE TRIGGER entries_are_kept BEFORE DELETE ON entries
+BEGIN SELECT raise(ABORT, 'entries are never deleted: correct by adding'); END;
+CREATE TRIGGER postings_stay BEFORE UPDATE ON postings
+BEGIN SELECT raise(ABORT, 'postings are never changed: correct by adding'); END;
+CREATE TRIGGER postings_are_kept BEFORE DELETE ON postings
+BEGIN SELECT raise(ABORT, 'postings are never deleted: correct by adding'); END;
+CREATE TRIGGER facts_stay BEFORE UPDATE ON facts
+BEGIN SELECT raise(ABORT, 'facts are never changed'); END;
+CREATE TRIGGER facts_are_kept BEFORE DELETE ON facts
+BEGIN SELECT raise(ABORT, 'facts are never deleted'); END;
+CREATE TRIGGER accounts_keep_their_name BEFORE UPDATE OF id, name, kind ON accounts
+BEGIN SELECT raise(ABORT, 'an account keeps its name and kind'); END;
+CREATE TRIGGER accounts_are_kept BEFORE DELETE ON accounts
+BEGIN SELECT raise(ABORT, 'accounts are never deleted'); END;
+
+-- Customers -----------------------------------------------------------------------------------------------------
+
+CREATE TABLE identities (
+    pubkey              TEXT NOT NULL PRIMARY KEY, -- hex
+    version             INTEGER NOT NULL, -- two jobs of one key may end at once: the second decides again
+    trust_score         INTEGER NOT NULL CHECK (trust_score BETWEEN 0 AND 100),
+    -- The tier (new, established, trusted, elite) is no column: it follows from the score, the days of absence and
+    -- the thresholds of today, so a stored one would be wrong tomorrow.
+    interaction_count   INTEGER NOT NULL CHECK (interaction_count >= 0),
+    paid_jobs           INTEGER NOT NULL CHECK (paid_jobs >= 0),
+    sats_absorbed_today INTEGER NOT NULL CHECK (sats_absorbed_today >= 0), -- whole sats, since absorbed_reset_at
+    absorbed_reset_at   INTEGER NOT NULL,
+    first_seen          INTEGER NOT NULL,
+    last_seen           INTEGER NOT NULL
+) STRICT;
+
+-- Jobs ----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE jobs (
+    row                  INTEGER PRIMARY KEY,
+    id                   TEXT NOT NULL UNIQUE, -- random 128 bits: a bearer secret
+    version              INTEGER NOT NULL,
+    state                TEXT NOT NULL,
+    door                 TEXT NOT NULL CHECK (door IN ('nostr', 'http')),
+    mode                 TEXT NOT NULL CHECK (mode IN ('once', 'steps')),
+    event_id             TEXT UNIQUE, -- one request event makes one job, from however many relays it comes
+    nostr_pubkey         TEXT REFERENCES identities (pubkey),
+    request_hash         TEXT NOT NULL, -- SHA-256 of the request: stays when the text is forgotten
+    eval_fee_msat        INTEGER NOT NULL CHECK (eval_fee_msat >= 0),
+    work_fee_msat        INTEGER NOT NULL CHECK (work_fee_msat >= 0),
+    estimated_cost_usd   INTEGER NOT NULL CHECK (estimated_cost_usd >= 0), -- micro-dollars: 1,000,000 is one dollar
+    margin_pct           INTEGER NOT NULL,
+    btc_price_usd        INTEGER NOT NULL CHECK (btc_price_usd > 0), -- micro-dollars for one bitcoin, locked
+    btc_price_source     TEXT NOT NULL,
+    work_model           TEXT NOT NULL,
+    max_output_tokens    INTEGER NOT NULL,
+    share_eval_msat      INTEGER NOT NULL CHECK (share_eval_msat >= 0), -- the customer's part of the quote
+    share_work_msat      INTEGER NOT NULL CHECK (share_work_msat >= 0),
+    credit_used_msat     INTEGER NOT NULL CHECK (credit_used_msat >= 0),
+    refund_to            TEXT,
+    free_tier            INTEGER NOT NULL CHECK (free_tier IN (0, 1)),
+    absorbed_sats        INTEGER NOT NULL CHECK (absorbed_sats >= 0), -- reserved while open, granted when ended
+    eval_runs            INTEGER NOT NULL CHECK (eval_runs BETWEEN 0 AND 3), -- a crash uses one up
+    work_runs            INTEGER NOT NULL CHECK (work_runs BETWEEN 0 AND 3),
+    eval_passed          INTEGER CHECK (eval_passed IN (0, 1)), -- NULL until eval gave a verdict
+    eval_input_tokens    INTEGER NOT NULL CHECK (eval_input_tokens >= 0),
+    eval_output_tokens   INTEGER NOT NULL CHECK (eval_output_tokens >= 0),
+    actual_input_tokens  INTEGER NOT NULL CHECK (actual_input_tokens >= 0),
+    actual_output_tokens INTEGER NOT NULL CHECK (actual_output_tokens >= 0),
+    actual_cost_usd      INTEGER NOT NULL CHECK (actual_cost_usd >= 0), -- micro-dollars
+    truncated            INTEGER NOT NULL CHECK (truncated IN (0, 1)),
+    charge_eval_msat     INTEGER NOT NULL CHECK (charge_eval_msat >= 0), -- what the settlement booked, 0 before it
+    charge_work_msat     INTEGER NOT NULL CHECK (charge_work_msat >= 0),
+    shortfall_msat       INTEGER NOT NULL CHECK (shortfall_msat >= 0),
+    pool_credit_msat     INTEGER NOT NULL CHECK (pool_credit_msat >= 0),
+    reason               TEXT,
+    error_message        TEXT,
+    asked_at             INTEGER NOT NULL,
+    created_at           INTEGER NOT NULL,
+    paid_at              INTEGER,
+    ended_at             INTEGER,
+    due_at               INTEGER, -- the next moment something must be decided even if nothing happens
+    CONSTRAINT never_above_the_price CHECK (share_eval_msat + share_work_msat <= eval_fee_msat + work_fee_msat),
+    CONSTRAINT never_above_the_share CHECK (charge_eval_msat + charge_work_msat <= share_eval_msat + share_work_msat),
+    CONSTRAINT ended_has_its_time CHECK (
+        (state IN ('complete', 'rejected', 'failed', 'expired', 'cancelled')) = (ended_at IS NOT NULL)
+    ),
+    CONSTRAINT ended_is_not_due CHECK (ended_at IS NULL OR due_at IS NULL)
+) STRICT;
+
+CREATE INDEX jobs_of_key ON jobs (nostr_pubkey, created_at) WHERE nostr_pubkey IS NOT NULL;
+CREATE INDEX jobs_waiting ON jobs (nostr_pubkey) WHERE state IN ('awaiting_eval_payment', 'awaiting_work_payment');
+CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
+
+-- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.
+CREATE TABLE job_transitions (
+    from_state TEXT NOT NULL,
+    to_state   TEXT NOT NULL,
+    PRIMARY KEY (from_state, to_state)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO job_transitions (from_state, to_state) VALUES
+    ('awaiting_eval_payment', 'evaluating'),
+    ('awaiting_eval_payment', 'expired'),
+    ('awaiting_eval_payment', 'cancelled'),
+    ('evaluating', 'awaiting_work_payment'),
+    ('evaluating', 'executing'),
+    ('evaluating', 'rejected'),
+    ('evaluating', 'failed'),
+    ('awaiting_work_payment', 'executing'),
+    ('awaiting_work_payment', 'expired'),
+    ('awaiting_work_payment', 'cancelled'),
+    ('executing', 'complete'),
+    ('executing', 'failed');
+
+CREATE TRIGGER job_is_born_at_the_start BEFORE INSERT ON jobs
+WHEN NEW.state NOT IN ('awaiting_eval_payment', 'evaluating')
+BEGIN SELECT raise(ABORT, 'a job begins awaiting payment or evaluating'); END;
+
+CREATE TRIGGER job_follows_its_graph BEFORE UPDATE OF state ON jobs
+WHEN NEW.state <> OLD.state AND NOT EXISTS (
+    SELECT 1 FROM job_transitions WHERE from_state = OLD.state AND to_state = NEW.state
+)
+BEGIN SELECT raise(ABORT, 'a job may not go from the state it is in to that one'); END;
+
+CREATE TRIGGER job_keeps_its_terms BEFORE UPDATE OF
+    id, door, mode, event_id, nostr_pubkey, request_hash, eval_fee_msat, work_fee_msat, estimated_cost_usd,
+    margin_pct, btc_price_usd, btc_price_source, work_model, max_output_tokens, asked_at, created_at
+ON jobs
+BEGIN SELECT raise(ABORT, 'what was told when the job was made is never changed'); END;
+
+CREATE TRIGGER jobs_are_kept BEFORE DELETE ON jobs
+BEGIN SELECT raise(ABORT, 'jobs are never deleted'); END;
+
+-- The long parts of a job, apart from what each step rewrites; they can be forgotten without losing the job.
+CREATE TABLE job_texts (
+    job     INTEGER PRIMARY KEY REFERENCES jobs (row),
+    request TEXT NOT NULL,
+    origin  TEXT NOT NULL, -- the door's own note (JSON) on how to answer
+    result  TEXT
+) STRICT;
+
+-- Money in and out ----------------------------------------------------------------------------------------------
+
+CREATE TABLE invoices (
+    row           INTEGER PRIMARY KEY,
+    payment_hash  TEXT NOT NULL UNIQUE,
+    account       TEXT NOT NULL, -- where its money goes, whenever that comes
+    job           INTEGER REFERENCES jobs (row),
+    amount_msat   INTEGER NOT NULL CHECK (amount_msat > 0),
+    bolt11        TEXT NOT NULL,
+    created_at    INTEGER NOT NULL,
+    expires_at    INTEGER NOT NULL,
+    state         TEXT NOT NULL CHECK (state IN ('open', 'settled', 'expired', 'cancelled')),
+    received_msat INTEGER NOT NULL CHECK (received_msat >= 0) -- may be more than was asked
+) STRICT;
+
+CREATE INDEX invoices_open ON invoices (row) WHERE state = 'open';
+CREATE INDEX invoices_of_job ON invoices (job) WHERE job IS NOT NULL;
+
+CREATE TRIGGER settled_is_final BEFORE UPDATE ON invoices
+WHEN OLD.state = 'settled' AND (NEW.state <> 'settled' OR NEW.received_msat <> OLD.received_msat)
+BEGIN SELECT raise(ABORT, 'a settled invoice stays as it is'); END;
+
+CREATE TRIGGER invoices_are_kept BEFORE DELETE ON invoices
+BEGIN SELECT raise(ABORT, 'invoices are never deleted: money may come late'); END;
+
+CREATE TABLE refunds (
+    row                INTEGER PRIMARY KEY,
+    id                 TEXT NOT NULL UNIQUE,
+    version            INTEGER NOT NULL,
+    job                INTEGER REFERENCES jobs (row),
+    pubkey             TEXT,
+    amount_msat        INTEGER NOT NULL CHECK (amount_msat > 0), -- never changed: what its own account began with
+    reason             TEXT NOT NULL,
+    state              TEXT NOT NULL,
+    kept_fee_room_msat INTEGER NOT NULL CHECK (kept_fee_room_msat >= 0),
+    payment_hash       TEXT,
+    bolt11             TEXT,
+    max_fee_msat       INTEGER NOT NULL CHECK (max_fee_msat >= 0),
+    fee_msat           INTEGER NOT NULL CHECK (fee_msat >= 0),
+    attempts           INTEGER NOT NULL CHECK (attempts >= 0),
+    note               TEXT NOT NULL,
+    created_at         INTEGER NOT NULL,
+    updated_at         INTEGER NOT NULL,
+    due_at             INTEGER,
+    CONSTRAINT in_flight_has_its_hash CHECK (state NOT IN ('sending', 'in_doubt', 'sent') OR payment_hash IS NOT NULL)
+) STRICT;
+
+CREATE INDEX refunds_of_job ON refunds (job) WHERE job IS NOT NULL;
+CREATE INDEX refunds_open ON refunds (row) WHERE state NOT IN ('sent', 'credited');
+
+-- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.
+CREATE TABLE refund_transitions (
+    from_state TEXT NOT NULL,
+    to_state   TEXT NOT NULL,
+    PRIMARY KEY (from_state, to_state)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO refund_transitions (from_state, to_state) VALUES
+    ('owed', 'sending'),
+    ('owed', 'credited'),
+    ('owed', 'held'),
+    ('sending', 'sent'),
+    ('sending', 'owed'),
+    ('sending', 'held'),
+    ('sending', 'in_doubt'),
+    ('in_doubt', 'sent'),
+    ('in_doubt', 'owed'),
+    ('in_doubt', 'held'),
+    ('held', 'sending'),
+    ('held', 'credited');
+
+CREATE TRIGGER refund_is_born_owed BEFORE INSERT ON refunds
+WHEN NEW.state NOT IN ('owed', 'held', 'credited')
+BEGIN SELECT raise(ABORT, 'a refund begins owed, held or credited'); END;
+
+CREATE TRIGGER refund_follows_its_graph BEFORE UPDATE OF state ON refunds
+WHEN NEW.state <> OLD.state AND NOT EXISTS (
+    SELECT 1 FROM refund_transitions WHERE from_state = OLD.state AND to_state = NEW.state
+)
+BEGIN SELECT raise(ABORT, 'a refund may not go from the state it is in to that one'); END;
+
+CREATE TRIGGER refund_keeps_its_amount BEFORE UPDATE ON refunds
+WHEN NEW.amount_msat <> OLD.amount_msat OR NEW.id <> OLD.id OR NEW.job IS NOT OLD.job
+BEGIN SELECT raise(ABORT, 'the amount of a refund is never changed'); END;
+
+CREATE TRIGGER refunds_are_kept BEFORE DELETE ON refunds
+BEGIN SELECT raise(ABORT, 'refunds are never deleted'); END;
+
+-- Every BOLT11 a refund was ever sent to, or tried. Kept from the state of the refund that names it.
+CREATE TABLE payments (
+    payment_hash TEXT NOT NULL PRIMARY KEY, -- a hash serves one refund, once
+    refund       INTEGER NOT NULL REFERENCES refunds (row),
+    bolt11       TEXT NOT NULL,
+    max_fee_msat INTEGER NOT NULL CHECK (max_fee_msat >= 0),
+    fee_msat     INTEGER NOT NULL CHECK (fee_msat >= 0),
+    state        TEXT NOT NULL CHECK (state IN ('in_flight', 'sent', 'failed')),
+    tries        INTEGER NOT NULL CHECK (tries > 0) -- the same BOLT11 may go out again after it failed for certain
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX one_payment_in_flight ON payments (refund) WHERE state = 'in_flight';
+CREATE INDEX payments_of_refund ON payments (refund);
+
+CREATE TRIGGER sent_is_final BEFORE UPDATE ON payments
+WHEN OLD.state = 'sent'
+BEGIN SELECT raise(ABORT, 'a payment that arrived stays as it is'); END;
+
+CREATE TRIGGER payments_are_kept BEFORE DELETE ON payments
+BEGIN SELECT raise(ABORT, 'payments are never deleted'); END;
+
+-- What was granted out of the pool. A view of the books: it can't differ from them, nor be written to.
+CREATE VIEW free_tier_grants (job_id, nostr_pubkey, request_hash, reserved_msat, granted_msat, pool_after_msat, at) AS
+SELECT
+    substr(accounts.name, length('reserved:') + 1),
+    jobs.nostr_pubkey,
+    jobs.request_hash,
+    (SELECT sum(amount_msat) FROM postings WHERE account = accounts.id AND amount_msat > 0),
+    -granted.amount_msat,
+    (
+        SELECT sum(amount_msat) FROM postings
+        WHERE account = (SELECT id FROM accounts WHERE name = 'pool') AND entry <= granted.entry
+    ),
+    entries.at
+FROM accounts
+JOIN postings AS granted ON granted.account = accounts.id AND granted.amount_msat < 0
+JOIN entries ON entries.id = granted.entry AND entries.code = 'settlement'
+LEFT JOIN jobs ON jobs.id = substr(accounts.name, length('reserved:') + 1)
+WHERE accounts.name GLOB 'reserved:?*';
+
+-- What to do, and what was published ----------------------------------------------------------------------------
+
+CREATE TABLE events (
+    row     INTEGER PRIMARY KEY,
+    id      TEXT NOT NULL UNIQUE,
+    job     INTEGER REFERENCES jobs (row),
+    role    TEXT NOT NULL CHECK (role IN ('result', 'feedback')),
+    json    TEXT NOT NULL, -- as signed: a repeat publishes these very bytes
+    targets TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX one_result ON events (job) WHERE role = 'result';
+CREATE INDEX events_of_job ON events (job) WHERE job IS NOT NULL;
+
+CREATE TRIGGER events_stay BEFORE UPDATE ON events
+BEGIN SELECT raise(ABORT, 'a signed event is never changed'); END;
+CREATE TRIGGER events_are_kept BEFORE DELETE ON events
+BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
+
+CREATE TABLE deliveries (
+    event   INTEGER NOT NULL REFERENCES events (row),
+    relay   TEXT NOT NULL,
+    outcome TEXT NOT NULL, -- the newest word of that relay
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (event, relay)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    -- AUTOINCREMENT: finished rows leave, and a fact that comes twice must never finish another row of that number.
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind     TEXT NOT NULL,
+    job_id   TEXT, -- text, for an action may speak of a job that was never made
+    body     TEXT NOT NULL,
+    due_at   INTEGER, -- NULL is at once
+    attempts INTEGER NOT NULL DEFAULT 0,
+    started  INTEGER NOT NULL DEFAULT 0 CHECK (started IN (0, 1))
+) STRICT;
+
+CREATE TABLE settings (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a fresh ledger knows -------------------------------------------------------------------------------------
+
+INSERT INTO accounts (name, kind) VALUES
+    ('node', 'asset'),
+    ('operator', 'equity'),
+    ('pool', 'owed'),
+    ('earned', 'income'),
+    ('shortfall', 'expense'),
+    ('routing_fees', 'expense');

@@ -1,0 +1,191 @@
+"""What the ledger knows, read out of one SQLite transaction: the :class:`~ledger.store.View` and more.
+
+Synchronous: it runs in the thread of the connection it is given, whether that transaction writes or only reads.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from ledger.entries import Code, Entry, Posting
+from ledger.money import Msats
+from ledger.queries import named_queries
+from ledger.records import (
+    IdentityRecord,
+    InvoiceRecord,
+    JobRecord,
+    JobState,
+    JobTexts,
+    NewEvent,
+    PendingAction,
+    RefundRecord,
+)
+from ledger.sqlite_rows import (
+    action_from,
+    event_from,
+    fact_from,
+    identity_from,
+    invoice_from,
+    job_from,
+    refund_from,
+)
+from ledger.store import Delivery, Story
+
+T = TypeVar("T")
+
+SQL: Final = named_queries("queries.sql")
+_PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
+_FORGOTTEN: Final = JobTexts("", "", None)
+
+
+class SqliteView:
+    """See :class:`ledger.store.View` and the reading half of :class:`ledger.store.Store`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(job_from, "job", id=job_id)
+
+    def job_of_event(self, event_id: str) -> JobRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(job_from, "job_of_event", event_id=event_id)
+
+    def texts(self, job_id: str) -> JobTexts:
+        """See :class:`ledger.store.View`."""
+        return self._one(lambda row: JobTexts(*row), "texts", job_id=job_id) or _FORGOTTEN
+
+    def invoice(self, payment_hash: str) -> InvoiceRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(invoice_from, "invoice", payment_hash=payment_hash)
+
+    def open_invoice_of(self, job_id: str) -> InvoiceRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(invoice_from, "open_invoice_of_job", job_id=job_id)
+
+    def refund(self, refund_id: str) -> RefundRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(refund_from, "refund", id=refund_id)
+
+    def refunds_of(self, job_id: str) -> Sequence[RefundRecord]:
+        """See :class:`ledger.store.View`."""
+        return self._all(refund_from, "refunds_of_job", job_id=job_id)
+
+    def payment_is_known(self, payment_hash: str) -> bool:
+        """See :class:`ledger.store.View`."""
+        return bool(self._number("payment_is_known", payment_hash=payment_hash))
+
+    def balance(self, account: str) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("balance", account=account))
+
+    def payable(self) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("payable"))
+
+    def refund_fees_since(self, since: int) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("refund_fees_since", since=since))
+
+    def identity(self, pubkey: str) -> IdentityRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(identity_from, "identity", pubkey=pubkey)
+
+    def open_jobs_of(self, pubkey: str) -> int:
+        """See :class:`ledger.store.View`."""
+        return self._number("waiting_jobs_of_key", pubkey=pubkey)
+
+    def jobs_since(self, pubkey: str, since: int) -> int:
+        """See :class:`ledger.store.View`."""
+        return self._number("jobs_of_key_since", pubkey=pubkey, since=since)
+
+    def open_invoices(self) -> int:
+        """See :class:`ledger.store.View`."""
+        return self._number("waiting_jobs")
+
+    # What the Store reads beyond a decision's needs.
+
+    def pending(self) -> Sequence[PendingAction]:
+        """See :class:`ledger.store.Store`."""
+        return self._all(action_from, "outbox")
+
+    def event(self, event_id: str) -> NewEvent | None:
+        """See :class:`ledger.store.Store`."""
+        return self._one(event_from, "event", id=event_id)
+
+    def find_jobs(self, text: str) -> Sequence[JobRecord]:
+        """See :class:`ledger.store.Store`. Anything but a hex prefix finds nothing."""
+        first = text.lower()
+        if not _PREFIX.fullmatch(first):
+            return ()
+        return self._all(job_from, "jobs_by_prefix", first=first, last=first + "g")
+
+    def jobs(self, limit: int, states: Sequence[JobState]) -> Sequence[JobRecord]:
+        """See :class:`ledger.store.Store`."""
+        if not states:
+            return self._all(job_from, "newest_jobs", limit=limit)
+        return self._all(job_from, "newest_jobs_in_states", limit=limit, states=json.dumps(states))
+
+    def texts_or_none(self, job_id: str) -> JobTexts | None:
+        """The texts as :class:`ledger.store.Store` answers them: None where there is no such job."""
+        return None if self.job(job_id) is None else self.texts(job_id)
+
+    def every_open_invoice(self) -> Sequence[InvoiceRecord]:
+        """See :class:`ledger.store.Store`, ``open_invoices``."""
+        return self._all(invoice_from, "open_invoices")
+
+    def due(self) -> Sequence[tuple[int, str]]:
+        """See :class:`ledger.store.Store`."""
+        return self._all(lambda row: (row["due_at"], row["id"]), "jobs_due")
+
+    def refunds(self, *, open_only: bool) -> Sequence[RefundRecord]:
+        """See :class:`ledger.store.Store`."""
+        return self._all(refund_from, "open_refunds" if open_only else "refunds")
+
+    def balances(self) -> dict[str, Msats]:
+        """See :class:`ledger.store.Store`."""
+        return dict(self._all(lambda row: (row["name"], Msats(row["balance_msat"])), "balances"))
+
+    def setting(self, key: str) -> str | None:
+        """See :class:`ledger.store.Store`."""
+        return self._one(lambda row: str(row["value"]), "setting", key=key)
+
+    def story(self, job_id: str) -> Story | None:
+        """See :class:`ledger.store.Store`."""
+        job = self.job(job_id)
+        if job is None:
+            return None
+        return Story(
+            job=job,
+            texts=self.texts(job_id),
+            facts=self._all(fact_from, "facts_of_job", job_id=job_id),
+            entries=self._all(self._entry, "entries_of_job", job_id=job_id),
+            invoices=self._all(invoice_from, "invoices_of_job", job_id=job_id),
+            refunds=tuple(self.refunds_of(job_id)),
+            events=tuple((event, self._deliveries(event)) for event in self._events_of(job_id)),
+        )
+
+    def _entry(self, row: sqlite3.Row) -> tuple[int, Entry]:
+        postings = self._all(lambda line: Posting(*line), "postings_of_entry", row=row["id"])
+        return row["at"], Entry(row["entry_id"], Code(row["code"]), postings, row["reason"])
+
+    def _events_of(self, job_id: str) -> tuple[NewEvent, ...]:
+        return self._all(event_from, "events_of_job", job_id=job_id)
+
+    def _deliveries(self, event: NewEvent) -> tuple[Delivery, ...]:
+        return self._all(lambda row: Delivery(*row), "deliveries", event_id=event.id)
+
+    def _one(self, make: Callable[[sqlite3.Row], T], name: str, **parameters: object) -> T | None:
+        row = self._connection.execute(SQL[name], parameters).fetchone()
+        return None if row is None else make(row)
+
+    def _all(self, make: Callable[[sqlite3.Row], T], name: str, **parameters: object) -> tuple[T, ...]:
+        return tuple(make(row) for row in self._connection.execute(SQL[name], parameters).fetchall())
+
+    def _number(self, name: str, **parameters: object) -> int:
+        """The one number a query answers, 0 where it finds no row."""
+        row = self._connection.execute(SQL[name], parameters).fetchone()
+        return 0 if row is None else int(row[0])

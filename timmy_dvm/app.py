@@ -1,0 +1,336 @@
+"""The composition root: builds every part, starts and stops them in order. No rules live here.
+
+Everything long-lived runs in one TaskGroup. Start: lock, ledger, wallet, opening entries, relays, HTTP, then one
+listing of what was paid while we were away, the outbox, the deadlines, and last the ear for new requests. Stop is
+the other way round: first no new requests, then a moment for what is being done, then the ledger last.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.files import lock_ledger
+from ledger.money import Msats, msats_from_sats, sats_down
+from ledger.records import InvoiceState
+from ledger.sqlite import open_ledger
+from ledger.store import Store
+from lightning.backend import Lightning
+from lightning.errors import LightningError
+from relay_client.dial import Outside
+from relay_client.keys import Keys
+from relay_client.local_relay import LocalRelay
+from relay_client.pool import RelayPool
+from timmy_dvm import __version__
+from timmy_dvm.agent.runner import Agent
+from timmy_dvm.building import agent_of, policy_of, price_source_of, wallet_of
+from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
+from timmy_dvm.config import Config, ConfigError
+from timmy_dvm.dispatch import Dispatch
+from timmy_dvm.engine import Engine
+from timmy_dvm.http.app import PaidHow, create_app
+from timmy_dvm.http.server import Gate, Server, bind, make_server
+from timmy_dvm.identity import load_or_create_key
+from timmy_dvm.log import get_logger, redact
+from timmy_dvm.nostr.port import NostrPort
+from timmy_dvm.nostr.speaker import NostrSpeaker
+from timmy_dvm.payments import Payments
+from timmy_dvm.runs import Runs
+from timmy_dvm.timers import Timers
+from timmy_dvm.wallet import Wallet
+
+_READY_S = 20
+_LAST_MOMENTS_S = 2.5
+"""What is being done may finish within this; together with the rest a stop takes less than 5 s."""
+log = get_logger("app")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where a serving Timmy is found."""
+
+    npub: str
+    http: str
+    relays: tuple[str, ...]
+
+    def line(self) -> str:
+        """The one line on stderr that says so."""
+        return f"ready npub={self.npub} http={self.http} relays={','.join(self.relays)}"
+
+
+class App:
+    """One running instance.
+
+    Args:
+        config: what the operator decided.
+        clock, randomness: the machine's own, or a test's.
+        wallet, agent: in place of the configured ones.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        randomness: Randomness | None = None,
+        wallet: Lightning | None = None,
+        agent: Agent | None = None,
+    ) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._randomness = randomness or SystemRandomness()
+        self._wallet = wallet
+        self._agent = agent
+        self._stop = asyncio.Event()
+        self._public_key = ""
+
+    @property
+    def public_key(self) -> str:
+        """Timmy's public key, hex; known once it is ready."""
+        return self._public_key
+
+    def stop(self) -> None:
+        """Begin to stop. ``run`` returns within 5 s."""
+        self._stop.set()
+
+    async def run(self, on_ready: Callable[[Ready], None] = lambda _: None) -> None:
+        """Serve until :meth:`stop`.
+
+        Raises:
+            ConfigError: something in the configuration can't work on this machine.
+            LedgerLocked: another process runs on the ledger.
+            StoreUnavailable: the ledger can't be opened.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            parts = await self._build(stack)
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            tasks = [group.create_task(part) for part in parts.early]
+            serving = asyncio.create_task(parts.serve(group, tasks, on_ready))
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait((serving, stopping, *tasks), return_when=asyncio.FIRST_COMPLETED)
+            log.info("stopping", action="stop")
+            stopping.cancel()
+            await parts.wind_down(serving, tasks)
+
+    async def _build(self, stack: contextlib.AsyncExitStack) -> "_Parts":
+        config, clock, randomness = self._config, self._clock, self._randomness
+        listening = stack.enter_context(contextlib.closing(bind(config.http.host, config.http.port)))
+        store = await stack.enter_async_context(_ledger(config))
+        agent = self._agent or agent_of(config, clock, randomness)
+        stack.push_async_callback(agent.aclose)
+        wallet = self._wallet or wallet_of(config, clock, randomness)
+        stack.push_async_callback(wallet.aclose)
+        await _open_books(store, wallet, config, clock)
+
+        keys = _keys_of(config, randomness)
+        self._public_key = keys.public_key
+        outside = Outside(
+            monotonic=clock.monotonic,
+            unix_time=clock.now,
+            sleep=clock.sleep,
+            jitter=randomness.uniform,
+            entropy=randomness.token,
+        )
+        relays = config.nostr.relays or (await stack.enter_async_context(_embedded_relay(config, outside)),)
+        pool = RelayPool(relays, keys=keys, outside=outside)
+
+        address = config.http.public_url or _address(listening)
+        policy = policy_of(config, agent, wallet)
+        speaker = NostrSpeaker(keys, randomness)
+        engine = Engine(store, policy, speaker)
+        port = NostrPort(
+            pool=pool,
+            engine=engine,
+            store=store,
+            keys=keys,
+            prices=price_source_of(config, clock),
+            clock=clock,
+            randomness=randomness,
+            kinds=config.nostr.kinds,
+            open_jobs=config.nostr.open_jobs,
+            network=wallet.network,
+            error_answers_per_second=config.limits.error_answers_per_second,
+        )
+        runs = Runs(agent, store, engine, clock, policy.prices, config.limits.in_flight)
+        dispatch = Dispatch(store, engine, Wallet(wallet, store, engine, clock), runs, port, clock)
+        server = make_server(
+            create_app(
+                _Health(config, keys, pool, store).show,
+                _DevPay(wallet, store).pay if config.pay_route else None,
+            ),
+            Gate(
+                read_s=config.limits.read_seconds,
+                connections=config.limits.connections,
+                per_address=config.limits.connections_per_address,
+            ),
+            header_bytes=config.limits.header_bytes,
+        )
+        return _Parts(
+            Ready(keys.npub, address, pool.urls),
+            pool,
+            port,
+            dispatch,
+            Timers(store, engine, clock),
+            Payments(store, engine, wallet, clock),
+            server,
+            listening,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """All that runs, and the order in which it starts and stops."""
+
+    ready: Ready
+    pool: RelayPool
+    port: NostrPort
+    dispatch: Dispatch
+    timers: Timers
+    payments: Payments
+    server: Server
+    listening: socket.socket
+
+    @property
+    def early(self) -> tuple[Any, ...]:
+        """What runs from the first moment."""
+        return (self.pool.run(), self.server.serve(sockets=[self.listening]))
+
+    async def serve(
+        self, group: asyncio.TaskGroup, tasks: "list[asyncio.Task[None]]", on_ready: Callable[[Ready], None]
+    ) -> None:
+        """Book what was paid meanwhile, go on with the outbox, then listen; and say so when it is true."""
+        tasks.append(group.create_task(self.dispatch.run()))
+        tasks.append(group.create_task(self.payments.run()))
+        tasks.append(group.create_task(self.timers.run()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_READY_S):
+                await self.payments.caught_up.wait()
+        tasks.append(group.create_task(self.port.run()))
+        await self.port.ready()
+        on_ready(self.ready)
+        await asyncio.Event().wait()
+
+    async def wind_down(self, serving: "asyncio.Task[None]", tasks: "list[asyncio.Task[None]]") -> None:
+        """First no new requests, then a moment for what is being done, then everything."""
+        self.server.should_exit = True
+        serving.cancel()
+        await self.port.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_MOMENTS_S):
+                await self.dispatch.idle()
+        for task in tasks:
+            task.cancel()
+
+
+class _Health:
+    """What ``/api/healthz`` shows."""
+
+    def __init__(self, config: Config, keys: Keys, pool: RelayPool, store: Store) -> None:
+        self._config = config
+        self._keys = keys
+        self._pool = pool
+        self._store = store
+
+    async def show(self) -> dict[str, Any]:
+        balances = await self._store.balances()
+        relays = [
+            {"url": r.url, "state": r.state.name.lower(), "reconnects": r.reconnects} for r in self._pool.status()
+        ]
+        reserved = sum(amount for name, amount in balances.items() if name.startswith("reserved:"))
+        return {
+            "status": "ok",
+            "version": __version__,
+            "npub": self._keys.npub,
+            "stubMode": self._config.lightning.backend == "simulated",
+            "agent": self._config.agent.backend,
+            "pool": {"balanceSats": sats_down(balances["pool"]), "reservedSats": sats_down(Msats(reserved))},
+            "relays": relays,
+        }
+
+
+class _DevPay:
+    """A developer pays one of our invoices: with the simulated wallet, or out of our own real one."""
+
+    def __init__(self, wallet: Lightning, store: Store) -> None:
+        self._wallet = wallet
+        self._store = store
+
+    async def pay(self, payment_hash: str) -> PaidHow:
+        from lightning.simulated import SimulatedWallet
+
+        invoice = await self._store.invoice(payment_hash)
+        if invoice is None:
+            return PaidHow.UNKNOWN
+        if invoice.state is InvoiceState.SETTLED:
+            return PaidHow.ALREADY
+        if isinstance(self._wallet, SimulatedWallet):
+            self._wallet.settle(payment_hash)
+        else:
+            await self._wallet.pay(invoice.bolt11, max_fee_msat=msats_from_sats(0), key=f"dev:{payment_hash}")
+        return PaidHow.PAID
+
+
+@contextlib.asynccontextmanager
+async def _ledger(config: Config) -> AsyncIterator[Store]:
+    path = config.ledger.sqlite_path
+    if path is None:
+        raise ConfigError("ledger.url: this version keeps its ledger in SQLite; take sqlite:///timmy.db")
+    with lock_ledger(path):
+        store = open_ledger(config.ledger.url)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _embedded_relay(config: Config, outside: Outside) -> AsyncIterator[str]:
+    """The relay of an instance without relays; where its port is taken, the next in the list is tried."""
+    ports = config.nostr.relay_ports
+    for port in ports:
+        relay = LocalRelay(port=port, journal=config.data_dir / "relay.jsonl", outside=outside)
+        try:
+            await relay.start()
+        except OSError as error:
+            if port == ports[-1]:
+                raise ConfigError(f"nostr.relay_port: can't listen on {port}: {error.strerror}") from None
+            continue
+        try:
+            yield relay.url
+        finally:
+            await relay.stop()
+        return
+
+
+async def _open_books(store: Store, wallet: Lightning, config: Config, clock: Clock) -> None:
+    """At the very first start the books open with what the wallet holds, so it must be reached then."""
+    if await store.setting("books_open") is not None:
+        return
+    try:
+        balance = await wallet.balance_msat()
+    except LightningError as error:
+        raise ConfigError(
+            f"lightning.{config.lightning.backend}: the wallet must answer at the very first start: {error}"
+        ) from None
+    pool = msats_from_sats(config.free_tier.pool_start_sats)
+    at = int(clock.now())
+    await store.open_books(balance, pool, at)
+    await store.remember("books_open", str(at))
+
+
+def _keys_of(config: Config, randomness: Randomness) -> Keys:
+    given = config.nostr.secret_key
+    keys = (
+        load_or_create_key(config.nostr.secret_key_file, randomness)
+        if given is None
+        else Keys.from_text(given.reveal())
+    )
+    redact(keys.to_nsec())
+    return keys
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,144 @@
+"""From the configuration to the parts it names: policy, prices, wallet, agent. Used by ``app`` alone.
+
+Only here is a concrete backend named. Everything heavy is imported where it is built, so a bot with the offline
+agent never loads the SDK of another.
+"""
+
+from ledger.money import Msats, msats_from_sats
+from lightning.backend import Lightning
+from timmy_dvm.agent.runner import Agent
+from timmy_dvm.clock import Clock, Randomness
+from timmy_dvm.config import Config, ConfigError
+from timmy_dvm.config.money_tables import PricingTable
+from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
+from timmy_dvm.log import redact
+from timmy_dvm.prices import FixedPrice
+
+SIMULATED_BALANCE = msats_from_sats(100_000)
+"""What a new simulated wallet holds, so that refunds can be shown from the first job on."""
+
+
+def prices_of(config: Config, *models: str) -> PriceList:
+    """The price list, with a rate for each model that may be used."""
+    table = config.pricing
+    known = [_rate(table, "haiku", "haiku"), _rate(table, "sonnet", "sonnet"), _rate(table, "offline", "sonnet")]
+    known += [_rate(table, name.lower(), name) for name in models if not _has_family(name)]
+    return PriceList(
+        eval_fee_sats=table.eval_fee_sats,
+        margin_percent=table.margin_percent,
+        infra_micro_usd=table.infra_micro_usd,
+        rates=tuple(known),
+        short_chars=table.short_chars,
+        medium_chars=table.medium_chars,
+        short_tokens=table.short_output_tokens,
+        medium_tokens=table.medium_output_tokens,
+        long_tokens=table.long_output_tokens,
+    )
+
+
+def _has_family(model: str) -> bool:
+    return any(family in model.lower() for family in ("haiku", "sonnet", "offline"))
+
+
+def _rate(table: PricingTable, family: str, priced_as: str) -> ModelRate:
+    rate = table.rates.for_model(priced_as)
+    return ModelRate(family, rate.input_micro_usd_per_million, rate.output_micro_usd_per_million)
+
+
+def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
+    """What the operator decided, as the core wants it."""
+    limits = config.limits
+    asked_for = config.agent.anthropic.customer_models if config.agent.backend == "anthropic" else ()
+    models = tuple(dict.fromkeys((agent.work_model, *asked_for)))
+    return Policy(
+        prices=prices_of(config, agent.eval_model, *models),
+        work_models=models,
+        http_request_chars=limits.request_chars,
+        relay_request_chars=limits.relay_request_chars,
+        open_jobs_per_key=limits.open_jobs_per_key,
+        jobs_per_key_minute=limits.jobs_per_key_minute,
+        open_invoices=limits.open_invoices,
+        http_invoice_s=config.pricing.http_invoice_minutes * 60,
+        relay_invoice_s=config.pricing.relay_invoice_minutes * 60,
+        pool_credit_percent=config.free_tier.credit_percent,
+        fee_per_refund=msats_from_sats(limits.refund_fee_sats),
+        fee_per_day=msats_from_sats(limits.refund_fees_per_day_sats),
+        wallet_limits_fees=wallet.caps.fee_limit,
+    )
+
+
+def price_source_of(config: Config, clock: Clock) -> FixedPrice:
+    """The configured bitcoin price. With the simulated wallet it is meant to be fixed; else it says so."""
+    simulated = config.lightning.backend == "simulated"
+    return FixedPrice(
+        BtcPrice.from_usd(
+            config.pricing.btc_usd_fallback,
+            source="configuration",
+            freshness=Freshness.FIXED if simulated else Freshness.FALLBACK,
+            at=int(clock.now()),
+        )
+    )
+
+
+def agent_of(config: Config, clock: Clock, randomness: Randomness) -> Agent:
+    """The configured agent.
+
+    Raises:
+        ConfigError: it needs a key and there is none.
+    """
+    table = config.agent
+    match table.backend:
+        case "offline":
+            from timmy_dvm.agent.offline import OfflineAgent
+
+            return OfflineAgent(table.offline.delay_ms / 1_000, sleep=clock.sleep)
+        case "anthropic":
+            from timmy_dvm.agent.claude import ClaudeAgent
+
+            key = table.anthropic.read_api_key()
+            if key is None:
+                raise ConfigError("agent.anthropic.api_key_file: the Claude agent needs an API key; name its file")
+            redact(key.reveal())
+            return ClaudeAgent(
+                key.reveal(),
+                base_url=table.anthropic.base_url,
+                eval_model=table.anthropic.eval_model,
+                work_model=table.anthropic.work_model,
+                sleep=clock.sleep,
+                jitter=randomness.uniform,
+            )
+
+
+def wallet_of(config: Config, clock: Clock, randomness: Randomness) -> Lightning:
+    """The configured wallet.
+
+    Raises:
+        ConfigError: it lacks an address or a key, or is not built yet.
+    """
+    table = config.lightning
+    match table.backend:
+        case "simulated":
+            from lightning.simulated import SimulatedWallet
+
+            ledger = config.ledger.sqlite_path
+            beside = config.data_dir if ledger is None else ledger.parent
+            return SimulatedWallet(
+                seed=b"timmy",
+                now=clock.now,
+                random_bytes=randomness.token,
+                path=beside / "simulated-wallet.jsonl",
+                balance_msat=Msats(SIMULATED_BALANCE),
+            )
+        case "lnbits":
+            from lightning.lnbits import LnbitsWallet
+
+            key = table.lnbits.read_key()
+            if table.lnbits.url is None or key is None:
+                raise ConfigError("lightning.lnbits: url and key_file must both be set")
+            redact(key.reveal())
+            return LnbitsWallet(table.lnbits.url, key.reveal(), network=table.lnbits.network, clock=clock.now)
+        case other:
+            raise ConfigError(
+                f"lightning.backend: {other} is not offered by this version; take lnbits or simulated"
+            )

@@ -1,0 +1,262 @@
+"""The one way in: load, decide, commit. Everything that happens to a job comes through :meth:`Engine.handle`.
+
+The ledger calls back inside its writing transaction: the books around the fact are loaded there, the pure core
+decides on them, and what follows is written with the fact. Messages are turned into signed events by the job's
+door at that very commit, so what is said is on disk before it is said, and a repeat says the same bytes.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from ledger import accounts
+from ledger.money import ZERO, Msats
+from ledger.records import (
+    Applied,
+    Change,
+    FactRecord,
+    JobRecord,
+    NewAction,
+    NewEvent,
+    Outcome,
+    Replayed,
+    Short,
+    Stale,
+)
+from ledger.store import Store, View
+from timmy_dvm.core import trust
+from timmy_dvm.core.actions import Message
+from timmy_dvm.core.case import Case, Decision, Do, Tell
+from timmy_dvm.core.decide import decide
+from timmy_dvm.core.facts import (
+    CancelAsked,
+    Fact,
+    InvoiceUnpaid,
+    PaymentOut,
+    PaymentSeen,
+    RefundClaimed,
+    RefundDue,
+    RequestReceived,
+    RequestUnreadable,
+)
+from timmy_dvm.core.policy import Policy
+from timmy_dvm.log import get_logger
+
+_TRIES = 20
+_DAY = 86_400
+_LONG_FIELDS = frozenset({"text", "origin", "btc", "id"})
+_encode = msgspec.json.Encoder().encode
+log = get_logger("engine")
+
+
+class Contended(Exception):
+    """The same rows moved under us again and again. Nothing was changed; the fact may be handed in again."""
+
+
+class Speaker(Protocol):
+    """A door's voice: turns a message into events, signed and ready to be published."""
+
+    def speak(
+        self, message: Message, *, origin: str, job_id: str | None, tier: trust.Tier, at: int
+    ) -> Sequence[NewEvent]:
+        """The events that say it, in the order in which to publish them. Pure but for the signing key."""
+        ...
+
+
+class Engine:
+    """Hands facts to the core and the core's decisions to the ledger.
+
+    Args:
+        store: the ledger.
+        policy: what the operator decided.
+        speaker: how decisions are told; a job of a door without events is told by its state alone.
+        on_applied: called after each commit, in order, with what was written: the dispatcher and the timers
+            learn of their new work here.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        speaker: Speaker,
+        on_applied: Sequence[Callable[[Applied], None]] = (),
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._speaker = speaker
+        self._on_applied = list(on_applied)
+
+    def listen(self, listener: Callable[[Applied], None]) -> None:
+        """Call ``listener`` after each commit that changed something."""
+        self._on_applied.append(listener)
+
+    async def handle(self, fact: Fact, *, done: int | None = None) -> Applied | Replayed:
+        """Apply one fact. Safe to repeat: a fact is applied once for ever.
+
+        Args:
+            fact: what happened.
+            done: the outbox row whose outcome this fact is; it is finished with the commit.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+            Contended: nothing was written, after many tries.
+        """
+        receipt = FactRecord(
+            id=fact.id,
+            kind=type(fact).__name__,
+            job_id=fact.job_id,
+            at=fact.at,
+            body=_receipt(fact),
+            done=done,
+        )
+        for _ in range(_TRIES):
+            outcome: Outcome = await self._store.commit(receipt, lambda view: self._change(view, fact))
+            match outcome:
+                case Applied():
+                    for listener in self._on_applied:
+                        listener(outcome)
+                    return outcome
+                case Replayed():
+                    return outcome
+                case Stale() | Short():
+                    log.info("decided on old rows, deciding again", action="decide_again", fact=fact.id)
+        raise Contended(f"the rows around {fact.id} moved {_TRIES} times; hand the fact in again")
+
+    def _change(self, view: View, fact: Fact) -> Change:
+        case = load(view, fact)
+        decision = decide(case, fact, self._policy)
+        return Change(
+            new_job=decision.new_job,
+            job=decision.job,
+            result=decision.result,
+            identity=decision.identity,
+            entries=decision.entries,
+            invoices=decision.invoices,
+            refunds=decision.refunds,
+            actions=tuple(_outbox_row(do, _job_id(case, decision)) for do in decision.actions),
+            events=tuple(self._events(view, case, decision, fact)),
+        )
+
+    def _events(self, view: View, case: Case, decision: Decision, fact: Fact) -> Sequence[NewEvent]:
+        if not decision.tells:
+            return ()
+        job_id = _job_id(case, decision)
+        tier = trust.tier(decision.identity or case.identity, fact.at)
+        events: list[NewEvent] = []
+        for tell in decision.tells:
+            origin = _origin(view, decision, tell, job_id)
+            events += self._speaker.speak(tell.message, origin=origin, job_id=job_id, tier=tier, at=fact.at)
+        return events
+
+
+def _job_id(case: Case, decision: Decision) -> str | None:
+    if decision.new_job is not None:
+        return decision.new_job.id
+    return None if case.job is None else case.job.id
+
+
+def _origin(view: View, decision: Decision, tell: Tell, job_id: str | None) -> str:
+    """Whom a message answers: the asking event where it says so, else the job's own request."""
+    if tell.origin is not None:
+        return tell.origin
+    if decision.new_job is not None:
+        return decision.new_job.origin
+    return "" if job_id is None else view.texts(job_id).origin
+
+
+def _outbox_row(do: Do, job_id: str | None) -> NewAction:
+    kind = type(do.action).__name__
+    return NewAction(kind=kind, job_id=job_id, body=_encode(do.action).decode(), due_at=do.due_at)
+
+
+def _receipt(fact: Fact) -> str:
+    """The fact as JSON without its long or foreign texts, which have their own place."""
+    fields = {
+        name: getattr(fact, name)
+        for name in type(fact).__dataclass_fields__
+        if name not in _LONG_FIELDS and name != "at"
+    }
+    return _encode(fields).decode()
+
+
+def load(view: View, fact: Fact) -> Case:
+    """The books around a fact, as the writing transaction sees them; only what this fact's decision needs."""
+    match fact:
+        case RequestReceived():
+            return _around_request(view, fact)
+        case RequestUnreadable():
+            return Case()
+        case CancelAsked():
+            return _around_job(view, view.job_of_event(fact.request_event_id))
+        case PaymentSeen() | InvoiceUnpaid():
+            invoice = view.invoice(fact.payment_hash)
+            if invoice is None:
+                return Case()
+            job = None if invoice.job_id is None else view.job(invoice.job_id)
+            return dataclasses.replace(_around_job(view, job), invoice=invoice)
+        case RefundClaimed():
+            return _around_claim(view, fact)
+        case RefundDue() | PaymentOut():
+            return _around_refund(view, fact)
+        case _:
+            return _around_job(view, view.job(fact.job_id))
+
+
+def _around_request(view: View, fact: RequestReceived) -> Case:
+    load_now = view.open_invoices()
+    if fact.pubkey is None:
+        return Case(open_invoices=load_now)
+    return Case(
+        credit=view.balance(accounts.customer(fact.pubkey)),
+        identity=view.identity(fact.pubkey),
+        open_jobs=view.open_jobs_of(fact.pubkey),
+        jobs_last_minute=view.jobs_since(fact.pubkey, fact.at - 60),
+        open_invoices=load_now,
+    )
+
+
+def _around_job(view: View, job: JobRecord | None) -> Case:
+    if job is None:
+        return Case()
+    return Case(
+        job=job,
+        held=view.balance(accounts.job(job.id)),
+        credit=ZERO if job.pubkey is None else view.balance(accounts.customer(job.pubkey)),
+        identity=None if job.pubkey is None else view.identity(job.pubkey),
+        open_invoice=view.open_invoice_of(job.id),
+        refunds=tuple(view.refunds_of(job.id)),
+    )
+
+
+def _around_claim(view: View, fact: RefundClaimed) -> Case:
+    case = _around_job(view, view.job_of_event(fact.request_event_id))
+    return dataclasses.replace(
+        case,
+        ours=_ours(view),
+        fees_today=_fees_today(view, fact.at),
+        hash_is_ours=view.invoice(fact.payment_hash) is not None,
+        hash_is_used=view.payment_is_known(fact.payment_hash),
+    )
+
+
+def _around_refund(view: View, fact: RefundDue | PaymentOut) -> Case:
+    refund = view.refund(fact.refund_id)
+    if refund is None:
+        return Case()
+    job = None if refund.job_id is None else view.job(refund.job_id)
+    case = dataclasses.replace(_around_job(view, job), refund=refund)
+    if isinstance(fact, PaymentOut):
+        return case
+    return dataclasses.replace(case, ours=_ours(view), fees_today=_fees_today(view, fact.at))
+
+
+def _ours(view: View) -> Msats:
+    """What our books say is in the wallet beyond all that is payable; below 0 when we could not pay everyone."""
+    in_wallet = accounts.as_shown(accounts.NODE, view.balance(accounts.NODE))
+    return Msats(in_wallet - view.payable())
+
+
+def _fees_today(view: View, at: int) -> Msats:
+    return view.refund_fees_since(at - at % _DAY)

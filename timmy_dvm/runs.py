@@ -1,0 +1,104 @@
+"""The steps of dispatch that talk to the model: eval and work, each a run with a number and a deadline.
+
+Whatever happens in a run, it ends in a fact: a verdict, an answer or a failure that gives the customer's money
+back. Only a process that dies leaves none; the next start finds the run begun and counts it.
+"""
+
+import asyncio
+
+from ledger.records import JobRecord
+from ledger.store import Store
+from timmy_dvm.agent.runner import Agent, AgentError, Task
+from timmy_dvm.clock import Clock
+from timmy_dvm.core.actions import RunAgent
+from timmy_dvm.core.facts import EvalDone, RunFailed, RunInterrupted, Step, WorkDone
+from timmy_dvm.core.pricing import BtcPrice, Freshness, PriceList, actual_cost
+from timmy_dvm.engine import Engine
+from timmy_dvm.log import get_logger
+
+EVAL_DEADLINE_S = 60
+WORK_DEADLINE_S = 180
+log = get_logger("runs")
+
+
+class Runs:
+    """Runs of the model, at most ``in_flight`` at once; paid jobs beyond that queue in the order they came."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        store: Store,
+        engine: Engine,
+        clock: Clock,
+        prices: PriceList,
+        in_flight: int,
+    ) -> None:
+        self._agent = agent
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._prices = prices
+        self._places = asyncio.Semaphore(in_flight)
+
+    async def run(self, action_id: int, wanted: RunAgent, *, interrupted: bool) -> None:
+        """One run to its fact. ``interrupted``: a process that died had begun it."""
+        if interrupted:
+            fact = RunInterrupted(
+                job_id=wanted.job_id, step=wanted.step, run=wanted.run, at=int(self._clock.now())
+            )
+            await self._engine.handle(fact, done=action_id)
+            return
+        async with self._places:
+            self._store.mark_started(action_id)
+            job = await self._store.job(wanted.job_id)
+            texts = await self._store.texts(wanted.job_id)
+            if job is None or texts is None:
+                await self._store.finish(action_id)
+                return
+            outcome = await self._outcome(job, texts.request, wanted)
+        await self._engine.handle(outcome, done=action_id)
+
+    async def _outcome(self, job: JobRecord, text: str, wanted: RunAgent) -> EvalDone | WorkDone | RunFailed:
+        task = Task(text=text, max_output_tokens=job.quote.max_output_tokens, model=job.quote.work_model)
+        try:
+            if wanted.step is Step.EVAL:
+                return await self._evaluated(task, wanted)
+            return await self._worked(job, task, wanted)
+        except AgentError as error:
+            log.warning("a run failed", action="run_failed", job=job.id, step=wanted.step, detail=error.detail)
+            sentence = str(error)
+        except Exception:  # a fault of ours in a run must end in a refund, not in silence
+            log.exception("a run broke", action="run_broke", job=job.id, step=wanted.step)
+            sentence = "The request could not be done because of a fault on our side."
+        at = int(self._clock.now())
+        return RunFailed(job_id=job.id, step=wanted.step, run=wanted.run, sentence=sentence, at=at)
+
+    async def _evaluated(self, task: Task, wanted: RunAgent) -> EvalDone:
+        verdict = await self._agent.evaluate(task, deadline_s=EVAL_DEADLINE_S)
+        return EvalDone(
+            job_id=wanted.job_id,
+            run=wanted.run,
+            accepted=verdict.accepted,
+            reason=verdict.reason,
+            input_tokens=verdict.usage.input_tokens,
+            output_tokens=verdict.usage.output_tokens,
+            at=int(self._clock.now()),
+        )
+
+    async def _worked(self, job: JobRecord, task: Task, wanted: RunAgent) -> WorkDone:
+        answer = await self._agent.work(task, deadline_s=WORK_DEADLINE_S)
+        locked = BtcPrice(
+            job.quote.btc_price_micro_usd, job.quote.btc_price_source, Freshness.FIXED, job.created_at
+        )
+        cost = actual_cost(answer.usage, self._prices, locked)
+        return WorkDone(
+            job_id=wanted.job_id,
+            run=wanted.run,
+            text=answer.text,
+            truncated=answer.truncated,
+            input_tokens=answer.usage.input_tokens,
+            output_tokens=answer.usage.output_tokens,
+            cost_micro_usd=cost.total_micro_usd,
+            charge_sats=cost.charge_sats,
+            at=int(self._clock.now()),
+        )

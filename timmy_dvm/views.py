@@ -1,0 +1,142 @@
+"""Read-only answers, in the names of the HTTP port: the same object whether HTTP or the command line asks."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from ledger.accounts import as_shown
+from ledger.money import MSATS_PER_SAT, Msats, sats_down, sats_up
+from ledger.records import InvoiceRecord, JobRecord, JobState, Quote, RefundRecord
+from ledger.store import Story
+from timmy_dvm.core.settling import cost_ledger
+from timmy_dvm.core.transitions import AWAITING
+from timmy_dvm.core.trust import Tier
+
+_MICRO = 1_000_000
+
+
+def when(at: int | None) -> str | None:
+    """A unix second as ISO 8601, UTC."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def job_view(story: Story, tier: Tier) -> dict[str, object]:
+    """A job as ``GET /api/jobs/{id}`` shows it to its owner."""
+    job = story.job
+    view: dict[str, object] = {
+        "jobId": job.id,
+        "state": str(job.state),
+        "createdAt": when(job.created_at),
+        "completedAt": when(job.ended_at) if job.state is JobState.COMPLETE else None,
+        "trust_tier": str(tier),
+        "pricingBreakdown": quote_view(job.quote),
+    }
+    if story.invoices:
+        view["evalInvoice"] = invoice_view(story.invoices[0])
+    if job.state in AWAITING and story.invoices:
+        view["openInvoice"] = invoice_view(story.invoices[-1])
+    if job.state is JobState.COMPLETE:
+        view["result"] = story.texts.result
+        view["costLedger"] = cost_ledger(job, story.refunds)
+    if job.reason is not None:
+        view["reason"] = job.reason
+    if job.error_message is not None:
+        view["errorMessage"] = job.error_message
+    if job.free_tier:
+        view["free_tier"] = True
+        view["absorbed_sats"] = job.absorbed_sats
+    if story.refunds:
+        view["refunds"] = [refund_view(refund) for refund in story.refunds]
+    return view
+
+
+def story_view(story: Story, tier: Tier) -> dict[str, object]:
+    """:func:`job_view` and, for the operator, everything the ledger knows of the job in the order it happened."""
+    job = story.job
+    return {
+        **job_view(story, tier),
+        "eventId": job.event_id,
+        "pubkey": job.pubkey,
+        "request": story.texts.request,
+        "runs": {"eval": job.eval_runs, "work": job.work_runs},
+        "invoices": [invoice_view(invoice) | {"state": str(invoice.state)} for invoice in story.invoices],
+        "facts": [{"id": fact.id, "kind": fact.kind, "at": when(fact.at)} for fact in story.facts],
+        "entries": [
+            {
+                "id": entry.id,
+                "code": str(entry.code),
+                "at": when(at),
+                "postings": {p.account: as_shown(p.account, p.amount) for p in entry.postings},
+            }
+            for at, entry in story.entries
+        ],
+        "events": [
+            {
+                "id": event.id,
+                "role": str(event.role),
+                "deliveries": {d.relay: d.outcome for d in deliveries},
+            }
+            for event, deliveries in story.events
+        ],
+    }
+
+
+def jobs_view(jobs: Sequence[JobRecord]) -> list[dict[str, object]]:
+    """Jobs as a list, without their texts."""
+    return [
+        {
+            "jobId": job.id,
+            "state": str(job.state),
+            "createdAt": when(job.created_at),
+            "eventId": job.event_id,
+            "pubkey": job.pubkey,
+            "quotedSats": sats_up(Msats(job.quote.eval_fee + job.quote.work_fee)),
+            "chargedSats": sats_up(Msats(job.charge_eval + job.charge_work)),
+        }
+        for job in jobs
+    ]
+
+
+def invoice_view(invoice: InvoiceRecord) -> dict[str, object]:
+    """The invoice object, everywhere the same."""
+    return {
+        "paymentRequest": invoice.bolt11,
+        "paymentHash": invoice.payment_hash,
+        "amountSats": sats_up(invoice.amount),
+        "expiresAt": when(invoice.expires_at),
+    }
+
+
+def quote_view(quote: Quote) -> dict[str, object]:
+    """The price as it was told."""
+    return {
+        "estimatedSats": sats_up(Msats(quote.eval_fee + quote.work_fee)),
+        "evalFeeSats": sats_up(quote.eval_fee),
+        "workFeeSats": sats_up(quote.work_fee),
+        "estimatedCostUsd": quote.estimated_cost / _MICRO,
+        "marginPct": quote.margin_percent,
+        "btcPriceUsd": quote.btc_price_micro_usd / _MICRO,
+        "btcPriceSource": quote.btc_price_source,
+        "workModel": quote.work_model,
+        "maxOutputTokens": quote.max_output_tokens,
+    }
+
+
+def refund_view(refund: RefundRecord) -> dict[str, object]:
+    """One amount on its way back."""
+    return {
+        "refundId": refund.id,
+        "amountSats": refund.amount / MSATS_PER_SAT,
+        "reason": refund.reason,
+        "state": str(refund.state),
+        "feeSats": refund.fee / MSATS_PER_SAT,
+        "note": refund.note,
+    }
+
+
+def books_view(balances: Mapping[str, Msats]) -> dict[str, int]:
+    """Single accounts and, added up, families of accounts; in sats, rounded down, as a person reads them."""
+    totals: dict[str, int] = {}
+    for name, balance in balances.items():
+        family = name.partition(":")[0]
+        totals[family] = totals.get(family, 0) + as_shown(name, balance)
+    return {name: sats_down(Msats(total)) for name, total in sorted(totals.items())}
