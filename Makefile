@@ -41,6 +41,33 @@ setup: .venv/ready
 	$(PIP) --require-hashes --only-binary :all: -r .venv/dev.lock
 	@touch $@
 
+.PHONY: run demo
+run: .venv/ready
+	.venv/bin/timmy run
+demo: .venv/ready
+	@.venv/bin/timmy demo
+
+# Outside programs the tests talk to: a real LNbits, and customers and a relay from npm.
+include tests/lnbits.mk
+include tests/peers.mk
+
+.PHONY: check test test-fast bench
+check: .venv/ready-dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+test: check .venv-lnbits/ready .venv/ready-peers
+	rm -f .coverage .coverage.*
+	.venv/bin/coverage run -m pytest -n 2 --dist loadgroup $(PYTEST)
+	.venv/bin/coverage combine -q
+	.venv/bin/coverage report
+	.venv/bin/coverage report --include 'timmy_dvm/core/*,ledger/*,lightning/bolt11.py,relay_client/event.py' --fail-under 100
+test-fast: .venv/ready-dev
+	.venv/bin/python -m pytest -m 'not peer and not crash' $(PYTEST)
+bench: .venv/ready-dev
+	.venv/bin/python -m tests.bench
+
 .PHONY: lock
 LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: .venv/ready-dev
