@@ -35,7 +35,7 @@ from ledger.writer import Inline, Runner, Writer, unavailable
 
 T = TypeVar("T")
 
-BUSY_TIMEOUT_S: Final = 15.0
+BUSY_TIMEOUT_S: Final = 15
 """How long another program's lock is waited out before callers are told that the ledger can't be used."""
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 _STATEMENTS_CACHED: Final = 256

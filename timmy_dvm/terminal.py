@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import segno
 from rich.console import Console
@@ -73,16 +74,22 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
-def ledger_line(answer: Answer) -> str:
-    """The cost ledger of a receipt in one line, empty where there is none."""
+def read_ledger(answer: Answer) -> dict[str, Any]:
+    """The cost ledger of a receipt, empty where there is none that can be read."""
     tag = answer.tag("ledger")
     if tag is None or len(tag) < 2:  # noqa: PLR2004 - name and JSON
-        return ""
+        return {}
     try:
         ledger = json.loads(tag[1])
     except ValueError:
-        return ""
-    if not isinstance(ledger, dict):
+        return {}
+    return ledger if isinstance(ledger, dict) else {}
+
+
+def ledger_line(answer: Answer) -> str:
+    """The cost ledger of a receipt in one line, empty where there is none."""
+    ledger = read_ledger(answer)
+    if not ledger:
         return ""
     return (
         f"{ledger.get('totalTokens')} tokens; work cost {ledger.get('actualAmountSats')} "

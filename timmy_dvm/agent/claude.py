@@ -8,7 +8,6 @@ file, not even as a cause: it carries the request, and the request carries the k
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -150,7 +149,7 @@ class ClaudeAgent:
         eval_model: str = DEFAULT_EVAL_MODEL,
         work_model: str = DEFAULT_WORK_MODEL,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = lambda: 0.5,
         stall_s: float = 30.0,
     ) -> None:
         # A stray newline from a key file would come back inside the transport's error message.

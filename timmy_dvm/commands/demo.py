@@ -26,7 +26,7 @@ from timmy_dvm.commands.options import Shared, UserError, shared_options
 from timmy_dvm.config import Config, load
 from timmy_dvm.nostr.customer import Answer, Customer, Order, Said
 from timmy_dvm.purse import SimulatedPurse
-from timmy_dvm.terminal import Narrator, ledger_line, printable
+from timmy_dvm.terminal import Narrator, ledger_line, printable, read_ledger
 
 QUESTION = (
     "I keep reading about data vending machines on Nostr. What does one do for me, how do I pay it "
@@ -155,6 +155,6 @@ class Stage:
 
 
 def _held_sats(receipt: Answer) -> int:
-    """What the receipt says is held: ``["refund", "held", "<sats>"]``."""
-    tag = receipt.tag("refund")
-    return int(tag[2]) if tag is not None and len(tag) > 2 and tag[1] == "held" else 0  # noqa: PLR2004
+    """What the receipt's cost ledger says is held for the customer."""
+    refunds = read_ledger(receipt).get("refunds", [])
+    return sum(row["amountSats"] for row in refunds if row["state"] == "held")

@@ -138,4 +138,7 @@ def cost_ledger(job: JobRecord, refunds: tuple[RefundRecord, ...]) -> dict[str, 
         "evalAmountSats": sats_up(job.charge_eval),
         "shortfallSats": sats_up(job.shortfall),
         "poolCreditSats": sats_down(job.pool_credit),
+        "refunds": [
+            {"amountSats": sats_down(row.amount), "state": str(row.state), "reason": row.reason} for row in refunds
+        ],
     }

@@ -1,0 +1,141 @@
+"""Short ways to write facts, jobs and changes in ledger tests."""
+
+import dataclasses
+import itertools
+
+from ledger import accounts
+from ledger.entries import Code, Entry, transfer
+from ledger.money import MicroUsd, Msats
+from ledger.records import (
+    Applied,
+    Change,
+    Door,
+    FactRecord,
+    IdentityRecord,
+    InvoiceRecord,
+    JobRecord,
+    JobState,
+    Mode,
+    NewJob,
+    Outcome,
+    Quote,
+    RefundRecord,
+    RefundState,
+)
+from ledger.store import Store
+
+NOW = 1_800_000_000
+KEY = "ab" * 32
+_numbers = itertools.count(1)
+
+
+def fact(fact_id: str | None = None, **fields) -> FactRecord:
+    """A fact; one nobody has heard of unless it is named."""
+    values = {"kind": "Test", "job_id": None, "at": NOW, "body": "{}"} | fields
+    return FactRecord(id=fact_id or f"fact-{next(_numbers)}", **values)
+
+
+async def write(store: Store, *, fact_id: str | None = None, done: int | None = None, at=NOW, **change) -> Outcome:
+    """Commit one change."""
+    return await store.commit(fact(fact_id, done=done, at=at), lambda _: Change(**change))
+
+
+async def applied(store: Store, **change) -> Applied:
+    """Commit one change that has to be applied."""
+    outcome = await write(store, **change)
+    assert isinstance(outcome, Applied), outcome
+    return outcome
+
+
+QUOTE = Quote(
+    eval_fee=Msats(2_000),
+    work_fee=Msats(50_000),
+    estimated_cost=MicroUsd(31_415),
+    margin_percent=40,
+    btc_price_micro_usd=60_000_000_000,
+    btc_price_source="test",
+    work_model="model",
+    max_output_tokens=400,
+)
+
+
+def new_job(job_id: str = "a1" * 16, **fields) -> NewJob:
+    """A job of nobody's key that waits for its first money."""
+    job = NewJob(
+        id=job_id,
+        state=JobState.AWAITING_EVAL_PAYMENT,
+        door=Door.NOSTR,
+        mode=Mode.ONCE,
+        event_id=None,
+        pubkey=None,
+        request="why?",
+        origin='{"relay":"here"}',
+        quote=QUOTE,
+        share_eval=QUOTE.eval_fee,
+        share_work=QUOTE.work_fee,
+        asked_at=NOW - 1,
+        created_at=NOW,
+    )
+    return dataclasses.replace(job, **fields)
+
+
+async def begun(store: Store, job_id: str = "a1" * 16, **fields) -> JobRecord:
+    """Write a job."""
+    job = (await applied(store, new_job=new_job(job_id, **fields))).job
+    assert job is not None
+    return job
+
+
+async def moved(store: Store, job: JobRecord, state: JobState, **fields) -> JobRecord:
+    """Write a job's next state."""
+    ended = state in (JobState.COMPLETE, JobState.REJECTED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
+    values = {"state": state, "ended_at": NOW} if ended else {"state": state}
+    done = (await applied(store, job=dataclasses.replace(job, **values | fields))).job
+    assert done is not None
+    return done
+
+
+def identity(pubkey: str = KEY, **fields) -> IdentityRecord:
+    """A key we have just met."""
+    return dataclasses.replace(IdentityRecord(pubkey=pubkey, first_seen=NOW, last_seen=NOW), **fields)
+
+
+def invoice(payment_hash: str = "01" * 32, **fields) -> InvoiceRecord:
+    """An open invoice for a job."""
+    record = InvoiceRecord(
+        payment_hash=payment_hash,
+        account=accounts.job("a1" * 16),
+        job_id=None,
+        amount=Msats(52_000),
+        bolt11="lnbc1",
+        created_at=NOW,
+        expires_at=NOW + 600,
+    )
+    return dataclasses.replace(record, **fields)
+
+
+def refund(refund_id: str = "r1", **fields) -> RefundRecord:
+    """A refund that is owed."""
+    record = RefundRecord(
+        id=refund_id,
+        version=0,
+        job_id=None,
+        pubkey=None,
+        amount=Msats(30_000),
+        reason="change",
+        state=RefundState.OWED,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return dataclasses.replace(record, **fields)
+
+
+def paid_in(account: str, amount: int, entry_id: str | None = None) -> Entry:
+    """Money that came in for an account."""
+    name = entry_id or f"settled:{next(_numbers)}"
+    return transfer(name, Code.SETTLED, accounts.NODE, account, Msats(amount))
+
+
+def moves(debit: str, credit: str, amount: int, code: Code = Code.RESERVED, entry_id: str | None = None) -> Entry:
+    """Money that moves between two accounts."""
+    return transfer(entry_id or f"entry-{next(_numbers)}", code, debit, credit, Msats(amount))

@@ -1,0 +1,75 @@
+"""What the tests of sockets share: a signer, a listener that writes down, naps that take no time."""
+
+import asyncio
+import contextlib
+import os
+import time
+
+from relay_client.connection import RelayConnection, RelayState
+from relay_client.dial import DialOptions, Outside
+from relay_client.filter import Filter
+from relay_client.keys import Keys
+from relay_client.session import Session
+
+KEYS = Keys.from_bytes(b"\x01" * 32)
+JOBS = Filter(kinds=frozenset({5050}))
+
+
+def signed(content="", *, kind=5050, tags=(), created_at=None, keys=KEYS):
+    """A true event, dated now unless told otherwise."""
+    stamp = int(time.time()) if created_at is None else created_at
+    return keys.sign(kind=kind, created_at=stamp, tags=tags, content=content, aux=os.urandom(32))
+
+
+class Naps:
+    """A `sleep` that only writes down how long it was asked to, and lets others run."""
+
+    def __init__(self):
+        self.asked = []
+
+    async def __call__(self, seconds):
+        self.asked.append(seconds)
+        await asyncio.sleep(0.001)
+
+
+class Recorder:
+    """A listener that writes everything down; with the gate closed it is a slow one."""
+
+    def __init__(self):
+        self.happenings = []
+        self.states = []
+        self.since_of = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def heard(self, connection, happening):
+        await self.gate.wait()
+        self.happenings.append(happening)
+
+    def changed(self, connection):
+        self.states.append(connection.state)
+
+    def since(self, connection, sub_id):
+        return self.since_of.get(sub_id)
+
+    def of(self, kind):
+        return [happening for happening in self.happenings if isinstance(happening, kind)]
+
+
+@contextlib.asynccontextmanager
+async def connected(url, listener, *, keys=None, outside=None, options=None, subscribe=True):
+    """A connection that runs until the block ends; it has asked for jobs."""
+    connection = RelayConnection(
+        Session(url, keys), listener, outside or Outside(sleep=Naps()), options or DialOptions()
+    )
+    if subscribe:
+        connection.subscribe("jobs", [JOBS])
+    running = asyncio.create_task(connection.run())
+    try:
+        yield connection
+    finally:
+        running.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.wait([running])
+        assert running.cancelled()
+        assert connection.state is RelayState.STOPPED

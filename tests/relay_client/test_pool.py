@@ -1,0 +1,551 @@
+"""Many relays, one stream: once, proved, complete, whatever one of them does."""
+
+import asyncio
+import collections
+import contextlib
+
+import pytest
+
+from relay_client import pool as pool_module
+from relay_client.connection import RelayState
+from relay_client.dial import DialOptions, Outside, PublishState
+from relay_client.errors import DialRefused, InvalidRelayUrl
+from relay_client.event import UnverifiedEvent
+from relay_client.filter import Filter
+from relay_client.happenings import CaughtUp
+from relay_client.keys import Keys
+from relay_client.local_relay import LocalRelay
+from relay_client.pool import RelayPool
+from relay_client.wire import Prefix
+from tests.faults import FaultProxy, ScriptedRelay, until
+from tests.relay_client.kit import JOBS, KEYS, Naps, signed
+
+STRANGER = Keys.from_bytes(b"\x02" * 32)
+
+
+@contextlib.asynccontextmanager
+async def reading(pool):
+    """All that comes out of the pool, read in the background."""
+    received = []
+
+    async def read():
+        async for item in pool.events():
+            received.append(item)  # noqa: PERF401 - the list is looked at while it grows
+
+    reader = asyncio.create_task(read())
+    try:
+        yield received
+    finally:
+        reader.cancel()
+        await asyncio.wait([reader])
+
+
+@contextlib.asynccontextmanager
+async def pooled(*urls, **options):
+    """A pool of these relays that reads jobs, and what it has received so far."""
+    options.setdefault("outside", Outside(sleep=Naps()))
+    async with RelayPool(urls, **options) as pool, reading(pool) as received:
+        pool.subscribe("jobs", [JOBS])
+        yield pool, received
+
+
+def ids(received):
+    return [item.event.id for item in received]
+
+
+async def plant(relay, *events):
+    """Put events on a relay, as any of its users could."""
+    async with RelayPool([relay.url]) as pool:
+        await pool.wait_connected()
+        for event in events:
+            assert (await pool.publish(event))[relay.url].is_accepted
+
+
+# The stream
+
+
+async def test_an_event_on_three_relays_is_proved_once_and_yielded_once(monkeypatch):
+    proved = []
+    verify = UnverifiedEvent.verify
+    monkeypatch.setattr(UnverifiedEvent, "verify", lambda event: proved.append(event.id) or verify(event))
+    event = signed()
+    async with LocalRelay() as one, LocalRelay() as two, LocalRelay() as three:
+        relays = (one, two, three)
+        async with pooled(*(relay.url for relay in relays)) as (pool, received):
+            await pool.wait_connected(3)
+            outcomes = await pool.publish(event)
+            assert all(outcome.is_accepted for outcome in outcomes.values())
+            last = signed("last")
+            await pool.publish(last)
+            await until(lambda: len(received) == 2)
+            await pool.wait_caught_up("jobs", 3)
+            await until(lambda: all(relay.last_event_at for relay in pool.status()))
+    assert ids(received) == [event.id, last.id]
+    assert sorted(proved) == sorted([event.id, last.id])
+
+
+async def test_an_event_is_yielded_once_for_each_subscription_it_belongs_to():
+    event = signed()
+    async with LocalRelay() as relay, pooled(relay.url) as (pool, received):
+        pool.subscribe("all", [Filter()])
+        await pool.wait_connected()
+        await pool.publish(event)
+        await until(lambda: len(received) == 2)
+    assert {item.subscription for item in received} == {"jobs", "all"}
+
+
+@pytest.mark.parametrize("what", ["content", "sig"])
+async def test_a_forged_copy_with_the_same_id_cannot_hide_the_true_event(what):
+    """The liar speaks first; had its claim been remembered, the truth would count as a double."""
+    true = signed("true")
+    fields = {"content": "forged"} if what == "content" else {"sig": signed("other").sig}
+    forged = UnverifiedEvent.from_wire(true.to_json()).__class__(
+        **{name: fields.get(name, getattr(true, name)) for name in true.__struct_fields__}
+    )
+    lied = asyncio.Event()
+
+    async def lie(client):
+        sub_id = (await client.hear("REQ"))[1]
+        await client.ws.send(f'["EVENT","{sub_id}",{forged.to_json()}]')
+        await client.say("EOSE", sub_id)
+        lied.set()
+
+    async with LocalRelay() as good, ScriptedRelay(lie) as evil, pooled(evil.url, good.url) as (pool, received):
+        await pool.wait_caught_up("jobs", 2)
+        assert received == []
+        await plant(good, true)
+        await until(lambda: received)
+        assert ids(received) == [true.id]
+        assert received[0].url == good.url
+        assert pool.status()[0].misbehaviour > 0
+        assert pool.status()[0].last_event_at is None
+
+
+async def test_what_a_relay_had_stored_comes_before_its_caught_up():
+    told = []
+    async with LocalRelay() as relay:
+        await plant(relay, *(signed(str(n)) for n in range(20)))
+        async with RelayPool([relay.url]) as pool, reading(pool) as received:
+            pool.subscribe("jobs", [JOBS], on_caught_up=lambda url: told.append((url, len(received))))
+            assert await pool.wait_caught_up("jobs") == {relay.url}
+    assert told == [(relay.url, 20)]
+
+
+async def test_each_relay_is_asked_from_its_own_since_at_each_connection():
+    asked = collections.defaultdict(list)
+
+    def since(url):
+        asked[url].append(len(asked[url]))
+        return 1_700_000_000
+
+    old, new = signed("old", created_at=1_600_000_000), signed("new")
+    async with LocalRelay() as one, LocalRelay() as two, FaultProxy(one.url) as proxy:
+        for relay in (one, two):
+            await plant(relay, old, new)
+        async with (
+            RelayPool([proxy.url, two.url], outside=Outside(sleep=Naps())) as pool,
+            reading(pool) as received,
+        ):
+            pool.subscribe("jobs", [JOBS], since=since)
+            await pool.wait_caught_up("jobs", 2)
+            before = len(asked[proxy.url])
+            proxy.cut()
+            await until(lambda: pool.status()[0].reconnects == 1)
+            await pool.wait_caught_up("jobs", 2)
+    assert ids(received) == [new.id]
+    assert len(asked[proxy.url]) == before + 1
+
+
+async def test_a_job_sent_while_we_were_away_arrives_on_reconnecting():
+    async with LocalRelay() as relay, FaultProxy(relay.url) as proxy, pooled(proxy.url) as (pool, received):
+        await pool.wait_caught_up("jobs")
+        proxy.refuse()
+        await until(lambda: pool.status()[0].state is not RelayState.CONNECTED)
+        missed = signed("missed")
+        await plant(relay, missed)
+        proxy.accept()
+        await until(lambda: received)
+        assert ids(received) == [missed.id]
+
+
+async def test_a_slow_reader_holds_the_relays_back_and_misses_nothing():
+    events = [signed("x" * 3_000 + str(n)) for n in range(500)]
+    async with LocalRelay() as relay:
+        await plant(relay, *events)
+        async with RelayPool([relay.url], stream_size=5) as pool:
+            pool.subscribe("jobs", [JOBS])
+            await until(lambda: len(pool._stream) == 5)
+            received = []
+            async with asyncio.timeout(20):
+                async for item in pool.events():
+                    received.append(item.event.id)
+                    assert len(pool._stream) <= 5
+                    if len(received) == len(events):
+                        break
+    assert sorted(received) == sorted(event.id for event in events)
+
+
+async def test_unsubscribing_ends_it_and_the_same_id_can_be_used_again():
+    async with LocalRelay() as relay, pooled(relay.url) as (pool, received):
+        await pool.wait_caught_up("jobs")
+        pool.unsubscribe("jobs")
+        pool.unsubscribe("jobs")
+        await pool.publish(signed("unheard"))
+        pool.subscribe("jobs", [Filter(kinds=frozenset({1}))])
+        await pool.wait_caught_up("jobs")
+        note = signed(kind=1)
+        await pool.publish(note)
+        await until(lambda: received)
+    assert ids(received) == [note.id]
+
+
+async def test_replaced_filters_do_not_bring_back_what_was_met():
+    async with LocalRelay() as relay, pooled(relay.url) as (pool, received):
+        await pool.wait_caught_up("jobs")
+        await pool.publish(signed("first"))
+        await until(lambda: len(received) == 1)
+        pool.subscribe("jobs", [JOBS, Filter(kinds=frozenset({1}))])
+        await pool.wait_caught_up("jobs")
+        await pool.publish(signed(kind=1))
+        await until(lambda: len(received) == 2)
+    assert len(set(ids(received))) == 2
+
+
+def test_a_bad_subscription_is_refused_and_leaves_the_former_in_place():
+    pool = RelayPool(["ws://127.0.0.1:1"])
+    pool.subscribe("jobs", [JOBS])
+    for sub_id, filters in (("jobs", []), ("", [JOBS]), ("a" * 65, [JOBS])):
+        with pytest.raises(ValueError, match="1 to 64"):
+            pool.subscribe(sub_id, filters)
+    for n in range(19):
+        pool.subscribe(str(n), [JOBS])
+    with pytest.raises(ValueError, match="subscriptions"):
+        pool.subscribe("one more", [JOBS])
+    assert pool._subscriptions["jobs"].filters == (JOBS,)
+
+
+# Publishing
+
+
+async def no_words(client):
+    await client.hear("never")
+
+
+async def refuse(client):
+    while True:
+        event = (await client.hear("EVENT"))[1]
+        await client.say("OK", event["id"], False, "rate-limited: slow down")
+
+
+async def no_id(client):
+    while True:
+        await client.hear("EVENT")
+        await client.say("OK", "", False, "error: broken")
+
+
+async def had_it(client):
+    while True:
+        event = (await client.hear("EVENT"))[1]
+        await client.say("OK", event["id"], False, "duplicate: exists")
+
+
+async def test_a_publish_is_reported_relay_by_relay():
+    async with (
+        LocalRelay() as good,
+        ScriptedRelay(refuse) as refusing,
+        ScriptedRelay(no_id) as anonymous,
+        ScriptedRelay(had_it) as knowing,
+        ScriptedRelay(no_words) as silent,
+    ):
+        away = "ws://127.0.0.1:1"
+        urls = [good.url, refusing.url, anonymous.url, knowing.url, silent.url, away]
+        async with RelayPool(urls) as pool:
+            await pool.wait_connected(5)
+            outcomes = await pool.publish(signed(), timeout_s=0.3)
+    assert list(outcomes) == urls
+    assert [(outcome.state, outcome.prefix) for outcome in outcomes.values()] == [
+        (PublishState.ACCEPTED, Prefix.NONE),
+        (PublishState.REFUSED, Prefix.RATE_LIMITED),
+        (PublishState.REFUSED, Prefix.ERROR),
+        (PublishState.ACCEPTED, Prefix.DUPLICATE),
+        (PublishState.NO_ANSWER, Prefix.NONE),
+        (PublishState.NOT_CONNECTED, Prefix.NONE),
+    ]
+
+
+async def test_a_publish_can_return_as_soon_as_enough_have_accepted():
+    async with LocalRelay() as good, ScriptedRelay(no_words) as silent, RelayPool([silent.url, good.url]) as pool:
+        await pool.wait_connected(2)
+        async with asyncio.timeout(5):
+            outcomes = await pool.publish(signed(), timeout_s=600, enough=1)
+    assert outcomes[good.url].is_accepted
+    assert outcomes[silent.url].state is PublishState.NO_ANSWER
+
+
+async def test_relays_can_be_named_and_keep_the_spelling_they_were_given():
+    async with LocalRelay() as one, LocalRelay() as two, RelayPool([one.url, two.url]) as pool:
+        await pool.wait_connected(2)
+        given = one.url.upper() + "/"
+        outcomes = await pool.publish(signed(), [given])
+        assert outcomes[given].is_accepted
+        assert (len(one), len(two)) == (1, 0)
+        assert await pool.publish(signed(), []) == {}
+
+
+async def test_relays_that_are_not_configured_are_not_dialled_without_a_dialler():
+    async with LocalRelay() as stranger, RelayPool([]) as pool:
+        outcomes = await pool.publish(signed(), [stranger.url, "not a url"])
+        assert {outcome.state for outcome in outcomes.values()} == {PublishState.NOT_CONNECTED}
+        assert len(stranger) == 0
+
+
+async def dial_anything(url):
+    return "127.0.0.1", int(url.rpartition(":")[2])
+
+
+async def test_a_strangers_relay_is_dialled_at_the_address_the_dialler_gives_and_then_left():
+    async with LocalRelay() as stranger, RelayPool([], dialler=dial_anything) as pool:
+        outcomes = await pool.publish(signed(), [stranger.url])
+        assert outcomes[stranger.url].is_accepted
+        assert len(stranger) == 1
+        await until(lambda: not stranger._clients)
+        assert pool.status() == []
+
+
+@pytest.mark.parametrize("error", [DialRefused("that address is private"), OSError("no such host")])
+async def test_what_the_dialler_refuses_or_cannot_find_is_not_connected(error):
+    async def dialler(url):
+        raise error
+
+    async with RelayPool([], dialler=dialler) as pool:
+        outcomes = await pool.publish(signed(), ["wss://relay.example"])
+    assert outcomes["wss://relay.example"].state is PublishState.NOT_CONNECTED
+
+
+async def test_strangers_relays_are_dialled_one_connection_to_a_host_and_not_too_often():
+    dialled, at_once, most = [], 0, 0
+
+    async def dialler(url):
+        nonlocal at_once, most
+        dialled.append(url)
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.001)
+        at_once -= 1
+        raise DialRefused("not today")
+
+    async with RelayPool([], dialler=dialler) as pool:
+        await pool.publish(signed(), [f"wss://relay.example:{9_000 + n}" for n in range(5)])
+        assert most == 1
+        await pool.publish(signed(), [f"wss://{n}.example" for n in range(100)])
+    assert len(dialled) == pool_module.MAX_DIALS_PER_MINUTE
+    assert most <= pool_module.MAX_DIALS_AT_ONCE
+
+
+async def test_a_dialler_that_hangs_ends_with_the_timeout():
+    async def hang(url):
+        await asyncio.Event().wait()
+
+    async with RelayPool([], dialler=hang) as pool:
+        outcomes = await pool.publish(signed(), ["wss://relay.example"], timeout_s=0.05)
+    assert outcomes["wss://relay.example"].state is PublishState.NO_ANSWER
+
+
+# Coming and going
+
+
+async def test_status_tells_how_each_relay_is_doing():
+    async with LocalRelay() as relay, pooled(relay.url, "ws://127.0.0.1:1") as (pool, received):
+        await pool.wait_caught_up("jobs")
+        await pool.publish(signed())
+        await until(lambda: received)
+        good, bad = pool.status()
+        assert (good.url, good.state, good.reconnects, good.misbehaviour) == (
+            relay.url,
+            RelayState.CONNECTED,
+            0,
+            0,
+        )
+        assert good.connected_since <= good.last_event_at
+        assert bad.state in (RelayState.WAITING, RelayState.CONNECTING)
+        assert bad.connected_since is bad.last_event_at is None
+        assert "cannot be reached" in bad.last_error
+
+
+async def test_a_relay_in_two_spellings_is_one_relay():
+    assert RelayPool(["wss://Relay.example/", "wss://relay.example:443"]).urls == ("wss://relay.example",)
+    with pytest.raises(InvalidRelayUrl):
+        RelayPool(["https://relay.example"])
+
+
+async def test_waiting_for_relays_that_do_not_come_ends_in_time():
+    async with RelayPool(["ws://127.0.0.1:1"]) as pool:
+        with pytest.raises(TimeoutError):
+            await pool.wait_connected(1, timeout_s=0.05)
+        with pytest.raises(KeyError):
+            await pool.wait_caught_up("nothing")
+
+
+async def test_the_stream_ends_when_the_pool_stops_after_what_it_holds_was_read():
+    event = signed()
+    async with LocalRelay() as relay:
+        await plant(relay, event)
+        async with RelayPool([relay.url]) as pool:
+            pool.subscribe("jobs", [JOBS])
+            await until(lambda: len(pool._stream) == 2)
+        assert [item.event.id async for item in pool.events()] == [event.id]
+
+
+async def test_a_pool_runs_in_a_task_group_of_the_caller_too():
+    async with LocalRelay() as relay:
+        pool = RelayPool([relay.url])
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(pool.run())
+            await pool.wait_connected()
+            running.cancel()
+        assert pool.status()[0].state is RelayState.STOPPED
+
+
+async def test_stopping_with_every_relay_stalled_and_publishes_waiting_ends():
+    async with contextlib.AsyncExitStack() as stack:
+        relays = [await stack.enter_async_context(LocalRelay()) for _ in range(4)]
+        proxies = [await stack.enter_async_context(FaultProxy(relay.url)) for relay in relays]
+        async with asyncio.timeout(10):
+            async with RelayPool([proxy.url for proxy in proxies]) as pool:
+                await pool.wait_connected(4)
+                for proxy in proxies:
+                    proxy.stall()
+                waiting = asyncio.create_task(pool.publish(signed(), timeout_s=600))
+                await until(lambda: pool._sending)
+            outcomes = await waiting
+    assert {outcome.state for outcome in outcomes.values()} == {PublishState.NO_ANSWER}
+
+
+# An evil relay beside a good one
+
+
+async def wrong_subscription(client):
+    await client.hear("REQ")
+    for n in range(100):
+        await client.ws.send(f'["EVENT","nobody",{signed(str(n), keys=STRANGER).to_json()}]')
+
+
+async def foreign_events(client):
+    sub_id = (await client.hear("REQ"))[1]
+    for n in range(100):
+        await client.ws.send(f'["EVENT","{sub_id}",{signed(str(n), kind=1, keys=STRANGER).to_json()}]')
+
+
+def altered(**fields):
+    async def script(client):
+        sub_id = (await client.hear("REQ"))[1]
+        for n in range(30):
+            text = signed(str(n), keys=STRANGER).to_json()
+            event = UnverifiedEvent.from_wire(text)
+            values = {name: fields.get(name, getattr(event, name)) for name in event.__struct_fields__}
+            await client.ws.send(f'["EVENT","{sub_id}",{UnverifiedEvent(**values).to_json()}]')
+
+    return script
+
+
+async def auth_loop(client):
+    n = 0
+    while True:
+        n += 1
+        await client.say("AUTH", f"challenge {n}")
+
+
+async def long_auth(client):
+    while True:
+        await client.say("AUTH", "c" * 10_000)
+
+
+async def notice_flood(client):
+    while True:
+        await client.say("NOTICE", "\x1b[31m" * 100)
+
+
+async def huge_frames(client):
+    for _ in range(3):
+        await client.ws.send("[" * 5_000_000)
+
+
+async def large_frames(client):
+    for _ in range(20):
+        await client.ws.send("[" * 500_000)
+
+
+async def endless_eose(client):
+    sub_id = (await client.hear("REQ"))[1]
+    while True:
+        await client.say("EOSE", sub_id)
+
+
+async def garbage(client):
+    for n in range(1_000):
+        await client.ws.send(bytes([n % 256] * n))
+
+
+async def deep_nesting(client):
+    for _ in range(50):
+        await client.ws.send("[" * 100_000)
+
+
+async def closed_loop(client):
+    while True:
+        await client.say("CLOSED", (await client.hear("REQ"))[1], "error: go away")
+
+
+async def silence(client):
+    await client.hear("never")
+
+
+EVIL = [
+    wrong_subscription,
+    foreign_events,
+    altered(id="ab" * 32),
+    altered(sig="ab" * 64),
+    altered(pubkey="ab" * 32),
+    altered(content="altered"),
+    auth_loop,
+    long_auth,
+    notice_flood,
+    huge_frames,
+    large_frames,
+    endless_eose,
+    garbage,
+    deep_nesting,
+    closed_loop,
+    silence,
+]
+BLAMELESS = {closed_loop, silence}
+
+
+@pytest.mark.parametrize("script", EVIL, ids=lambda script: script.__name__)
+async def test_an_evil_relay_delivers_nothing_and_the_good_one_beside_it_everything(script):
+    events = [signed(str(n)) for n in range(20)]
+    async with (
+        LocalRelay() as good,
+        ScriptedRelay(script) as evil,
+        pooled(evil.url, good.url, keys=KEYS) as (pool, received),
+    ):
+        await pool.wait_connected(1)
+        await until(lambda: evil.connections >= 1)
+        for event in events:
+            await plant(good, event)
+        await until(lambda: len(received) == len(events))
+        if script not in BLAMELESS:
+            await until(lambda: pool.status()[0].misbehaviour > 0 or evil.connections > 1)
+        assert (await pool.publish(signed(), [good.url]))[good.url].is_accepted
+    assert {item.url for item in received} == {good.url}
+    assert {item.event.pubkey for item in received} == {KEYS.public_key}
+
+
+async def test_an_evil_relay_cannot_announce_that_another_has_caught_up():
+    async with LocalRelay() as good, ScriptedRelay(endless_eose) as evil, FaultProxy(good.url) as proxy:
+        proxy.stall()
+        async with pooled(evil.url, proxy.url, options=DialOptions(compression=None)) as (pool, _):
+            assert await pool.wait_caught_up("jobs") == {evil.url}
+            await pool.heard(pool._connections[evil.url], CaughtUp("nobody asked"))
+            proxy.pass_on()
+            await until(lambda: pool.status()[1].state is RelayState.CONNECTED)

@@ -1,0 +1,503 @@
+"""Customers, a wallet and crashes in any order: the promises about money hold after every single step.
+
+The machine plays everything outside the core: people who pay too little, too much, late or never, who cancel and
+claim wrongly; a wallet that fails, dallies and does not know; processes that die before an outcome is written,
+and facts that are told again. At the end the faults stop, and every job and every payment must come to an end.
+"""
+
+import dataclasses
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ledger import accounts
+from ledger.money import Msats
+from ledger.records import Door, InvoiceState, JobState, Mode, RefundState
+from tests.timmy_dvm.core.builders import BTC, CLAIM, KEY, NOW, ORIGIN, STRANGER, sats
+from tests.timmy_dvm.core.memory_ledger import DAY, FLYING, WAITING, MemoryLedger
+from tests.timmy_dvm.core.test_transitions import JOB_PAGE, REFUND_PAGE, pairs_of
+from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, FindPayment, PayRefund, RetryRefund, RunAgent
+from timmy_dvm.core.facts import (
+    CancelAsked,
+    DeadlinePassed,
+    EvalDone,
+    InvoiceMade,
+    InvoiceNotMade,
+    InvoiceUnpaid,
+    PaymentOut,
+    PaymentSeen,
+    PayResult,
+    RefundClaimed,
+    RefundDue,
+    RequestReceived,
+    RunFailed,
+    RunInterrupted,
+    Step,
+    WorkDone,
+)
+from timmy_dvm.core.policy import Policy
+
+PRICE = dataclasses.replace(BTC, micro_usd=10_000_000_000)
+LIMITS_FEES = Policy(fee_per_day=sats(7), jobs_per_key_minute=10, max_runs=3)
+NO_FEE_LIMIT = dataclasses.replace(LIMITS_FEES, wallet_limits_fees=False)
+ENDS = (JobState.COMPLETE, JobState.REJECTED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
+ARROWS = {("job", *pair) for pair in pairs_of(JOB_PAGE)} | {("refund", *pair) for pair in pairs_of(REFUND_PAGE)}
+PICK = st.integers(0, 1_000_000)
+
+
+class OurWallet:
+    """What our wallet really did, whatever it says. Hashes are hex; amounts msat."""
+
+    def __init__(self) -> None:
+        self.invoices: dict[str, CreateInvoice] = {}
+        self.by_key: dict[str, str] = {}
+        self.expiry: dict[str, int] = {}
+        self.received: dict[str, int] = {}
+        self.sent: dict[str, str] = {}
+        self.fees: dict[str, int] = {}
+
+    def make(self, wanted: CreateInvoice, at: int) -> str:
+        if wanted.key not in self.by_key:
+            payment_hash = f"{len(self.invoices) + 1:064x}"
+            self.by_key[wanted.key] = payment_hash
+            self.invoices[payment_hash] = wanted
+            self.expiry[payment_hash] = at + wanted.expiry_s
+        return self.by_key[wanted.key]
+
+    def pay(self, payment_hash: str, becomes: str, fee: int) -> None:
+        """A hash is paid at most once: another try of one that did not fail changes nothing."""
+        if self.sent.get(payment_hash, "failed") == "failed":
+            self.sent[payment_hash] = becomes
+            self.fees[payment_hash] = fee
+
+
+class Timmy(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.wallet = OurWallet()
+        self.started: set[int] = set()
+        self.number = 0
+        self.work_cost: dict[str, int] = {}
+
+    @initialize(policy=st.sampled_from([LIMITS_FEES, NO_FEE_LIMIT]))
+    def begin(self, policy):
+        self.ledger = MemoryLedger(policy)
+
+    def fresh(self) -> int:
+        self.number += 1
+        return self.number
+
+    def picked(self, things, pick):
+        things = list(things)
+        return things[pick % len(things)]
+
+    # What customers do -----------------------------------------------------------------------------------------
+
+    @rule(
+        pubkey=st.sampled_from([KEY, KEY, STRANGER, None]),
+        mode=st.sampled_from(Mode),
+        text=st.sampled_from(["hi", "x" * 200, " ", "y" * 20_000]),
+        bid=st.sampled_from([None, None, sats(1), sats(1_000)]),
+    )
+    def ask(self, pubkey, mode, text, bid):
+        n = self.fresh()
+        fact = RequestReceived(
+            job_id=f"{n:032x}", door=Door.NOSTR, mode=mode, event_id=f"e{n:063x}", pubkey=pubkey, text=text,
+            origin=ORIGIN, btc=PRICE, asked_at=self.now, at=self.now, bid=bid,
+        )  # fmt: skip
+        decision = self.ledger.commit(fact)
+        assert (decision.new_job is None) == any(type(t.message).__name__ == "Refused" for t in decision.tells)
+
+    def unpaid_hashes(self):
+        """What a customer was shown and did not pay yet; a wallet takes money for an old invoice as well."""
+        return [h for h in self.ledger.invoices if h not in self.wallet.received]
+
+    @precondition(lambda self: self.unpaid_hashes())
+    @rule(pick=PICK, percent=st.sampled_from([100, 100, 100, 50, 99, 150, 200, 0]), msat=st.sampled_from([0, 0, 1, 500]))
+    def pay(self, pick, percent, msat):
+        payment_hash = self.picked(self.unpaid_hashes(), pick)
+        asked = self.wallet.invoices[payment_hash].amount
+        self.wallet.received[payment_hash] = asked * percent // 100 + msat
+
+    @precondition(lambda self: self.ledger.jobs)
+    @rule(pick=PICK, pubkey=st.sampled_from([KEY, STRANGER]))
+    def cancel(self, pick, pubkey):
+        job = self.picked(self.ledger.jobs.values(), pick)
+        fact = CancelAsked(
+            event_id=f"c{self.fresh():063x}", request_event_id=job.event_id, pubkey=pubkey, at=self.now
+        )
+        decision = self.ledger.commit(fact)
+        if job.pubkey != pubkey:
+            assert decision.job is None
+            assert decision.tells == ()
+
+    @precondition(lambda self: self.ledger.refunds)
+    @rule(
+        pick=PICK,
+        more=st.sampled_from([0, 0, 0, 0, 1, -1, None]),
+        pubkey=st.sampled_from([None, None, None, KEY, STRANGER]),
+        used=st.booleans(),
+        life=st.sampled_from([3_600, 120, 119, -1]),
+        rail_ok=st.sampled_from([True, True, True, False]),
+    )
+    def claim(self, pick, more, pubkey, used, life, rail_ok):
+        refund = self.picked(self.ledger.refunds.values(), pick)
+        job = self.ledger.jobs[refund.job_id]
+        seen_before = [*self.ledger.tried, *self.ledger.invoices]
+        n = self.fresh()
+        payment_hash = self.picked(seen_before, pick) if used and seen_before else f"f{n:063x}"
+        fact = RefundClaimed(
+            event_id=f"d{n:063x}", request_event_id=job.event_id, pubkey=pubkey or job.pubkey or STRANGER,
+            bolt11=f"lnbc{n}", payment_hash=payment_hash,
+            amount=None if more is None else Msats(refund.amount + more), rail_ok=rail_ok,
+            expires_at=self.now + life, origin=CLAIM, at=self.now,
+        )  # fmt: skip
+        decision = self.ledger.commit(fact)
+        assert len(decision.tells) == 1
+        if decision.refunds:
+            (sending,) = decision.refunds
+            assert fact.pubkey == job.pubkey
+            assert payment_hash not in seen_before
+            assert sending.amount == fact.amount
+            assert rail_ok
+            assert life >= 120
+
+    # What our own machine does -----------------------------------------------------------------------------------
+
+    def due_actions(self, kind):
+        return [
+            (number, do.action)
+            for number, do in self.ledger.outbox.items()
+            if isinstance(do.action, kind) and (do.due_at or 0) <= self.now
+        ]
+
+    @precondition(lambda self: self.due_actions(CreateInvoice))
+    @rule(pick=PICK, outcome=st.sampled_from(["made", "made", "made", "crash", "away"]))
+    def make_invoice(self, pick, outcome):
+        number, wanted = self.picked(self.due_actions(CreateInvoice), pick)
+        if outcome == "away":
+            self.ledger.commit(InvoiceNotMade(job_id=wanted.job_id, key=wanted.key, at=self.now), number)
+            return
+        payment_hash = self.wallet.make(wanted, self.now)
+        if outcome == "made":
+            self.tell_made(number, wanted, payment_hash)
+
+    def tell_made(self, number, wanted, payment_hash):
+        fact = InvoiceMade(
+            job_id=wanted.job_id, key=wanted.key, payment_hash=payment_hash, bolt11="lnbc",
+            amount=Msats(wanted.amount), created_at=self.now, expires_at=self.wallet.expiry[payment_hash], at=self.now,
+        )  # fmt: skip
+        decision = self.ledger.commit(fact, number)
+        if decision.tells:
+            (told,) = decision.tells
+            assert told.message.amount % 1_000 == 0
+            job = self.ledger.jobs[wanted.job_id]
+            held = self.ledger.balances[accounts.job(job.id)]
+            assert held + told.message.amount < job.share_eval + job.share_work + 1_000
+
+    @precondition(lambda self: self.wallet.received)
+    @rule(pick=PICK, says=st.booleans())
+    def see_payment(self, pick, says):
+        payment_hash = self.picked(self.wallet.received, pick)
+        received = Msats(self.wallet.received[payment_hash])
+        as_asked = received == self.wallet.invoices[payment_hash].amount
+        told = None if says and as_asked else received
+        self.ledger.commit(PaymentSeen(payment_hash=payment_hash, received=told, at=self.now))
+
+    @precondition(lambda self: self.due_actions(CheckInvoice))
+    @rule(pick=PICK)
+    def check_invoice(self, pick):
+        number, look = self.picked(self.due_actions(CheckInvoice), pick)
+        if look.payment_hash in self.wallet.received:
+            received = Msats(self.wallet.received[look.payment_hash])
+            self.ledger.commit(PaymentSeen(payment_hash=look.payment_hash, received=received, at=self.now), number)
+        else:
+            self.ledger.commit(InvoiceUnpaid(payment_hash=look.payment_hash, at=self.now), number)
+
+    @precondition(lambda self: self.due_actions(RunAgent))
+    @rule(pick=PICK, outcome=st.sampled_from(["done", "done", "done", "no", "crash"]), charge=st.integers(0, 300))
+    def run_agent(self, pick, outcome, charge):
+        number, run = self.picked(self.due_actions(RunAgent), pick)
+        fact = self.outcome_of(run, outcome, charge)
+        decision = self.ledger.commit(fact, number)
+        if decision is not None and decision.result is not None:
+            self.work_cost[run.job_id] = charge * 1_000
+
+    def outcome_of(self, run, outcome, charge):
+        common = {"job_id": run.job_id, "run": run.run, "at": self.now}
+        if outcome == "crash":
+            return RunInterrupted(step=run.step, **common)
+        tokens = {"input_tokens": 10, "output_tokens": 20}
+        if run.step is Step.EVAL and (outcome == "done" or charge % 2):
+            return EvalDone(accepted=outcome == "done", reason="No.", **tokens, **common)
+        if outcome == "no":
+            return RunFailed(step=run.step, sentence="The model is away.", **common)
+        return WorkDone(
+            text="Done.", truncated=False, cost_micro_usd=charge, charge_sats=charge, **tokens, **common
+        )
+
+    @precondition(lambda self: self.due_actions(PayRefund))
+    @rule(
+        pick=PICK,
+        says=st.sampled_from(["succeeded", "failed", "failed", "in_flight", "unknown", "crash"]),
+        really=st.sampled_from(["succeeded", "failed", "in_flight"]),
+        fee=st.integers(0, 3_000),
+    )
+    def pay_refund(self, pick, says, really, fee):
+        number, refund = self.picked(self.due_actions(PayRefund), pick)
+        if number in self.started:
+            self.tell_out(refund, self.looked_up(refund.payment_hash), number)
+            return
+        self.wallet.pay(refund.payment_hash, really if says in ("unknown", "crash") else says, min(fee, refund.max_fee))
+        if says == "crash":
+            self.started.add(number)
+            return
+        truth = self.wallet.sent[refund.payment_hash]
+        self.tell_out(refund, "unknown" if says == "unknown" else truth, number)
+
+    def looked_up(self, payment_hash):
+        return self.wallet.sent.get(payment_hash, "unknown")
+
+    def tell_out(self, action, result, number=None):
+        fact = PaymentOut(
+            refund_id=action.refund_id, payment_hash=action.payment_hash, attempts=action.attempts,
+            result=PayResult(result), fee=Msats(self.wallet.fees[action.payment_hash] if result == "succeeded" else 0),
+            detail="", at=self.now,
+        )  # fmt: skip
+        self.ledger.commit(fact, number)
+
+    @precondition(lambda self: self.due_actions(FindPayment))
+    @rule(pick=PICK, becomes=st.sampled_from(["succeeded", "failed", "in_flight"]))
+    def find_payment(self, pick, becomes):
+        number, sought = self.picked(self.due_actions(FindPayment), pick)
+        if self.wallet.sent.get(sought.payment_hash) == "in_flight":
+            self.wallet.sent[sought.payment_hash] = becomes
+        truth = self.looked_up(sought.payment_hash)
+        if truth in ("succeeded", "failed"):
+            self.tell_out(sought, truth, number)
+
+    @precondition(lambda self: self.due_actions(RetryRefund))
+    @rule(pick=PICK)
+    def retry(self, pick):
+        number, later = self.picked(self.due_actions(RetryRefund), pick)
+        self.ledger.commit(RefundDue(refund_id=later.refund_id, attempts=later.attempts, at=self.now), number)
+
+    # What time and trouble do --------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([1, 60, 600, 900, 3_700, 21_600, DAY]))
+    def wait(self, seconds):
+        self.now += seconds
+
+    def overdue(self):
+        return [job for job in self.ledger.jobs.values() if job.due_at is not None and job.due_at <= self.now]
+
+    @precondition(lambda self: self.overdue())
+    @rule(pick=PICK)
+    def deadline(self, pick):
+        job = self.picked(self.overdue(), pick)
+        self.ledger.commit(DeadlinePassed(job_id=job.id, due_at=job.due_at, at=self.now))
+
+    @precondition(lambda self: self.ledger.facts)
+    @rule(pick=PICK)
+    def hear_it_again(self, pick):
+        fact = self.picked(self.ledger.facts.values(), pick)
+        before = (dict(self.ledger.balances), dict(self.ledger.jobs), dict(self.ledger.refunds))
+        assert self.ledger.commit(dataclasses.replace(fact, at=self.now)) is None
+        assert before == (self.ledger.balances, self.ledger.jobs, self.ledger.refunds)
+
+    @precondition(lambda self: any(r.attempts > 1 for r in self.ledger.refunds.values()))
+    @rule(pick=PICK, result=st.sampled_from([PayResult.FAILED, PayResult.UNKNOWN, PayResult.IN_FLIGHT]))
+    def an_older_try_speaks_up(self, pick, result):
+        """Whatever is said of a try before this one frees nothing and doubts nothing."""
+        refund = self.picked([r for r in self.ledger.refunds.values() if r.attempts > 1], pick)
+        fact = PaymentOut(
+            refund_id=refund.id, payment_hash=refund.payment_hash or "00" * 32, attempts=1 + pick % (refund.attempts - 1),
+            result=result, fee=Msats(0), detail="", at=self.now,
+        )  # fmt: skip
+        decision = self.ledger.commit(fact)
+        assert decision is None or decision.refunds == ()
+
+    @precondition(lambda self: self.ledger.jobs)
+    @rule(pick=PICK, step=st.sampled_from(Step), run=st.integers(1, 3), charge=st.integers(0, 300))
+    def a_run_nobody_waits_for_ends(self, pick, step, run, charge):
+        job = self.picked(self.ledger.jobs.values(), pick)
+        waits = {JobState.EVALUATING: (Step.EVAL, job.eval_runs), JobState.EXECUTING: (Step.WORK, job.work_runs)}
+        if waits.get(job.state) == (step, run):
+            return
+        if job.state not in ENDS and step is Step.WORK and job.work_runs < run:
+            return  # would be the id of a run that is still to come
+        if job.state not in ENDS and step is Step.EVAL and job.eval_runs < run:
+            return
+        decision = self.ledger.commit(self.outcome_of(RunAgent(job_id=job.id, step=step, run=run), "done", charge))
+        assert decision is None or (decision.job is None and decision.entries == ())
+
+    # The promises ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_books_balance(self):
+        """I1, I2: every entry sums to nothing, so does the whole, and the node's account is what the wallet did."""
+        assert all(sum(p.amount for p in entry.postings) == 0 for entry in self.ledger.entries.values())
+        assert sum(self.ledger.balances.values()) == 0
+        came = sum(i.received for i in self.ledger.invoices.values() if i.state is InvoiceState.SETTLED)
+        left = sum(r.amount + r.fee for r in self.ledger.refunds.values() if r.state is RefundState.SENT)
+        assert self.ledger.node() == came - left
+
+    @invariant()
+    def nothing_owed_is_below_zero_and_all_of_it_could_be_paid(self):
+        """I3, I12: floors hold, and the fees that are ours never come out of what is theirs."""
+        assert all(b >= 0 for name, b in self.ledger.balances.items() if accounts.has_floor(name))
+        assert self.ledger.node() - self.ledger.payable() >= self.ledger.caps_in_flight()
+
+    @invariant()
+    def each_settled_invoice_is_booked_once(self):
+        for payment_hash, row in self.ledger.invoices.items():
+            booked = self.ledger.entries.get(f"settled:{payment_hash}")
+            assert (booked is not None) == (row.state is InvoiceState.SETTLED and row.received > 0)
+            if booked is not None:
+                assert row.received == self.wallet.received[payment_hash]
+
+    @invariant()
+    def an_ended_job_is_drained(self):
+        for job in self.ledger.jobs.values():
+            if job.state in ENDS:
+                assert self.ledger.balances[accounts.job(job.id)] == 0
+                assert job.due_at is None
+            else:
+                assert job.charge_eval == job.charge_work == job.shortfall == 0
+
+    @invariant()
+    def nobody_pays_above_the_share_and_the_cost_is_accounted_for(self):
+        for job in self.ledger.jobs.values():
+            charge = job.charge_eval + job.charge_work
+            assert charge <= job.share_eval + job.share_work
+            if job.state in ENDS:
+                eval_cost = job.quote.eval_fee if job.eval_passed is not None else 0
+                assert charge + job.shortfall == eval_cost + self.work_cost.get(job.id, 0)
+                assert job.charge_work <= job.share_work
+                assert job.state is JobState.COMPLETE or job.charge_work == 0
+
+    @invariant()
+    def what_came_is_what_was_kept_and_what_went_back(self):
+        for job in self.ledger.jobs.values():
+            came = sum(i.received for i in self.ledger.invoices.values() if i.job_id == job.id) + job.credit_used
+            held = self.ledger.balances[accounts.job(job.id)]
+            back = sum(r.amount for r in self.ledger.refunds_of(job.id))
+            dust = sum(
+                entry.postings[1].amount for entry in self.ledger.entries.values()
+                if entry.code == "dust" and entry.postings[0].account == accounts.job(job.id)
+            )  # fmt: skip
+            assert came == held + job.charge_eval + job.charge_work + back + dust
+            assert back <= came
+
+    @invariant()
+    def a_refund_is_whole_until_it_is_gone(self):
+        for refund in self.ledger.refunds.values():
+            gone = refund.state in (RefundState.SENT, RefundState.CREDITED)
+            assert self.ledger.balances[accounts.refund(refund.id)] == (0 if gone else refund.amount)
+
+    @invariant()
+    def a_refund_is_paid_once_and_one_payment_at_a_time(self):
+        """I5: by what the wallet really did, not by what it told us."""
+        for refund in self.ledger.refunds.values():
+            mine = [self.wallet.sent.get(h) for h, owner in self.ledger.tried.items() if owner == refund.id]
+            assert mine.count("succeeded") + mine.count("in_flight") <= 1
+            if refund.state in (RefundState.HELD, RefundState.OWED, RefundState.CREDITED):
+                assert mine.count("failed") == len(mine)
+
+    @invariant()
+    def sending_back_costs_no_more_than_the_page_allows(self):
+        policy = self.ledger.policy
+        by_day: dict[int, int] = {}
+        for at, fee in self.ledger.fees:
+            by_day[at // DAY] = by_day.get(at // DAY, 0) + fee
+        assert all(fees <= policy.fee_per_day for fees in by_day.values())
+        if not policy.wallet_limits_fees:
+            return
+        for job in self.ledger.jobs.values():
+            refunds = self.ledger.refunds_of(job.id)
+            spent = sum(r.max_fee if r.state in FLYING else r.fee for r in refunds)
+            assert spent <= job.charge_eval + job.charge_work - job.pool_credit
+            assert all(r.fee <= policy.fee_per_refund for r in refunds)
+            assert all(r.fee == 0 for r in refunds if r.reason == "cancelled")
+
+    @invariant()
+    def states_follow_their_graph_and_runs_their_limit(self):
+        """I6, I8."""
+        moved = {(kind, old, new) for kind, old, new in self.ledger.steps if old != new}
+        assert moved <= ARROWS
+        assert all(0 <= job.eval_runs <= 3 and 0 <= job.work_runs <= 3 for job in self.ledger.jobs.values())
+
+    @invariant()
+    def no_work_starts_unpaid(self):
+        """I10: while a run goes on, the whole share of its step is in the job's account."""
+        for job in self.ledger.jobs.values():
+            held = self.ledger.balances[accounts.job(job.id)]
+            if job.state is JobState.EVALUATING:
+                assert held >= (job.share_eval if job.mode is Mode.STEPS else job.share_eval + job.share_work)
+            if job.state is JobState.EXECUTING:
+                assert held >= job.share_eval + job.share_work
+
+    # The end of all faults ---------------------------------------------------------------------------------------
+
+    def teardown(self):
+        if not hasattr(self, "ledger"):
+            return
+        for _ in range(400):
+            if not self.one_good_step():
+                break
+        else:
+            raise AssertionError("there is always something left to do")
+        for job in self.ledger.jobs.values():
+            assert job.state in ENDS, job
+        assert not [r for r in self.ledger.refunds.values() if r.state in FLYING]
+        assert self.ledger.outbox == {}
+        for payment_hash, received in self.wallet.received.items():
+            assert self.ledger.invoices[payment_hash].received == received
+        self.the_books_balance()
+        self.an_ended_job_is_drained()
+        self.a_refund_is_paid_once_and_one_payment_at_a_time()
+
+    def one_good_step(self) -> bool:
+        """Do one thing that waits, and do it well. False where nothing waits any more."""
+        for payment_hash, received in self.wallet.received.items():
+            if f"paid:{payment_hash}" not in self.ledger.facts:
+                self.ledger.commit(PaymentSeen(payment_hash=payment_hash, received=Msats(received), at=self.now))
+                return True
+        if self.ledger.outbox:
+            number, do = next(iter(self.ledger.outbox.items()))
+            self.now = max(self.now, do.due_at or 0)
+            self.do_well(number, do.action)
+            return True
+        later = [job.due_at for job in self.ledger.jobs.values() if job.due_at is not None]
+        self.now = max(self.now, min(later, default=self.now))
+        if self.overdue():
+            self.deadline(0)
+        return bool(later)
+
+    def do_well(self, number, action):
+        match action:
+            case CreateInvoice():
+                self.tell_made(number, action, self.wallet.make(action, self.now))
+            case CheckInvoice():
+                self.check_invoice(0)
+            case RunAgent():
+                self.run_agent(0, "done", 1)
+            case PayRefund():
+                self.pay_refund(0, "succeeded", "succeeded", 0)
+            case FindPayment():
+                self.wallet.pay(action.payment_hash, "succeeded", 0)
+                self.find_payment(0, "succeeded")
+            case RetryRefund():
+                self.retry(0)
+
+
+assert set(WAITING).isdisjoint(ENDS)
+Timmy.TestCase.settings = settings(
+    max_examples=100,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+TestTimmy = Timmy.TestCase

@@ -1,0 +1,89 @@
+"""The two state tables are those of the design, and nothing follows but what they list."""
+
+import pytest
+
+from ledger.records import JobState, RefundState
+from timmy_dvm.core import transitions
+from timmy_dvm.core.transitions import IllegalTransition, job_moves, refund_moves
+
+# design.md section 4 and money.md section 5, as they are printed there.
+JOB_PAGE = """
+awaiting_eval_payment → evaluating | expired | cancelled
+evaluating → awaiting_work_payment | executing | rejected | failed
+awaiting_work_payment → executing | expired | cancelled
+executing → complete | failed
+"""
+REFUND_PAGE = """
+owed → sending | credited | held
+sending → sent | owed | held | in_doubt
+in_doubt → sent | owed | held
+held → sending | credited
+"""
+
+
+def pairs_of(page: str) -> set[tuple[str, str]]:
+    lines = [line.split(" → ") for line in page.strip().splitlines()]
+    return {(old, new) for old, onward in lines for new in onward.split(" | ")}
+
+
+def pairs_in(table) -> set[tuple[str, str]]:
+    return {(str(old), str(new)) for old, onward in table.items() for new in onward}
+
+
+def test_the_job_table_is_the_page():
+    assert pairs_in(transitions.JOB) == pairs_of(JOB_PAGE)
+
+
+def test_the_refund_table_is_the_page():
+    assert pairs_in(transitions.REFUND) == pairs_of(REFUND_PAGE)
+
+
+def test_every_state_has_its_row():
+    assert set(transitions.JOB) == set(JobState)
+    assert set(transitions.REFUND) == set(RefundState)
+
+
+@pytest.mark.parametrize("old", JobState)
+@pytest.mark.parametrize("new", JobState)
+def test_a_job_moves_where_the_page_says_and_nowhere_else(old, new):
+    if (old, new) in pairs_of(JOB_PAGE):
+        assert job_moves(old, new) is new
+    else:
+        with pytest.raises(IllegalTransition, match=f"a job in {old} can't become {new}"):
+            job_moves(old, new)
+
+
+@pytest.mark.parametrize("old", RefundState)
+@pytest.mark.parametrize("new", RefundState)
+def test_a_refund_moves_where_the_page_says_and_nowhere_else(old, new):
+    if (old, new) in pairs_of(REFUND_PAGE):
+        assert refund_moves(old, new) is new
+    else:
+        with pytest.raises(IllegalTransition, match=f"a refund that is {old} can't become {new}"):
+            refund_moves(old, new)
+
+
+def test_groups_of_states_cover_all_and_do_not_overlap():
+    groups = (transitions.AWAITING, transitions.RUNNING, transitions.ENDED)
+    assert frozenset().union(*groups) == frozenset(JobState)
+    assert sum(len(group) for group in groups) == len(JobState)
+    assert transitions.UNSERVED < transitions.ENDED
+
+
+def test_a_job_is_born_before_its_first_run_or_in_it():
+    assert {str(state) for state in transitions.BORN} == {"awaiting_eval_payment", "evaluating"}
+
+
+def test_the_diagram_draws_every_pair_once():
+    lines = [line.strip() for line in transitions.drawn().splitlines()]
+    arrows = [tuple(line.split(" --> ")) for line in lines if " --> " in line]
+    assert len(arrows) == len(set(arrows))
+    between = {pair for pair in arrows if "[*]" not in pair}
+    assert between == pairs_of(JOB_PAGE) | pairs_of(REFUND_PAGE)
+    assert {new for old, new in arrows if old == "[*]"} == {
+        "awaiting_eval_payment", "evaluating", "owed", "held", "credited",
+    }  # fmt: skip
+    final = {"complete", "rejected", "failed", "expired", "cancelled", "sent", "credited"}
+    assert {old for old, new in arrows if new == "[*]"} == final
+    assert lines.count("```mermaid") == lines.count("stateDiagram-v2") == 2
+    assert lines.count("```") == 2

@@ -1,0 +1,99 @@
+"""Trust: what raises and lowers a score, and how absence wears it down (money.md 4, IDN-04 to IDN-09)."""
+
+import dataclasses
+
+import pytest
+
+from ledger.money import Msats
+from tests.timmy_dvm.core.builders import KEY, NOW, identity, sats
+from timmy_dvm.core import trust
+from timmy_dvm.core.trust import Tier
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("score", "tier"),
+    [
+        (0, Tier.NEW), (9, Tier.NEW), (10, Tier.ESTABLISHED), (11, Tier.ESTABLISHED), (49, Tier.ESTABLISHED),
+        (50, Tier.TRUSTED), (51, Tier.TRUSTED), (79, Tier.TRUSTED), (80, Tier.ELITE),
+        (81, Tier.ELITE), (100, Tier.ELITE),
+    ],
+)  # fmt: skip
+def test_a_tier_begins_at_its_threshold(score, tier):
+    assert trust.tier_of(score) is tier
+    assert trust.tier(identity(score, last_seen=NOW), NOW) is tier
+
+
+def test_the_five_names():
+    assert [str(tier) for tier in Tier] == ["anonymous", "new", "established", "trusted", "elite"]
+
+
+def test_no_key_is_anonymous():
+    assert trust.tier(None, NOW) is Tier.ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    ("days_away", "left"), [(0, 60), (29, 60), (30, 60), (31, 59), (40, 50), (89, 1), (90, 0), (4_000, 0)]
+)
+def test_absence_costs_a_point_a_day_after_thirty(days_away, left):
+    key = identity(60, last_seen=NOW - days_away * DAY)
+    assert trust.score(key, NOW) == left
+
+
+def test_a_look_writes_nothing_and_a_clock_that_went_back_costs_nothing():
+    key = identity(60, last_seen=NOW + DAY)
+    before = dataclasses.replace(key)
+    assert trust.score(key, NOW) == 60
+    assert key == before
+
+
+@pytest.mark.parametrize(
+    ("charged", "score", "paid_jobs"),
+    [(sats(0), 20, 0), (Msats(1), 21, 1), (sats(99), 21, 1), (Msats(99_999), 21, 1), (sats(100), 22, 1)],
+)
+def test_only_paid_success_raises_and_a_large_one_twice(charged, score, paid_jobs):
+    after = trust.after_success(identity(20), charged, NOW)
+    assert (after.trust_score, after.paid_jobs, after.interaction_count, after.last_seen) == (
+        score,
+        paid_jobs,
+        1,
+        NOW,
+    )
+
+
+def test_a_free_success_keeps_the_key_fresh():
+    key = identity(20, last_seen=NOW - 30 * DAY)
+    fresh = trust.after_success(key, sats(0), NOW)
+    assert trust.score(fresh, NOW + 30 * DAY) == 20
+
+
+def test_a_rejection_costs_five_and_a_failure_one():
+    assert trust.after_rejection(identity(20), NOW).trust_score == 15
+    assert trust.after_failure(identity(20), NOW).trust_score == 19
+
+
+def test_the_score_stays_between_its_bounds():
+    assert trust.after_rejection(identity(3), NOW).trust_score == 0
+    assert trust.after_failure(identity(0), NOW).trust_score == 0
+    assert trust.after_success(identity(99), sats(100), NOW).trust_score == 100
+
+
+def test_decay_comes_before_a_change():
+    """IDN-07: an elite key that was away for long is not elite again after one success."""
+    away = identity(95, last_seen=NOW - 90 * DAY)
+    after = trust.after_success(away, sats(5), NOW)
+    assert after.trust_score == 36
+    assert trust.tier(after, NOW) is Tier.ESTABLISHED
+
+
+def test_freshness_never_goes_back():
+    key = identity(20, last_seen=NOW + 50)
+    assert trust.after_failure(key, NOW).last_seen == NOW + 50
+
+
+def test_asking_alone_changes_nothing():
+    known = identity(20)
+    assert trust.met(known, KEY, NOW) is known
+    new = trust.met(None, KEY, NOW)
+    assert (new.pubkey, new.version, new.trust_score, new.first_seen, new.last_seen) == (KEY, 0, 0, NOW, NOW)

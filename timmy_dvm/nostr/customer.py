@@ -1,0 +1,213 @@
+"""The other side of the counter: a NIP-90 customer, for `timmy ask`, the demo and tests. Works with any provider.
+
+It believes an answer only when the provider it asked signed it and it names the request, and reads both spellings
+of ``payment-required`` that are in the wild.
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from ledger.money import Msats, parse_msats
+from relay_client.errors import DecryptionFailed
+from relay_client.event import Event
+from relay_client.filter import Filter
+from relay_client.keys import Keys
+from relay_client.pool import RelayPool
+from timmy_dvm.clock import Clock, Randomness
+
+KIND_TEXT = 5050
+KIND_FEEDBACK = 7000
+_RESULT_OFFSET = 1_000
+_ANSWERS = "answers"
+Scheme = Literal["nip44", "nip04"]
+Tags = list[list[str]]
+
+
+class Said(StrEnum):
+    """What an answer amounts to."""
+
+    PRICE = "payment-required"
+    WORKING = "processing"
+    PARTIAL = "partial"
+    RESULT = "result"
+    RECEIPT = "success"
+    ERROR = "error"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One event that answers a request, read.
+
+    Attributes:
+        event: as it came.
+        said: what it amounts to.
+        text: for people, decrypted.
+        tags: all its tags, those inside an encrypted content first.
+        amount: what is asked, if anything. ``bolt11``: the invoice for it.
+        relay: who delivered it.
+    """
+
+    event: Event
+    said: Said
+    text: str
+    tags: Sequence[Sequence[str]]
+    amount: Msats | None
+    bolt11: str | None
+    relay: str
+
+    def tag(self, name: str) -> Sequence[str] | None:
+        """The first tag of that name."""
+        return next((tag for tag in self.tags if tag and tag[0] == name), None)
+
+    def as_json(self) -> dict[str, object]:
+        """The line that ``timmy ask --json`` prints."""
+        return {
+            "kind": self.event.kind,
+            "id": self.event.id,
+            "pubkey": self.event.pubkey,
+            "status": str(self.said),
+            "content": self.text,
+            "tags": [list(tag) for tag in self.tags],
+            "amountMsat": self.amount,
+            "bolt11": self.bolt11,
+            "relay": self.relay,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to ask. ``provider`` None asks anybody; ``params`` become ``param`` tags."""
+
+    text: str
+    provider: str | None
+    encrypt: Scheme | None = None
+    bid: Msats | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+class Customer:
+    """Signs requests, publishes them, and reads what comes back."""
+
+    def __init__(self, keys: Keys, pool: RelayPool, clock: Clock, randomness: Randomness) -> None:
+        self._keys = keys
+        self._pool = pool
+        self._clock = clock
+        self._randomness = randomness
+
+    def request(self, order: Order) -> Event:
+        """The signed request event; the same order signed again is another request.
+
+        Raises:
+            ValueError: an encrypted request must name its provider.
+        """
+        inner: Tags = [["i", order.text, "text"]] if order.text else []
+        inner += [["param", name, value] for name, value in order.params.items()]
+        clear: Tags = []
+        if order.bid is not None:
+            inner.append(["bid", str(order.bid)])
+        if order.provider is not None:
+            clear.append(["p", order.provider])
+        clear.append(["relays", *self._pool.urls])
+        content = ""
+        if order.encrypt is None:
+            clear = [*inner, *clear]
+        elif order.provider is None:
+            raise ValueError("an encrypted request must name its provider")
+        else:
+            content = self._encrypt(json.dumps(inner), order.provider, order.encrypt)
+            clear.append(["encrypted"])
+        return self._keys.sign(
+            kind=KIND_TEXT,
+            created_at=int(self._clock.now()),
+            tags=clear,
+            content=content,
+            aux=self._randomness.token(32),
+        )
+
+    async def ask(self, request: Event, provider: str | None) -> AsyncGenerator[Answer]:
+        """Publish a request and yield its answers as they come, without end. Close the iterator to stop.
+
+        Raises:
+            ConnectionError: no relay took the request; the sentence says what each answered.
+        """
+        kinds = frozenset({request.kind + _RESULT_OFFSET, KIND_FEEDBACK})
+        authors = None if provider is None else frozenset({provider})
+        wanted = Filter(kinds=kinds, authors=authors, tags={"e": frozenset({request.id})})
+        self._pool.subscribe(_ANSWERS, [wanted])
+        outcomes = await self._pool.publish(request)
+        if not any(outcome.is_accepted for outcome in outcomes.values()):
+            said = "; ".join(
+                f"{url}: {outcome.text or outcome.state.name.lower()}" for url, outcome in outcomes.items()
+            )
+            raise ConnectionError(f"No relay took the request ({said}).")
+        async with contextlib.aclosing(self._pool.events()) as events:
+            async for received in events:
+                if received.subscription == _ANSWERS:
+                    yield self._read(received.event, received.url)
+
+    def _read(self, event: Event, relay: str) -> Answer:
+        tags: list[Sequence[str]] = list(event.tags)
+        text = event.content
+        if event.tag("encrypted") is not None:
+            text, inner = self._decrypted(event)
+            tags = [*inner, *tags]
+        amount, bolt11 = _price(tags)
+        return Answer(event, _said(event, tags), text, tags, amount, bolt11, relay)
+
+    def _decrypted(self, event: Event) -> tuple[str, list[Sequence[str]]]:
+        """The words and the tags inside an encrypted answer; feedback holds a JSON array of tags."""
+        try:
+            plain = self._decrypt(event.content, event.pubkey)
+        except DecryptionFailed:
+            return "(this answer could not be decrypted)", []
+        if event.kind != KIND_FEEDBACK:
+            return plain, []
+        try:
+            inner = [tag for tag in json.loads(plain) if isinstance(tag, list) and tag]
+        except ValueError:
+            return plain, []
+        words = next((str(tag[1]) for tag in inner if tag[0] == "content" and len(tag) > 1), "")
+        return words, [[str(item) for item in tag] for tag in inner]
+
+    def _encrypt(self, plain: str, to: str, scheme: Scheme) -> str:
+        # Imported here: most requests are in clear, and the ciphers cost 40 ms.
+        if scheme == "nip44":
+            from relay_client import nip44
+
+            return nip44.encrypt(plain, nip44.conversation_key(self._keys, to), self._randomness.token(32))
+        from relay_client import nip04
+
+        return nip04.encrypt(plain, self._keys, to, self._randomness.token(16))
+
+    def _decrypt(self, content: str, sender: str) -> str:
+        from relay_client import nip04, nip44
+
+        if nip04.is_nip04(content):
+            return nip04.decrypt(content, self._keys, sender)
+        return nip44.decrypt(content, nip44.conversation_key(self._keys, sender))
+
+
+def _said(event: Event, tags: Sequence[Sequence[str]]) -> Said:
+    if event.kind != KIND_FEEDBACK:
+        return Said.RESULT
+    status = next((tag[1] for tag in tags if len(tag) > 1 and tag[0] == "status"), "")
+    try:
+        return Said(status.replace("_", "-"))
+    except ValueError:
+        return Said.OTHER
+
+
+def _price(tags: Sequence[Sequence[str]]) -> tuple[Msats | None, str | None]:
+    tag = next((tag for tag in tags if len(tag) > 1 and tag[0] == "amount"), None)
+    if tag is None:
+        return None, None
+    try:
+        amount = parse_msats(tag[1])
+    except ValueError:
+        return None, None
+    return amount, tag[2] if len(tag) > 2 else None  # noqa: PLR2004 - amount, msat, bolt11

@@ -1,0 +1,384 @@
+"""What an event asks of us, by NIP-90 and by what clients really send. Pure but for our key, and never raises.
+
+One question, five answers: a job, a refund claim, a cancellation, something addressed to us that we cannot read
+(which is answered with what to do about it), or nothing for us (which is met with silence).
+
+NIP-90 is `unrecommended` in its own repository, and clients differ from it and from each other. Where they do,
+this reads what was meant: the prompt in an `i` tag of type `text`, `prompt` or none, in `input`, in
+`param prompt`, else in the content.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from ledger.money import Msats, parse_msats
+from relay_client.errors import DecryptionFailed, InvalidKey, InvalidRelayUrl
+from relay_client.event import Event, Tags
+from relay_client.keys import Keys, parse_event_id
+from relay_client.wire import parse_relay_url
+from timmy_dvm.nostr.privacy import Scheme, decrypt, scheme_of
+
+KIND_DELETION: Final = 5
+"""NIP-09; for a job it is a cancellation."""
+KIND_FEEDBACK: Final = 7000
+RESULT_OFFSET: Final = 1000
+"""A result's kind is its request's kind and this."""
+KIND_SUMMARY: Final = 5001
+KIND_TRANSLATION: Final = 5002
+
+MAX_AHEAD_S: Final = 900
+"""An event from further in the future is ignored."""
+MAX_REPLY_RELAYS: Final = 3
+MAX_CANCELS: Final = 20
+"""Requests one cancellation may name; the others are ignored."""
+OPERATIONS: Final = frozenset({"estimate", "me", "balance", "topup", "refund", "forget"})
+_OFFERED: Final = "refund (with param invoice and param job)"
+
+_TEXT_TYPES: Final = frozenset({"", "text", "prompt"})
+_FOREIGN_MARKS: Final = frozenset({"cmd", "secret", "table", "filter"})
+"""Tags and params of continuous-integration bots and table queries, which share kind 5050."""
+_OUTPUTS: Final = frozenset({"text/plain", "text/markdown", "text/*", "*/*", "text", "markdown", "plain"})
+_COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
+_MAX_MODEL_CHARS: Final = 100
+_MAX_WISH_CHARS: Final = 60
+_MAX_ADDRESS_CHARS: Final = 320
+_inner_tags: Final = msgspec.json.Decoder(Tags)
+_is_id: Final = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
+
+_Tags = Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How to answer: in which encryption, and where the customer would like it besides."""
+
+    scheme: Scheme = Scheme.NONE
+    relays: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobAsked:
+    """A job. ``text`` is what the model would get, joined and stripped; blank where a customer sent none."""
+
+    text: str
+    reply: Reply
+    max_tokens: int | None = None
+    model: str | None = None
+    bid: Msats | None = None
+    refund_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundAsked:
+    """``op refund``: pay what is held for a job to this BOLT11, which is not decoded yet."""
+
+    invoice: str
+    request_id: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """A deletion of these events, which may be requests of its author's (NIP-09)."""
+
+    request_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Meant for us, and not understood. ``sentence`` says what to do, and repeats nothing of the request."""
+
+    code: str
+    sentence: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class NotForUs:
+    """Not answered. ``why`` is for the log."""
+
+    why: str
+
+
+Asked = JobAsked | RefundAsked | CancelAsked | Unreadable | NotForUs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the operator serves.
+
+    Attributes:
+        kinds: of requests.
+        open_jobs: also those that name no provider.
+        models: what a customer may choose from; empty: the parameter is ignored, as many clients send one that
+            nobody asked for.
+    """
+
+    kinds: frozenset[int]
+    open_jobs: bool = True
+    models: Collection[str] = ()
+
+
+class _Bad(Exception):
+    """A request addressed to us that cannot be served as it stands."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -> Asked:
+    """What `event` asks of us; cheap questions first, decryption last.
+
+    Args:
+        event: proved.
+        keys: ours.
+        now: the time, in Unix seconds.
+        not_before: events older than this are ignored.
+        terms: what the operator serves.
+    """
+    if event.pubkey == keys.public_key:
+        return NotForUs("our own event")
+    if not not_before <= event.created_at <= now + MAX_AHEAD_S:
+        return NotForUs("too old, or from the future")
+    if event.kind == KIND_DELETION:
+        ids = tuple(dict.fromkeys(value for value in event.tag_values("e") if _is_id(value)))
+        return CancelAsked(ids[:MAX_CANCELS]) if ids else NotForUs("a deletion of no event")
+    if event.kind not in terms.kinds:
+        return NotForUs("a kind that is not served")
+    if _has_expired(event, now):
+        return NotForUs("it has expired")
+    providers = [value.lower() for value in event.tag_values("p") if value]
+    if not providers:
+        return _read_open(event, keys, terms)
+    if keys.public_key not in providers and keys.npub not in providers:
+        return NotForUs("it names other providers")
+    return _read_request(event, keys, terms)
+
+
+def _has_expired(event: Event, now: int) -> bool:
+    """NIP-40; a value that is no time is junk, and junk is ignored."""
+    return any(_SECONDS.fullmatch(value) and int(value) <= now for value in event.tag_values("expiration"))
+
+
+def _read_open(event: Event, keys: Keys, terms: Terms) -> Asked:
+    """A job for whoever takes it: what makes no sense here may make sense to another, so we stay silent."""
+    if not terms.open_jobs:
+        return NotForUs("it names no provider")
+    if event.tag("encrypted") is not None:
+        return NotForUs("it is encrypted for somebody unnamed")
+    if _is_foreign(event.tags):
+        return NotForUs("it is meant for another kind of service")
+    asked = _read_request(event, keys, terms)
+    if not isinstance(asked, JobAsked) or not asked.text or asked.reply.scheme is not Scheme.NONE:
+        return NotForUs("an open request without a usable prompt")
+    return asked
+
+
+def _is_foreign(tags: _Tags) -> bool:
+    return any(
+        tag[0] in _FOREIGN_MARKS or (tag[0] == "param" and tag[1:2] and tag[1] in _FOREIGN_MARKS) for tag in tags
+    )
+
+
+def _read_request(event: Event, keys: Keys, terms: Terms) -> Asked:
+    scheme = scheme_of(event, has_clear_input=_has_input(event.tags))
+    relays = _reply_relays(event.tags)
+    try:
+        private = event.tags if scheme is Scheme.NONE else _open_envelope(event, scheme, keys)
+        relays = _reply_relays((*private, *event.tags))
+        return _read_tags(event, private, Reply(scheme, relays), terms)
+    except _Bad as bad:
+        return Unreadable(code=bad.code, sentence=bad.sentence, reply=Reply(scheme, relays))
+
+
+def _has_input(tags: _Tags) -> bool:
+    texts, foreign = _inputs(tags)
+    return bool(texts or foreign)
+
+
+def _open_envelope(event: Event, scheme: Scheme, keys: Keys) -> _Tags:
+    """The tags inside an encrypted content; all failures look the same."""
+    try:
+        return _inner_tags.decode(decrypt(event.content, scheme, keys, event.pubkey))
+    except (DecryptionFailed, InvalidKey, msgspec.MsgspecError, ValueError, RecursionError):
+        raise _Bad(
+            "not_decrypted",
+            "This request can't be decrypted: encrypt a JSON array of tags for this key (NIP-44 or NIP-04), "
+            "and ask again.",
+        ) from None
+
+
+def _read_tags(event: Event, private: _Tags, reply: Reply, terms: Terms) -> Asked:
+    """What the tags say. `private` holds input and params; the rest may also stand in clear beside it."""
+    params = _params(private)
+    everywhere = private if reply.scheme is Scheme.NONE else (*private, *event.tags)
+    if "op" in params:
+        return _read_operation(params, reply)
+    _check_output(everywhere)
+    texts, foreign = _inputs(private)
+    if foreign is not None:
+        raise _Bad("input_type", _input_refusal(foreign))
+    if not texts and reply.scheme is Scheme.NONE:
+        if _is_foreign(private):
+            raise _Bad("not_text", "Here only texts are answered: put your question into an i tag of type text.")
+        texts = [event.content]
+    text = "\n\n".join(part for part in map(str.strip, texts) if part)
+    return JobAsked(
+        text=_task(event.kind, text, params),
+        max_tokens=_max_tokens(params),
+        model=_model(params, terms),
+        bid=_bid(everywhere),
+        refund_to=_refund_to(params),
+        reply=reply,
+    )
+
+
+def _inputs(tags: _Tags) -> tuple[list[str], str | None]:
+    """The texts in their order, and the first type of input that is none (`url`, `event`, `job`, others)."""
+    texts: list[str] = []
+    foreign: str | None = None
+    for tag in tags:
+        match tag:
+            case ("i", data, *rest):
+                kind = rest[0].strip().lower() if rest else ""
+                if kind in _TEXT_TYPES:
+                    texts.append(data)
+                else:
+                    foreign = foreign or kind
+            case ("input", kind, data, *_) if kind.strip().lower() == "text":
+                texts.append(data)
+            case ("param", "prompt", data, *_):
+                texts.append(data)
+            case _:
+                pass
+    return texts, foreign
+
+
+def _input_refusal(kind: str) -> str:
+    match kind:
+        case "url":
+            return "Addresses are not fetched here yet: put the text itself into an i tag of type text."
+        case "event" | "job":
+            return (
+                f"Inputs of type {kind} are not fetched here yet: put the text itself into an i tag of type text."
+            )
+        case _:
+            return "That type of input is not understood: put your text into an i tag of type text."
+
+
+def _params(tags: _Tags) -> dict[str, str]:
+    """The first value of each param."""
+    params: dict[str, str] = {}
+    for tag in tags:
+        match tag:
+            case ("param", name, value, *_):
+                params.setdefault(name.strip().lower().replace("-", "_"), value.strip())
+            case _:
+                pass
+    return params
+
+
+def _read_operation(params: dict[str, str], reply: Reply) -> RefundAsked:
+    op = params["op"].lower()
+    if op not in OPERATIONS:
+        raise _Bad("unknown_op", f"That operation is not known here. Offered is: {_OFFERED}.")
+    if op != "refund":
+        raise _Bad("op_not_offered", f"The operation {op} is not offered yet. Offered is: {_OFFERED}.")
+    if not params.get("invoice"):
+        raise _Bad("bad_param", "A refund needs a BOLT11 invoice for exactly the sum: add it as param invoice.")
+    if not params.get("job"):
+        raise _Bad("bad_param", "Name the job whose money you claim: add its request's event id as param job.")
+    try:
+        request_id = parse_event_id(params["job"])
+    except InvalidKey:
+        raise _Bad("bad_param", "The param job must be a request's event id: hex, note1 or nevent1.") from None
+    return RefundAsked(invoice=params["invoice"], request_id=request_id, reply=reply)
+
+
+def _check_output(tags: _Tags) -> None:
+    wanted = [tag[1].partition(";")[0].strip().lower() for tag in tags if tag[0] == "output" and len(tag) > 1]
+    wanted = [mime for mime in wanted if mime]
+    if wanted and _OUTPUTS.isdisjoint(wanted):
+        raise _Bad("output", "Only text/plain and text/markdown are made here: ask for one, or leave output out.")
+
+
+def _bid(tags: _Tags) -> Msats | None:
+    for tag in tags:
+        if tag[0] == "bid" and len(tag) > 1:
+            try:
+                return parse_msats(tag[1])
+            except ValueError:
+                raise _Bad(
+                    "bad_bid",
+                    "A bid is an amount in msat, in digits alone, like 21000: mend it, or leave the bid out.",
+                ) from None
+    return None
+
+
+def _max_tokens(params: dict[str, str]) -> int | None:
+    value = params.get("max_tokens")
+    if value is None:
+        return None
+    if not _COUNT.fullmatch(value):
+        raise _Bad("bad_param", "max_tokens must be a whole number above 0, or be left out.")
+    return int(value)
+
+
+def _model(params: dict[str, str], terms: Terms) -> str | None:
+    """The core says which models there are; without a choice the wish is ignored."""
+    value = params.get("model")
+    return value[:_MAX_MODEL_CHARS] if value and terms.models else None
+
+
+def _refund_to(params: dict[str, str]) -> str | None:
+    value = params.get("refund")
+    if not value:
+        return None
+    if len(value) > _MAX_ADDRESS_CHARS or not value.isprintable() or " " in value:
+        raise _Bad("bad_param", "The param refund must be a Lightning address, or none.")
+    return value
+
+
+def _task(kind: int, text: str, params: dict[str, str]) -> str:
+    """The text as the model gets it: the kind itself says what to do with a text to be summed up or translated."""
+    if not text:
+        return ""
+    if kind == KIND_SUMMARY:
+        length = _wish(params, "length")
+        return f"Summarize the following text{f' in {length}' if length else ''}.\n\n{text}"
+    if kind == KIND_TRANSLATION:
+        return f"Translate the following text into {_wish(params, 'language') or 'English'}.\n\n{text}"
+    return text
+
+
+def _wish(params: dict[str, str], name: str) -> str | None:
+    value = params.get(name)
+    if value and (len(value) > _MAX_WISH_CHARS or not value.isprintable()):
+        raise _Bad("bad_param", f"The param {name} must be one line of at most {_MAX_WISH_CHARS} characters.")
+    return value
+
+
+def _reply_relays(tags: _Tags) -> tuple[str, ...]:
+    """Where the customer would like the answer besides: the first few addresses that could be dialled at all."""
+    relays: dict[str, None] = {}
+    for tag in tags:
+        if tag[0] in {"relays", "relay"}:
+            for text in tag[1:]:
+                if len(relays) < MAX_REPLY_RELAYS and (url := _public_relay(text)):
+                    relays[url] = None
+    return tuple(relays)
+
+
+def _public_relay(text: str) -> str | None:
+    try:
+        url = parse_relay_url(text)
+    except InvalidRelayUrl:
+        return None
+    return url if url.startswith("wss://") else None

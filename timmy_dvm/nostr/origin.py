@@ -1,0 +1,90 @@
+"""What the relay door keeps with a job so that it can be answered, after any number of restarts. Pure.
+
+It travels through the core and the ledger as a text that only this door reads.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from relay_client.errors import InvalidEvent
+from relay_client.event import UnverifiedEvent
+from timmy_dvm.core.pricing import BtcPrice, Freshness
+from timmy_dvm.nostr.privacy import Scheme
+
+VERSION: Final = 1
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, tag_field="door", tag="nostr"):
+    """One request as it came.
+
+    Attributes:
+        request: the event's JSON.
+        relay: where it came from first, as the hint in our `e` tags.
+        relays: where the customer would like the answer; kept, not dialled yet.
+        scheme: how it was encrypted.
+        btc_micro_usd: the bitcoin price of its quote, to say the price in cents; None where there is none.
+        btc_is_fallback: that price is the configured one, because no source answered.
+        version: of this form.
+    """
+
+    request: str
+    relay: str
+    relays: tuple[str, ...] = ()
+    scheme: Scheme = Scheme.NONE
+    btc_micro_usd: int | None = None
+    btc_is_fallback: bool = False
+    version: int = VERSION
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decoder: Final = msgspec.json.Decoder(Origin)
+
+
+def write_origin(
+    event: UnverifiedEvent, *, relay: str, relays: Sequence[str], scheme: Scheme, btc: BtcPrice | None = None
+) -> str:
+    """The note for one request."""
+    origin = Origin(
+        request=event.to_json(),
+        relay=relay,
+        relays=tuple(relays),
+        scheme=scheme,
+        btc_micro_usd=None if btc is None else btc.micro_usd,
+        btc_is_fallback=btc is not None and btc.freshness is Freshness.FALLBACK,
+    )
+    return _encode(origin).decode()
+
+
+def read_origin(text: str) -> tuple[Origin, UnverifiedEvent] | None:
+    """The note and the request in it; None for another door's note, or one whose texts were forgotten.
+
+    Raises:
+        ValueError: it is ours, and broken or of a later version.
+    """
+    if not text or not _is_ours(text):
+        return None
+    try:
+        origin = _decoder.decode(text)
+        # Proved when it came in; the ledger is ours, so it is not proved again.
+        request = UnverifiedEvent.from_wire(origin.request)
+    except (msgspec.MsgspecError, InvalidEvent) as error:
+        raise ValueError(f"a note of ours that can't be read: {error}") from None
+    if origin.version != VERSION:
+        raise ValueError(f"a note of version {origin.version}; this program reads version {VERSION}")
+    return origin, request
+
+
+class _Door(msgspec.Struct):
+    door: str = ""
+
+
+_door: Final = msgspec.json.Decoder(_Door)
+
+
+def _is_ours(text: str) -> bool:
+    try:
+        return _door.decode(text).door == "nostr"
+    except msgspec.MsgspecError:
+        return False

@@ -1,0 +1,123 @@
+"""Decisions as signed events, by the table of NIP-90's statuses. Called inside the ledger's commit; never raises.
+
+money due      feedback `payment-required`: the invoice, words first
+work begins    feedback `processing`
+done           the result, then feedback `success`: the receipt, with the cost ledger for programs
+no answer      feedback `error`: why, what comes back, what to do next; never an invoice
+refund moved   feedback with the job's last status again
+an operation   a result with JSON
+"""
+
+from collections.abc import Sequence
+from typing import Final, assert_never
+
+import msgspec
+
+from ledger.records import EventRole, JobState, NewEvent
+from relay_client.keys import Keys
+from timmy_dvm.clock import Randomness
+from timmy_dvm.core.actions import (
+    Delivered,
+    Ended,
+    Message,
+    OperationDone,
+    PriceTold,
+    RefundMoved,
+    Refused,
+    Working,
+)
+from timmy_dvm.core.trust import Tier
+from timmy_dvm.log import get_logger
+from timmy_dvm.nostr import words
+from timmy_dvm.nostr.answering import Answer
+from timmy_dvm.nostr.origin import read_origin
+
+_LAST_STATUS: Final[dict[str, str]] = {
+    JobState.COMPLETE: "success",
+    JobState.REJECTED: "error",
+    JobState.FAILED: "error",
+    JobState.EXPIRED: "error",
+    JobState.CANCELLED: "error",
+}
+# Dollars are Decimals; programs want numbers. What JSON has no form for is written as text, for a message must
+# never stop the commit it belongs to.
+_json: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
+log = get_logger("speaker")
+
+
+class NostrSpeaker:
+    """The relay door's voice (`engine.Speaker`).
+
+    Args:
+        keys: Timmy's.
+        randomness: for signatures and encryption.
+        pay_page_base: address under which each job has its pay page, without a slash at its end; None: no pages.
+    """
+
+    def __init__(self, keys: Keys, randomness: Randomness, pay_page_base: str | None = None) -> None:
+        self._keys = keys
+        self._randomness = randomness
+        self._pay_page_base = pay_page_base
+
+    def speak(
+        self, message: Message, *, origin: str, job_id: str | None, tier: Tier, at: int
+    ) -> Sequence[NewEvent]:
+        """The events that say it, in the order in which to publish them; none for a job of another door."""
+        try:
+            came = read_origin(origin)
+        except ValueError as error:
+            log.warning("a customer can't be answered", action="origin_unreadable", job=job_id, error=str(error))
+            return ()
+        if came is None:
+            return ()
+        answer = Answer(
+            keys=self._keys,
+            entropy=self._randomness.token,
+            origin=came[0],
+            request=came[1],
+            job_id=job_id,
+            tier=tier,
+            at=at,
+        )
+        return self._say(message, answer)
+
+    def _say(self, message: Message, answer: Answer) -> Sequence[NewEvent]:
+        match message:
+            case PriceTold():
+                return (self._money_due(message, answer),)
+            case Working():
+                return (answer.feedback("processing", words.working(message)),)
+            case Delivered():
+                return (*answer.result(message.text, EventRole.RESULT), _receipt(message, answer))
+            case Ended():
+                return (answer.feedback("error", words.ended(message), tags=[("code", message.code)]),)
+            case Refused():
+                sentence = words.shortened(message.sentence)
+                return (answer.feedback("error", sentence, tags=[("code", message.code)]),)
+            case RefundMoved():
+                status = _LAST_STATUS.get(message.status, "processing")
+                refund = ("refund", message.state, str(message.sats))
+                return (answer.feedback(status, message.sentence, tags=[refund]),)
+            case OperationDone():
+                # One RESULT a job, and that is the answer to its request, not to a question about it.
+                return answer.result(_text(message.body), EventRole.FEEDBACK)
+            case _:
+                assert_never(message)
+
+    def _money_due(self, told: PriceTold, answer: Answer) -> NewEvent:
+        pay_page = f"{self._pay_page_base}/{answer.job_id}" if self._pay_page_base and answer.job_id else None
+        return answer.feedback(
+            "payment-required",
+            words.money_due(told, answer.origin, pay_page),
+            line=words.money_due_line(told, answer.origin),
+            amount=("amount", str(told.amount), told.bolt11),
+            tags=[("payment_hash", told.payment_hash), ("expiration", str(told.expires_at))],
+        )
+
+
+def _receipt(message: Delivered, answer: Answer) -> NewEvent:
+    return answer.feedback("success", words.receipt(message), tags=[("ledger", _text(message.ledger))])
+
+
+def _text(body: dict[str, object]) -> str:
+    return _json.encode(body).decode()

@@ -1,0 +1,80 @@
+"""What a customer reads, word by word. Pure. The words come first: many clients show nothing else of an event."""
+
+from collections.abc import Mapping
+
+from ledger.money import MSATS_PER_SAT, Msats, sats_up
+from timmy_dvm.core.actions import Delivered, Ended, PriceTold, Working
+from timmy_dvm.nostr.origin import Origin
+
+MAX_LINE_CHARS = 80
+"""Longest `status` line of a request for money."""
+MAX_SENTENCE_CHARS = 2_000
+_MSATS_PER_BITCOIN = 100_000_000_000
+_MICRO_USD_PER_CENT = 10_000
+
+
+def price(amount: Msats, origin: Origin) -> str:
+    """`9 sats (about 1 cent)`; without a bitcoin price the sats alone."""
+    sats = f"{sats_up(amount)} sats" if amount > MSATS_PER_SAT else "1 sat"
+    if origin.btc_micro_usd is None:
+        return sats
+    tenths = 10 * amount * origin.btc_micro_usd // (_MSATS_PER_BITCOIN * _MICRO_USD_PER_CENT)
+    cents = (tenths + 5) // 10
+    about = "less than 1 cent" if not cents else f"about {cents} cent{'s' if cents > 1 else ''}"
+    return f"{sats} ({about}{', by a fallback price' if origin.btc_is_fallback else ''})"
+
+
+def until(expires_at: int) -> str:
+    """`14:32 UTC`."""
+    return f"{expires_at // 3_600 % 24:02}:{expires_at // 60 % 60:02} UTC"
+
+
+def money_due(told: PriceTold, origin: Origin, pay_page: str | None) -> str:
+    """The request for money, whole."""
+    links = f"{pay_page} or lightning:{told.bolt11}" if pay_page else f"lightning:{told.bolt11}"
+    return (
+        f"{price(told.amount, origin)} at most; what is not used comes back. "
+        f"Pay: {links}. Valid until {until(told.expires_at)}."
+    )
+
+
+def money_due_line(told: PriceTold, origin: Origin) -> str:
+    """The request for money in one line without the invoice."""
+    line = f"{price(told.amount, origin)} at most; valid until {until(told.expires_at)}"
+    return line if len(line) <= MAX_LINE_CHARS else f"{sats_up(told.amount)} sats at most"
+
+
+def working(message: Working) -> str:
+    """Work has begun, and with what money."""
+    if message.covered_by == "credit":
+        return f"Covered by your credit: {sats_up(message.credit)} sats. Working on it."
+    return "Payment received. Working on it."
+
+
+def receipt(message: Delivered) -> str:
+    """What it cost, what it took, and where the change went."""
+    check, work = _count(message.ledger, "evalAmountSats"), _count(message.ledger, "actualAmountSats")
+    tokens = _count(message.ledger, "totalTokens")
+    words = [
+        f"Done for {check + work} sats: {check} to check the request, {work} for the answer ({tokens} tokens).",
+        "The answer stops at its token limit." if message.truncated else "",
+        message.money_back or "There is no change.",
+    ]
+    return " ".join(filter(None, words))
+
+
+def ended(message: Ended) -> str:
+    """Why there is no answer, what comes back, and what to do next."""
+    again = "You may change the request and ask again." if message.code == "rejected" else "You may ask again."
+    return " ".join(filter(None, (shortened(message.sentence), message.money_back, again)))
+
+
+def shortened(sentence: str) -> str:
+    """A sentence that others had a hand in, cut to what an event's status line can bear."""
+    text = sentence.strip()
+    return text if len(text) <= MAX_SENTENCE_CHARS else f"{text[:MAX_SENTENCE_CHARS]}…"
+
+
+def _count(ledger: Mapping[str, object], name: str) -> int:
+    value = ledger.get(name)
+    return value if isinstance(value, int) else 0
