@@ -209,7 +209,9 @@ class _Parts:
                 await self.payments.caught_up.wait()
         tasks.append(group.create_task(self.port.run()))
         await self.port.ready()
-        on_ready(self.ready)
+        ready = self.ready
+        log.info("serving", action="ready", npub=ready.npub, http=ready.http, relays=list(ready.relays))
+        on_ready(ready)
         await asyncio.Event().wait()
 
     async def wind_down(self, serving: "asyncio.Task[None]", tasks: "list[asyncio.Task[None]]") -> None:

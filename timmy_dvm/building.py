@@ -12,7 +12,7 @@ from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.config.money_tables import PricingTable
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
-from timmy_dvm.log import redact
+from timmy_dvm.log import get_logger, redact
 from timmy_dvm.prices import FixedPrice
 
 SIMULATED_BALANCE = msats_from_sats(100_000)
@@ -137,6 +137,7 @@ def wallet_of(config: Config, clock: Clock, randomness: Randomness) -> Lightning
             if table.lnbits.url is None or key is None:
                 raise ConfigError("lightning.lnbits: url and key_file must both be set")
             redact(key.reveal())
+            get_logger("lnbits").info("LNbits real mode active", action="wallet", url=table.lnbits.url, stub=False)
             return LnbitsWallet(table.lnbits.url, key.reveal(), network=table.lnbits.network, clock=clock.now)
         case other:
             raise ConfigError(

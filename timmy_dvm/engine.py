@@ -115,6 +115,7 @@ class Engine:
             outcome: Outcome = await self._store.commit(receipt, lambda view: self._change(view, fact))
             match outcome:
                 case Applied():
+                    _log(fact, outcome)
                     for listener in self._on_applied:
                         listener(outcome)
                     return outcome
@@ -149,6 +150,13 @@ class Engine:
             origin = _origin(view, decision, tell, job_id)
             events += self._speaker.speak(tell.message, origin=origin, job_id=job_id, tier=tier, at=fact.at)
         return events
+
+
+def _log(fact: Fact, applied: Applied) -> None:
+    """One line for each step of a job; what was said and who said it stays in the ledger."""
+    if applied.job is not None:
+        kind = type(fact).__name__
+        log.info(kind, action="job_moved", job=applied.job.id, state=str(applied.job.state))
 
 
 def _job_id(case: Case, decision: Decision) -> str | None:

@@ -28,15 +28,15 @@ _TOPICS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"\b(refunds?|overpaid|overpay)\b", re.IGNORECASE),
         """\
-You are charged what the work really cost, never more than you were quoted. What you paid beyond that goes \
-back by itself: to your credit, to the Lightning address you named, or to the one in your profile. If the \
-work fails, all of the work fee goes back.""",
+You are charged what the work really cost, never more than you were quoted. What you paid beyond that stays \
+yours: a little becomes credit for your next request, the rest is held until you claim it with an invoice of \
+your own. If the work fails, all of the work fee goes back the same way.""",
     ),
     (
         re.compile(r"\b(generosity|pool|free tier)\b", re.IGNORECASE),
         """\
-A part of what customers pay goes into a public generosity pool. Keys that have paid before earn trust, and \
-the pool then pays for some of their requests, up to a budget a day. It can never be overdrawn.""",
+A part of what customers pay goes into a public generosity pool, meant for free answers to keys that have \
+paid before. It can never be overdrawn.""",
     ),
     (
         re.compile(r"\b(lightning|invoices?|sats?|satoshis?|bolt11)\b", re.IGNORECASE),

@@ -29,8 +29,8 @@ from timmy_dvm.purse import SimulatedPurse
 from timmy_dvm.terminal import Narrator, ledger_line, printable, read_ledger
 
 QUESTION = (
-    "I keep reading about data vending machines on Nostr. What does one do for me, how do I pay it "
-    "with Lightning, and what happens to my sats if it fails?"
+    "I overpaid a vending machine once and never saw the rest again. How is that with you: "
+    "what exactly am I charged, and how do I get back what I overpaid?"
 )
 _PATIENCE_S = 60
 

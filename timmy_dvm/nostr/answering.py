@@ -3,8 +3,8 @@
 Limits: an event has at most :data:`MAX_EVENT_BYTES`, a tag of one letter at most :data:`MAX_TAG_BYTES`. A result
 that grows beyond drops its copy of the request first, then its copies of the inputs. A text that is still too
 long is split: its parts 2 and up are `partial` feedback events, published first, and the result holds part 1, says
-so in words, and names the others in its tag `parts`. So nothing is lost, and a client that shows only the result
-shows the beginning and where the rest is.
+so in words, and names the others in its tag `parts` (where it is in clear). So nothing is lost, and a client that
+shows only the result shows the beginning and where the rest is.
 
 Encrypted answers keep in clear only who is answered (`e`, `p`, `encrypted`) and, for clients that never decrypt
 feedback, `status` and `amount`. All else is inside: in feedback as a JSON array of tags, in a result as it is.
@@ -105,8 +105,9 @@ class Answer:
             self.feedback("partial", part, line=f"part {number} of {len(parts)}", tags=[_part(number, len(parts))])
             for number, part in numbered[1:]
         ]
-        base = self._result_tags()[-1]
-        tags = (*base, _part(1, len(parts)), ("parts", *(event.id for event in rest)))
+        tags = self._result_tags()[-1]
+        if self.origin.scheme is Scheme.NONE:
+            tags = (*tags, _part(1, len(parts)), ("parts", *(event.id for event in rest)))
         return [*rest, self._result(f"{parts[0]}\n\n{_where_the_rest_is(len(parts))}", tags, role)]
 
     @property
@@ -185,8 +186,8 @@ def _part(number: int, count: int) -> Tag:
 
 def _where_the_rest_is(count: int) -> str:
     return (
-        f"[Part 1 of {count}. The other parts were published as feedback with status partial; "
-        "they are named in the tag parts.]"
+        f"[Part 1 of {count}. The other parts were published as feedback with status partial, "
+        "each with its number.]"
     )
 
 

@@ -20,10 +20,8 @@ from typing import Final, Protocol, TypeVar, assert_never
 
 import msgspec
 
-from ledger.records import Applied, Door, JobRecord, Mode, Replayed
+from ledger.records import Applied, JobRecord, Replayed
 from ledger.store import StoreUnavailable
-from lightning import bolt11
-from lightning.errors import InvalidInvoice
 from relay_client.connection import RelayState
 from relay_client.dial import PublishOutcome
 from relay_client.errors import InvalidEvent
@@ -38,11 +36,10 @@ from timmy_dvm.core import facts
 from timmy_dvm.dispatch import ACCEPTED
 from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
-from timmy_dvm.nostr import nip90
+from timmy_dvm.nostr import as_facts, nip90
 from timmy_dvm.nostr.bucket import TokenBucket
 from timmy_dvm.nostr.cursors import Cursors, Memory
 from timmy_dvm.nostr.nip90 import KIND_DELETION, Terms
-from timmy_dvm.nostr.origin import write_origin
 from timmy_dvm.prices import PriceSource
 
 SUBSCRIPTION: Final = "timmy"
@@ -228,7 +225,7 @@ class NostrPort:
             self._tasks[event.id] = task
             task.add_done_callback(functools.partial(self._left, event.id))
 
-    def _read(self, received: Received) -> "nip90.Asked | None":
+    def _read(self, received: Received) -> nip90.Asked | None:
         """What an event asks, if it asks us and is new. Judged at once, and without waiting for anything."""
         event = received.event
         if self._handled.has_met(event.id):
@@ -237,7 +234,7 @@ class NostrPort:
             asked = nip90.read(
                 event,
                 self._keys,
-                now=int(self._clock.now()),
+                now=self._now(),
                 not_before=self._cursors.not_before(received.url),
                 terms=self._terms,
             )
@@ -254,7 +251,7 @@ class NostrPort:
         self._places.release()
         self._tasks.pop(event_id, None)
 
-    async def _deal_with(self, received: Received, asked: "nip90.Asked") -> None:
+    async def _deal_with(self, received: Received, asked: nip90.Asked) -> None:
         event = received.event
         try:
             await self._hand_in(received, asked)
@@ -262,14 +259,14 @@ class NostrPort:
             log.exception("an event could not be dealt with", action="event_dropped", event_id=event.id)
         self._open.pop(event.id, None)
 
-    async def _hand_in(self, received: Received, asked: "nip90.Asked") -> None:
+    async def _hand_in(self, received: Received, asked: nip90.Asked) -> None:
         match asked:
             case nip90.JobAsked():
                 await self._ask(received, asked)
             case nip90.RefundAsked():
-                await self._tell(self._claim(received, asked))
+                await self._claim(received, asked)
             case nip90.Unreadable():
-                await self._tell(self._unreadable(received, asked.reply, asked.code, asked.sentence))
+                await self._answer_error(as_facts.unreadable(received, asked, at=self._now()))
             case nip90.CancelAsked():
                 for request_id in asked.request_ids:
                     await self._cancel(received.event, request_id)
@@ -282,66 +279,23 @@ class NostrPort:
         event = received.event
         if self._cancelled.has_met(f"{event.pubkey}:{event.id}"):
             return  # relays may tell a cancellation before what it cancels
-        btc = self._prices.current()
-        fact = facts.RequestReceived(
-            job_id=self._randomness.new_id(),
-            door=Door.NOSTR,
-            mode=Mode.ONCE,
-            event_id=event.id,
-            pubkey=event.pubkey,
-            text=asked.text,
-            origin=write_origin(
-                event, relay=received.url, relays=asked.reply.relays, scheme=asked.reply.scheme, btc=btc
-            ),
-            btc=btc,
-            asked_at=event.created_at,
-            at=int(self._clock.now()),
-            bid=asked.bid,
-            max_tokens=asked.max_tokens,
-            model=asked.model,
-            refund_to=asked.refund_to,
+        fact = as_facts.request(
+            received, asked, job_id=self._randomness.new_id(), btc=self._prices.current(), at=self._now()
         )
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))
         if isinstance(outcome, Applied) and outcome.change.new_job is None:
             self._errors.spend()  # it was answered with an error, which counts as one of those we may give
 
-    def _claim(
-        self, received: Received, asked: nip90.RefundAsked
-    ) -> "facts.RefundClaimed | facts.RequestUnreadable":
-        event = received.event
-        try:
-            invoice = bolt11.decode(asked.invoice)
-        except InvalidInvoice as error:
-            return self._unreadable(received, asked.reply, "bad_invoice", str(error))
-        return facts.RefundClaimed(
-            event_id=event.id,
-            request_event_id=asked.request_id,
-            pubkey=event.pubkey,
-            bolt11=asked.invoice.strip().lower().removeprefix("lightning:"),
-            payment_hash=invoice.payment_hash,
-            amount=invoice.amount_msat,
-            rail_ok=invoice.network == self._network,
-            expires_at=invoice.expires_at,
-            origin=_origin(received, asked.reply),
-            at=int(self._clock.now()),
-        )
+    async def _claim(self, received: Received, asked: nip90.RefundAsked) -> None:
+        fact = as_facts.claim(received, asked, network=self._network, at=self._now())
+        if isinstance(fact, facts.RequestUnreadable):
+            await self._answer_error(fact)
+        else:
+            await self._until_it_works(lambda: self._engine.handle(fact))
 
-    def _unreadable(
-        self, received: Received, reply: nip90.Reply, code: str, sentence: str
-    ) -> facts.RequestUnreadable:
-        return facts.RequestUnreadable(
-            event_id=received.event.id,
-            origin=_origin(received, reply),
-            code=code,
-            sentence=sentence,
-            at=int(self._clock.now()),
-        )
-
-    async def _tell(self, fact: "facts.RefundClaimed | facts.RequestUnreadable") -> None:
-        if isinstance(fact, facts.RequestUnreadable) and not self._errors.take():
-            log.warning(
-                "too many requests can't be read: one is not answered", action="error_unsaid", code=fact.code
-            )
+    async def _answer_error(self, fact: facts.RequestUnreadable) -> None:
+        if not self._errors.take():
+            log.warning("too many requests can't be read: one is not answered", action="unsaid", code=fact.code)
             return
         await self._until_it_works(lambda: self._engine.handle(fact))
 
@@ -357,7 +311,7 @@ class NostrPort:
         if job.pubkey != event.pubkey:
             return
         fact = facts.CancelAsked(
-            event_id=event.id, request_event_id=request_id, pubkey=event.pubkey, at=int(self._clock.now())
+            event_id=event.id, request_event_id=request_id, pubkey=event.pubkey, at=self._now()
         )
         await self._until_it_works(lambda: self._engine.handle(fact))
 
@@ -385,6 +339,9 @@ class NostrPort:
         except StoreUnavailable as error:
             log.warning("could not note how far relays were read", action="cursor_unsaved", error=str(error))
 
+    def _now(self) -> int:
+        return int(self._clock.now())
+
     def _connected(self) -> list[str]:
         return [relay.url for relay in self._pool.status() if relay.state is RelayState.CONNECTED]
 
@@ -397,14 +354,9 @@ class NostrPort:
         await self._save_cursors()
 
 
-def _origin(received: Received, reply: nip90.Reply) -> str:
-    return write_origin(received.event, relay=received.url, relays=reply.relays, scheme=reply.scheme)
-
-
 def _outcome(outcome: PublishOutcome) -> str:
     """One word for one relay: `accepted`, the relay's own machine word, or how far we came."""
     if outcome.is_accepted:
         return ACCEPTED
-    if outcome.prefix is not Prefix.NONE:
-        return outcome.prefix.value
-    return str(outcome.state.value).replace(" ", "_")
+    word: str = outcome.state.value if outcome.prefix is Prefix.NONE else outcome.prefix.value
+    return word.replace(" ", "_")

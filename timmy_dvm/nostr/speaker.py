@@ -97,7 +97,7 @@ class NostrSpeaker:
             case RefundMoved():
                 status = _LAST_STATUS.get(message.status, "processing")
                 refund = ("refund", message.state, str(message.sats))
-                return (answer.feedback(status, message.sentence, tags=[refund]),)
+                return (answer.feedback(status, words.shortened(message.sentence), tags=[refund]),)
             case OperationDone():
                 # One RESULT a job, and that is the answer to its request, not to a question about it.
                 return answer.result(_text(message.body), EventRole.FEEDBACK)

@@ -1,6 +1,6 @@
 """What our event path costs, against the least it could cost, measured side by side in one run.
 
-`bench()` gives the figures; `python -m tests.bench_events` prints them. Ratios are sound on a noisy machine,
+`bench()` gives the figures; `python -m tests.bench` prints them. Ratios are sound on a noisy machine,
 absolute rates are not.
 """
 

@@ -1,0 +1,68 @@
+"""What was read, as facts for the core. Pure."""
+
+from ledger.records import Door, Mode
+from lightning import bolt11
+from lightning.errors import InvalidInvoice
+from relay_client.pool import Received
+from timmy_dvm.core.facts import RefundClaimed, RequestReceived, RequestUnreadable
+from timmy_dvm.core.pricing import BtcPrice
+from timmy_dvm.nostr.nip90 import JobAsked, RefundAsked, Reply, Unreadable
+from timmy_dvm.nostr.origin import write_origin
+
+
+def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, at: int) -> RequestReceived:
+    """A job was asked for. One invoice is for both its steps, for two would lose the customer."""
+    event = received.event
+    return RequestReceived(
+        job_id=job_id,
+        door=Door.NOSTR,
+        mode=Mode.ONCE,
+        event_id=event.id,
+        pubkey=event.pubkey,
+        text=asked.text,
+        origin=_origin(received, asked.reply, btc),
+        btc=btc,
+        asked_at=event.created_at,
+        at=at,
+        bid=asked.bid,
+        max_tokens=asked.max_tokens,
+        model=asked.model,
+        refund_to=asked.refund_to,
+    )
+
+
+def claim(received: Received, asked: RefundAsked, *, network: str, at: int) -> RefundClaimed | RequestUnreadable:
+    """A refund was claimed with a BOLT11; one that does not decode is answered with why."""
+    event = received.event
+    try:
+        invoice = bolt11.decode(asked.invoice)
+    except InvalidInvoice as error:
+        bad = Unreadable(code="bad_invoice", sentence=str(error), reply=asked.reply)
+        return unreadable(received, bad, at=at)
+    return RefundClaimed(
+        event_id=event.id,
+        request_event_id=asked.request_id,
+        pubkey=event.pubkey,
+        bolt11=asked.invoice.strip().lower().removeprefix("lightning:"),
+        payment_hash=invoice.payment_hash,
+        amount=invoice.amount_msat,
+        rail_ok=invoice.network == network,
+        expires_at=invoice.expires_at,
+        origin=_origin(received, asked.reply),
+        at=at,
+    )
+
+
+def unreadable(received: Received, asked: Unreadable, *, at: int) -> RequestUnreadable:
+    """Somebody addressed us in a way we can't follow."""
+    return RequestUnreadable(
+        event_id=received.event.id,
+        origin=_origin(received, asked.reply),
+        code=asked.code,
+        sentence=asked.sentence,
+        at=at,
+    )
+
+
+def _origin(received: Received, reply: Reply, btc: BtcPrice | None = None) -> str:
+    return write_origin(received.event, relay=received.url, relays=reply.relays, scheme=reply.scheme, btc=btc)
