@@ -114,22 +114,18 @@ class LnbitsWallet:
         An empty memo becomes LNbits' site title.
         """
         terms = _check_terms(amount_msat, memo, expiry_s, key, description_hash, memo_bytes=self.caps.memo_bytes)
+        body: dict[str, object] = {
+            "out": False,  # LNbits' default is to pay
+            "unit": "sat",
+            "amount": amount_msat // MSATS_PER_SAT,
+            "expiry": expiry_s,
+            "external_id": key,
+            "extra": {_TERMS: terms},
+        }
+        body |= {"memo": memo} if description_hash is None else {"description_hash": description_hash.hex()}
         async with self._one_at_a_time(f"create {key}"):
-            row = await self._created_before(key)
-            made_at = self._clock() if row is None else wire.seconds(row.created_at)
-            if row is None:
-                body: dict[str, object] = {
-                    "out": False,  # LNbits' default is to pay
-                    "unit": "sat",
-                    "amount": amount_msat // MSATS_PER_SAT,
-                    "expiry": expiry_s,
-                    "external_id": key,
-                    "extra": {_TERMS: terms},
-                }
-                body |= (
-                    {"memo": memo} if description_hash is None else {"description_hash": description_hash.hex()}
-                )
-                row = await self._ask(wire.Row, "POST", "payments", body=body)
+            before = await self._created_before(key)
+            row = await self._ask(wire.Row, "POST", "payments", body=body) if before is None else before
         if (row.extra or {}).get(_TERMS) != terms:
             raise WalletRefused("LNbits has an invoice of other terms under this key; use a new key.")
         return check_invoice(
@@ -138,7 +134,7 @@ class LnbitsWallet:
             amount_msat=amount_msat,
             payment_hash=row.payment_hash,
             expiry_s=expiry_s,
-            now=made_at,
+            now=wire.seconds(before.created_at) if before else self._clock(),
             description_hash=description_hash,
         )
 
@@ -277,9 +273,8 @@ class LnbitsWallet:
         answer = await self._http.call("GET", f"payments/{payment_hash}")
         if isinstance(answer, bytes):
             looked_up = wire.parse(wire.Lookup, answer)
-            if (
-                looked_up.details is None
-            ):  # LNbits tells strangers this much, and takes a wrong key for a stranger's
+            if looked_up.details is None:
+                # LNbits tells strangers whether a hash is paid, and takes a wrong key for a stranger's.
                 raise _refused(wire.Refusal(401, "no details"))
             return looked_up
         if not answer.is_no_such_payment:

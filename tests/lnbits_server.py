@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sysconfig
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,9 +154,8 @@ class LnbitsServer:
     def _make_folder(self) -> None:
         (self.folder / "data" / "logs").mkdir(parents=True)
         (self.folder / "extensions").mkdir()
-        version = f"python{sysconfig.get_python_version()}"
         found = next((PYTHON.parent.parent / "lib").glob("python3.*/site-packages/lnbits"), None)
-        assert found is not None, f"no LNbits beside {version}"
+        assert found is not None, "the environment of LNbits is empty; run: make -B .venv-lnbits/ready"
         # LNbits serves ./lnbits/static, relative to where it runs.
         (self.folder / "lnbits").symlink_to(found)
 

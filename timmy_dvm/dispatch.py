@@ -37,6 +37,8 @@ _RESULT_TRIES = 180
 _FEEDBACK_TRIES = 10
 """With the pauses below: a result is offered for 7 days, feedback for an hour."""
 _LONGEST_PAUSE_S = 3_600
+_LONGEST_WAIT_FOR_PRICE_S = 4
+"""A customer waits for an invoice; the wallet is asked again soon."""
 _AT_ONCE = 256
 _decode = msgspec.json.Decoder(Action).decode
 log = get_logger("dispatch")
@@ -182,7 +184,10 @@ class Dispatch:
             await self._again_later(action)
 
     async def _again_later(self, action: PendingAction) -> None:
-        due_at = int(self._clock.now()) + pause_s(action.attempts)
+        pause = pause_s(action.attempts)
+        if action.kind == CreateInvoice.__name__:
+            pause = min(pause, _LONGEST_WAIT_FOR_PRICE_S)
+        due_at = int(self._clock.now()) + pause
         try:
             await self._store.postpone(action.id, due_at)
         except StoreUnavailable as error:

@@ -89,13 +89,19 @@ class Payments:
 
     async def _listen(self, group: asyncio.TaskGroup) -> None:
         await self.caught_up.wait()
-        async for payment_hash, _ in self._wallet.settled(self._cursor):
-            await self._places.acquire()
-            self._places.release()
-            group.create_task(self._look(payment_hash))
+        while True:
+            try:
+                async for payment_hash, _ in self._wallet.settled(self._cursor):
+                    await self._places.acquire()
+                    group.create_task(self._look(payment_hash))
+            except LightningError as error:
+                log.warning("the wallet's stream broke off", action="stream_broke", error=str(error))
+                await self._clock.sleep(_RETRY_S)
+            else:
+                return  # the wallet was closed
 
     async def _look(self, payment_hash: str) -> None:
-        """A hint came: ask the wallet. What can't be learnt now is found by the next listing."""
+        """A hint came, and holds a place: ask the wallet. What can't be learnt now the next listing finds."""
         try:
             invoice = await self._store.invoice(payment_hash)
             if invoice is None or invoice.state is InvoiceState.SETTLED:
@@ -107,6 +113,8 @@ class Payments:
                 await self._engine.handle(PaymentSeen(payment_hash=payment_hash, received=received, at=at))
         except (LightningError, StoreUnavailable, RuleBroken, Contended) as error:
             log.warning("could not follow a hint of a payment", action="hint_unread", error=str(error))
+        finally:
+            self._places.release()
 
     async def _keep_cursor(self) -> None:
         while True:

@@ -1,7 +1,9 @@
 """Short ways to write facts, jobs and changes in ledger tests."""
 
+import asyncio
 import dataclasses
 import itertools
+import threading
 
 from ledger import accounts
 from ledger.entries import Code, Entry, transfer
@@ -26,6 +28,7 @@ from ledger.store import Store
 
 NOW = 1_800_000_000
 KEY = "ab" * 32
+PATIENCE_S = 30
 _numbers = itertools.count(1)
 
 
@@ -139,3 +142,23 @@ def paid_in(account: str, amount: int, entry_id: str | None = None) -> Entry:
 def moves(debit: str, credit: str, amount: int, code: Code = Code.RESERVED, entry_id: str | None = None) -> Entry:
     """Money that moves between two accounts."""
     return transfer(entry_id or f"entry-{next(_numbers)}", code, debit, credit, Msats(amount))
+
+
+class Held:
+    """Keeps the thread busy until it is let go."""
+
+    def __init__(self, writer):
+        self._gate = threading.Event()
+        self._running = threading.Event()
+        self._task = asyncio.ensure_future(writer.run(self._work))
+
+    def _work(self, _):
+        self._running.set()
+        self._gate.wait(PATIENCE_S)
+
+    async def started(self):
+        await asyncio.to_thread(self._running.wait, PATIENCE_S)
+
+    async def release(self):
+        self._gate.set()
+        await self._task

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import resource
 import sqlite3
-import threading
 from contextlib import closing
 
 import pytest
@@ -14,10 +13,8 @@ from ledger.audit import audit
 from ledger.records import Applied, Replayed
 from ledger.sqlite import open_ledger
 from ledger.store import StoreUnavailable
-from tests.ledger.books import applied, fact, paid_in, write
+from tests.ledger.books import PATIENCE_S, Held, applied, fact, paid_in, write
 from tests.ledger.store_contract import balance
-
-PATIENCE_S = 30
 
 
 @pytest.fixture
@@ -120,14 +117,12 @@ async def test_trouble_in_one_member_is_trouble_for_its_group_alone(store):
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise error
 
-    held = threading.Event()
-    first = asyncio.ensure_future(store._writer.run(lambda _: held.wait(PATIENCE_S)))
-    await asyncio.sleep(0)
+    held = Held(store._writer)
+    await held.started()
     group = [write(store, fact_id="f"), store.commit(fact("g"), fails), store.remember("k", "v")]
     waiting = asyncio.gather(*group, return_exceptions=True)
     await asyncio.sleep(0)
-    held.set()
-    await first
+    await held.release()
     assert {type(outcome) for outcome in await waiting} == {StoreUnavailable}
     assert isinstance(await write(store, fact_id="f"), Applied)
     assert await store.setting("k") is None
@@ -135,15 +130,14 @@ async def test_trouble_in_one_member_is_trouble_for_its_group_alone(store):
 
 async def test_a_commit_whose_caller_left_is_found_done(store):
     """What a caller that was cancelled finds when it asks again: the same answer as after a lost reply."""
-    held = threading.Event()
-    first = asyncio.ensure_future(store._writer.run(lambda _: held.wait(PATIENCE_S)))
+    held = Held(store._writer)
+    await held.started()
     leaving = asyncio.ensure_future(write(store, fact_id="f", entries=(paid_in(POOL, 1),)))
     await asyncio.sleep(0)
     leaving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await leaving
-    held.set()
-    await first
+    await held.release()
     assert await write(store, fact_id="f", entries=(paid_in(POOL, 1),)) == Replayed()
     assert await balance(store, POOL) == 1
 

@@ -8,8 +8,7 @@ import pytest
 
 from ledger.store import StoreUnavailable
 from ledger.writer import GROUP_MAX, Writer, is_trouble_with_the_file, run_group, unavailable
-
-PATIENCE_S = 30
+from tests.ledger.books import PATIENCE_S, Held
 
 
 def connect():
@@ -31,26 +30,6 @@ def insert(value):
 
 def all_rows(connection):
     return [row[0] for row in connection.execute("SELECT a FROM t ORDER BY a").fetchall()]
-
-
-class Held:
-    """Keeps the thread busy until it is let go."""
-
-    def __init__(self, writer):
-        self._gate = threading.Event()
-        self._running = threading.Event()
-        self._task = asyncio.ensure_future(writer.run(self._work))
-
-    def _work(self, _):
-        self._running.set()
-        self._gate.wait(PATIENCE_S)
-
-    async def started(self):
-        await asyncio.to_thread(self._running.wait, PATIENCE_S)
-
-    async def release(self):
-        self._gate.set()
-        await self._task
 
 
 async def test_what_waits_goes_in_one_transaction(writer):
@@ -156,11 +135,16 @@ async def test_after_closing_nothing_is_taken_but_what_waited_is_done():
 
 
 def test_a_loop_that_is_gone_is_no_trouble_to_the_thread():
-    gate = threading.Event()
+    gate, at_work = threading.Event(), threading.Event()
+
+    def work(_):
+        at_work.set()
+        gate.wait(PATIENCE_S)
 
     async def leave():
         writer = Writer(connect, begin="BEGIN IMMEDIATE", name="test")
-        writer.post(lambda _: gate.wait(PATIENCE_S))
+        writer.post(work)
+        await asyncio.to_thread(at_work.wait, PATIENCE_S)
         return writer
 
     async def come_back(writer):

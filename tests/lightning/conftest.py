@@ -7,16 +7,6 @@ pytest.register_assert_rewrite("tests.lightning.contract")
 
 
 @pytest.fixture(scope="session")
-def lnbits(tmp_path_factory):
-    """A real LNbits. Its wallets pay each other; ask it for a fresh pair."""
-    require_lnbits()
-    server = LnbitsServer(tmp_path_factory.mktemp("lnbits"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="session")
 def far_lnbits(tmp_path_factory, lnbits):
     """A second LNbits whose node is a wallet of the first: payments between the two leave the house."""
     node = lnbits.new_wallet(10_000_000, "node of the far one")

@@ -393,6 +393,27 @@ class TestANodeWithMoods:
         rows, _ = await list_all(wallet, start)
         assert [row.payment_hash for row in rows] == [invoice.payment_hash]
 
+    async def test_nothing_is_lost_when_lnbits_dies_and_is_started_again(self, node_and_lnbits, node, wallet):
+        _, server = node_and_lnbits
+        open_one, paid = await create(wallet, "open"), await create(wallet, "paid")
+        node.pay_answer = None
+        refund = node.outside_invoice(50_000)
+        assert (await pay(wallet, refund)).state is Sent.IN_FLIGHT
+        node.receive(paid.payment_hash)
+        assert (await wallet.lookup_invoice(paid.payment_hash)).state is Paid.SETTLED
+        _, cursor = await list_all(wallet, None)
+        server.kill()
+        with pytest.raises(WalletUnavailable):
+            await wallet.balance_msat()
+        assert (await pay(wallet, refund)).state is Sent.UNKNOWN
+        node.settle(read_hash(refund))
+        server.start()
+        assert await list_all(wallet, cursor) == ([], cursor)
+        assert (await wallet.lookup_invoice(paid.payment_hash)).state is Paid.SETTLED
+        assert (await wallet.lookup_invoice(open_one.payment_hash)).state is Paid.OPEN
+        assert (await wallet.lookup_payment(read_hash(refund))).state is Sent.SUCCEEDED
+        assert await create(wallet, "open") == open_one
+
 
 class TestTheKey:
     async def test_a_wrong_key_is_said_so_and_pays_nothing(self, lnbits, harness):

@@ -499,3 +499,15 @@ class TestHints:
         wallet = Lnbits(listing=Record(3)).open()
         await wallet.aclose()
         assert [hint async for hint in wallet.settled(None)] == []
+
+    async def test_closing_the_wallet_ends_them(self):
+        lnbits = Lnbits()
+        wallet = lnbits.open(poll_s=600)
+        first = asyncio.create_task(anext(aiter(wallet.settled(None)), "the end"))
+
+        async def it_waits() -> bool:
+            return len(lnbits.http.requests) >= 2
+
+        await eventually(it_waits)
+        await wallet.aclose()
+        assert await first == "the end"

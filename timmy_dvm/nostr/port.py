@@ -215,6 +215,8 @@ class NostrPort:
 
     async def _read_all(self, group: asyncio.TaskGroup) -> None:
         async for received in self._pool.events():
+            if self._stopping.is_set():
+                return
             asked = self._read(received)
             if asked is None:
                 continue

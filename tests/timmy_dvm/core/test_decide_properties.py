@@ -6,6 +6,7 @@ and facts that are told again. At the end the faults stop, and every job and eve
 """
 
 import dataclasses
+import hashlib
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -44,6 +45,14 @@ NO_FEE_LIMIT = dataclasses.replace(LIMITS_FEES, wallet_limits_fees=False)
 ENDS = (JobState.COMPLETE, JobState.REJECTED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 ARROWS = {("job", *pair) for pair in pairs_of(JOB_PAGE)} | {("refund", *pair) for pair in pairs_of(REFUND_PAGE)}
 PICK = st.integers(0, 1_000_000)
+PAYS = {"percent": st.sampled_from([100, 100, 150, 200, 99, 50, 0]), "msat": st.sampled_from([0, 0, 1, 500])}
+SENDS = {
+    "says": st.sampled_from(["succeeded", "failed", "failed", "in_flight", "unknown", "crash"]),
+    "really": st.sampled_from(["succeeded", "failed", "in_flight"]),
+    "fee": st.integers(0, 3_000),
+}
+OPEN = (RefundState.HELD, RefundState.OWED)
+TEXTS = {"short": "hi", "long": "x" * 200, "blank": " ", "too long": "y" * 20_000}
 
 
 class OurWallet:
@@ -59,7 +68,7 @@ class OurWallet:
 
     def make(self, wanted: CreateInvoice, at: int) -> str:
         if wanted.key not in self.by_key:
-            payment_hash = f"{len(self.invoices) + 1:064x}"
+            payment_hash = hashlib.sha256(wanted.key.encode()).hexdigest()
             self.by_key[wanted.key] = payment_hash
             self.invoices[payment_hash] = wanted
             self.expiry[payment_hash] = at + wanted.expiry_s
@@ -96,30 +105,40 @@ class Timmy(RuleBasedStateMachine):
     # What customers do -----------------------------------------------------------------------------------------
 
     @rule(
-        pubkey=st.sampled_from([KEY, KEY, STRANGER, None]),
+        pubkey=st.sampled_from([KEY, STRANGER, None]),
         mode=st.sampled_from(Mode),
-        text=st.sampled_from(["hi", "x" * 200, " ", "y" * 20_000]),
+        text=st.sampled_from(list(TEXTS)),
         bid=st.sampled_from([None, None, sats(1), sats(1_000)]),
     )
     def ask(self, pubkey, mode, text, bid):
         n = self.fresh()
         fact = RequestReceived(
-            job_id=f"{n:032x}", door=Door.NOSTR, mode=mode, event_id=f"e{n:063x}", pubkey=pubkey, text=text,
+            job_id=f"{n:032x}", door=Door.NOSTR, mode=mode, event_id=f"e{n:063x}", pubkey=pubkey, text=TEXTS[text],
             origin=ORIGIN, btc=PRICE, asked_at=self.now, at=self.now, bid=bid,
         )  # fmt: skip
         decision = self.ledger.commit(fact)
         assert (decision.new_job is None) == any(type(t.message).__name__ == "Refused" for t in decision.tells)
+
+    @rule(pubkey=st.sampled_from([KEY, STRANGER, None]), mode=st.sampled_from(Mode), **PAYS)
+    def ask_and_pay(self, pubkey, mode, percent, msat):
+        """What most customers do, so that the machine gets somewhere."""
+        self.ask(pubkey, mode, "short", None)
+        self.what_waits_goes_well(3)
+        if self.unpaid_hashes():
+            self.pay(-1, percent, msat, True)
 
     def unpaid_hashes(self):
         """What a customer was shown and did not pay yet; a wallet takes money for an old invoice as well."""
         return [h for h in self.ledger.invoices if h not in self.wallet.received]
 
     @precondition(lambda self: self.unpaid_hashes())
-    @rule(pick=PICK, percent=st.sampled_from([100, 100, 100, 50, 99, 150, 200, 0]), msat=st.sampled_from([0, 0, 1, 500]))
-    def pay(self, pick, percent, msat):
+    @rule(pick=PICK, at_once=st.booleans(), **PAYS)
+    def pay(self, pick, percent, msat, at_once):
         payment_hash = self.picked(self.unpaid_hashes(), pick)
         asked = self.wallet.invoices[payment_hash].amount
         self.wallet.received[payment_hash] = asked * percent // 100 + msat
+        if at_once:
+            self.see_payment(len(self.wallet.received) - 1, False)
 
     @precondition(lambda self: self.ledger.jobs)
     @rule(pick=PICK, pubkey=st.sampled_from([KEY, STRANGER]))
@@ -134,35 +153,27 @@ class Timmy(RuleBasedStateMachine):
             assert decision.tells == ()
 
     @precondition(lambda self: self.ledger.refunds)
-    @rule(
-        pick=PICK,
-        more=st.sampled_from([0, 0, 0, 0, 1, -1, None]),
-        pubkey=st.sampled_from([None, None, None, KEY, STRANGER]),
-        used=st.booleans(),
-        life=st.sampled_from([3_600, 120, 119, -1]),
-        rail_ok=st.sampled_from([True, True, True, False]),
-    )
-    def claim(self, pick, more, pubkey, used, life, rail_ok):
-        refund = self.picked(self.ledger.refunds.values(), pick)
+    @rule(pick=PICK, wrong=st.sampled_from([*[None] * 8, "more", "less", "any", "key", "used", "short", "net"]))
+    def claim(self, pick, wrong):
+        there = list(self.ledger.refunds.values())
+        refund = self.picked([r for r in there if r.state in OPEN and r.pubkey] or there, pick)
         job = self.ledger.jobs[refund.job_id]
         seen_before = [*self.ledger.tried, *self.ledger.invoices]
         n = self.fresh()
-        payment_hash = self.picked(seen_before, pick) if used and seen_before else f"f{n:063x}"
+        amount = {"more": refund.amount + 1, "less": refund.amount - 1, "any": None}.get(wrong, refund.amount)
         fact = RefundClaimed(
-            event_id=f"d{n:063x}", request_event_id=job.event_id, pubkey=pubkey or job.pubkey or STRANGER,
-            bolt11=f"lnbc{n}", payment_hash=payment_hash,
-            amount=None if more is None else Msats(refund.amount + more), rail_ok=rail_ok,
-            expires_at=self.now + life, origin=CLAIM, at=self.now,
+            event_id=f"d{n:063x}", request_event_id=job.event_id, bolt11=f"lnbc{n}", amount=amount,
+            pubkey=job.pubkey if job.pubkey and wrong != "key" else "99" * 32,
+            payment_hash=self.picked(seen_before, pick) if wrong == "used" else f"f{n:063x}",
+            rail_ok=wrong != "net", expires_at=self.now + (119 if wrong == "short" else 120),
+            origin=CLAIM, at=self.now,
         )  # fmt: skip
         decision = self.ledger.commit(fact)
         assert len(decision.tells) == 1
         if decision.refunds:
             (sending,) = decision.refunds
-            assert fact.pubkey == job.pubkey
-            assert payment_hash not in seen_before
-            assert sending.amount == fact.amount
-            assert rail_ok
-            assert life >= 120
+            assert wrong is None or sending.amount == amount != refund.amount
+            assert sending.pubkey == fact.pubkey
 
     # What our own machine does -----------------------------------------------------------------------------------
 
@@ -209,7 +220,9 @@ class Timmy(RuleBasedStateMachine):
     @precondition(lambda self: self.due_actions(CheckInvoice))
     @rule(pick=PICK)
     def check_invoice(self, pick):
-        number, look = self.picked(self.due_actions(CheckInvoice), pick)
+        self.tell_checked(*self.picked(self.due_actions(CheckInvoice), pick))
+
+    def tell_checked(self, number, look):
         if look.payment_hash in self.wallet.received:
             received = Msats(self.wallet.received[look.payment_hash])
             self.ledger.commit(PaymentSeen(payment_hash=look.payment_hash, received=received, at=self.now), number)
@@ -217,11 +230,12 @@ class Timmy(RuleBasedStateMachine):
             self.ledger.commit(InvoiceUnpaid(payment_hash=look.payment_hash, at=self.now), number)
 
     @precondition(lambda self: self.due_actions(RunAgent))
-    @rule(pick=PICK, outcome=st.sampled_from(["done", "done", "done", "no", "crash"]), charge=st.integers(0, 300))
+    @rule(pick=PICK, outcome=st.sampled_from(["done", "done", "done", "no", "crash"]), charge=st.integers(0, 150))
     def run_agent(self, pick, outcome, charge):
-        number, run = self.picked(self.due_actions(RunAgent), pick)
-        fact = self.outcome_of(run, outcome, charge)
-        decision = self.ledger.commit(fact, number)
+        self.tell_run(*self.picked(self.due_actions(RunAgent), pick), outcome, charge)
+
+    def tell_run(self, number, run, outcome, charge):
+        decision = self.ledger.commit(self.outcome_of(run, outcome, charge), number)
         if decision is not None and decision.result is not None:
             self.work_cost[run.job_id] = charge * 1_000
 
@@ -239,18 +253,26 @@ class Timmy(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.due_actions(PayRefund))
-    @rule(
-        pick=PICK,
-        says=st.sampled_from(["succeeded", "failed", "failed", "in_flight", "unknown", "crash"]),
-        really=st.sampled_from(["succeeded", "failed", "in_flight"]),
-        fee=st.integers(0, 3_000),
-    )
+    @rule(pick=PICK, **SENDS)
     def pay_refund(self, pick, says, really, fee):
-        number, refund = self.picked(self.due_actions(PayRefund), pick)
+        self.send(*self.picked(self.due_actions(PayRefund), pick), says, really, fee)
+
+    @precondition(lambda self: any(r.state in OPEN for r in self.ledger.refunds.values()))
+    @rule(pick=PICK, **SENDS)
+    def claim_and_pay(self, pick, says, really, fee):
+        before = set(self.ledger.outbox)
+        self.claim(pick, None)
+        for number in set(self.ledger.outbox) - before:
+            self.send(number, self.ledger.outbox[number].action, says, really, fee)
+
+    def send(self, number, refund, says, really, fee):
+        """One call of our wallet: what it says, what it really does, and a process that may die in between."""
         if number in self.started:
             self.tell_out(refund, self.looked_up(refund.payment_hash), number)
             return
-        self.wallet.pay(refund.payment_hash, really if says in ("unknown", "crash") else says, min(fee, refund.max_fee))
+        self.wallet.pay(
+            refund.payment_hash, really if says in ("unknown", "crash") else says, min(fee, refund.max_fee)
+        )
         if says == "crash":
             self.started.add(number)
             return
@@ -271,7 +293,10 @@ class Timmy(RuleBasedStateMachine):
     @precondition(lambda self: self.due_actions(FindPayment))
     @rule(pick=PICK, becomes=st.sampled_from(["succeeded", "failed", "in_flight"]))
     def find_payment(self, pick, becomes):
-        number, sought = self.picked(self.due_actions(FindPayment), pick)
+        self.find(*self.picked(self.due_actions(FindPayment), pick), becomes)
+
+    def find(self, number, sought, becomes):
+        """The wallet is asked by the hash; only an end is told, and while there is none the action stays."""
         if self.wallet.sent.get(sought.payment_hash) == "in_flight":
             self.wallet.sent[sought.payment_hash] = becomes
         truth = self.looked_up(sought.payment_hash)
@@ -281,10 +306,37 @@ class Timmy(RuleBasedStateMachine):
     @precondition(lambda self: self.due_actions(RetryRefund))
     @rule(pick=PICK)
     def retry(self, pick):
-        number, later = self.picked(self.due_actions(RetryRefund), pick)
+        self.tell_due(*self.picked(self.due_actions(RetryRefund), pick))
+
+    def tell_due(self, number, later):
         self.ledger.commit(RefundDue(refund_id=later.refund_id, attempts=later.attempts, at=self.now), number)
 
+    @precondition(lambda self: any(r.state is RefundState.OWED for r in self.ledger.refunds.values()))
+    @rule(fails=st.integers(1, 6))
+    def a_route_is_missing_for_long(self, fails):
+        """The same BOLT11 fails again and again, each time after its pause."""
+        for _ in range(fails):
+            waiting = [
+                (n, do) for n, do in self.ledger.outbox.items() if isinstance(do.action, RetryRefund | PayRefund)
+            ]
+            for number, do in waiting:
+                self.now = max(self.now, do.due_at or 0)
+                if isinstance(do.action, RetryRefund):
+                    self.tell_due(number, do.action)
+                elif number not in self.started:
+                    self.wallet.pay(do.action.payment_hash, "failed", 0)
+                    self.tell_out(do.action, self.wallet.sent[do.action.payment_hash], number)
+
     # What time and trouble do --------------------------------------------------------------------------------
+
+    @rule(steps=st.integers(1, 6))
+    def what_waits_goes_well(self, steps):
+        for _ in range(steps):
+            waiting = [
+                (number, action) for number, action in self.due_actions(object) if number not in self.started
+            ]
+            if waiting:
+                self.do_well(*waiting[-1])
 
     @rule(seconds=st.sampled_from([1, 60, 600, 900, 3_700, 21_600, DAY]))
     def wait(self, seconds):
@@ -481,16 +533,16 @@ class Timmy(RuleBasedStateMachine):
             case CreateInvoice():
                 self.tell_made(number, action, self.wallet.make(action, self.now))
             case CheckInvoice():
-                self.check_invoice(0)
+                self.tell_checked(number, action)
             case RunAgent():
-                self.run_agent(0, "done", 1)
+                self.tell_run(number, action, "done", 50)
             case PayRefund():
-                self.pay_refund(0, "succeeded", "succeeded", 0)
-            case FindPayment():
                 self.wallet.pay(action.payment_hash, "succeeded", 0)
-                self.find_payment(0, "succeeded")
+                self.tell_out(action, self.wallet.sent[action.payment_hash], number)
+            case FindPayment():
+                self.find(number, action, "succeeded")
             case RetryRefund():
-                self.retry(0)
+                self.tell_due(number, action)
 
 
 assert set(WAITING).isdisjoint(ENDS)
