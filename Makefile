@@ -50,6 +50,8 @@ demo: .venv/ready
 # Outside programs the tests talk to: a real LNbits, and customers and a relay from npm.
 include tests/lnbits.mk
 include tests/peers.mk
+# `venv --clear` would take the stamp away again.
+.venv/ready-peers: | .venv/ready
 
 .PHONY: check test test-fast bench
 check: .venv/ready-dev
@@ -70,7 +72,7 @@ bench: .venv/ready-dev
 
 .PHONY: lock
 LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
-lock: .venv/ready-dev
+lock: .venv/ready-dev lock-lnbits lock-peers
 	$(LOCK) $(UP) --group build pyproject.toml -o requirements.lock
 	$(LOCK) $(UP) --group build --group dev -c requirements.lock pyproject.toml -o tests/requirements.lock
 	@! grep -nE '://|^ *-[-a-z]+[ =][^s]' requirements.lock tests/requirements.lock

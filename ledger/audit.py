@@ -13,8 +13,13 @@ from typing import Final
 from ledger.migrate import schema_of
 from ledger.queries import named_queries, sql_text, statements
 from ledger.sqlite import connect_read_only
+from ledger.writer import unavailable
 
 QUERIES: Final = named_queries("audit.sql")
+_GRAPHS: Final = """
+    SELECT 'job', from_state, to_state FROM job_transitions
+    UNION ALL SELECT 'refund', from_state, to_state FROM refund_transitions
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +40,28 @@ def audit(ledger: Path | sqlite3.Connection) -> list[Finding]:
     Takes as long as reading the ledger does, so call it in a thread of its own.
 
     Raises:
-        StoreUnavailable: there is no ledger of this version.
-        sqlite3.Error: the file can't be read at all.
+        StoreUnavailable: there is no ledger of this version, or it can't be read.
     """
     if isinstance(ledger, sqlite3.Connection):
         return _audit(ledger)
-    with closing(connect_read_only(ledger)) as connection:
-        return _audit(connection)
+    try:
+        with closing(connect_read_only(ledger)) as connection:
+            return _audit(connection)
+    except sqlite3.Error as error:
+        raise unavailable(str(ledger), error) from error
 
 
 def _audit(connection: sqlite3.Connection) -> list[Finding]:
     connection.execute("BEGIN")
     try:
-        broken = [
-            Finding("file is sound", "file", str(row[0]))
-            for row in connection.execute("PRAGMA integrity_check")
-            if row[0] != "ok"
-        ]
-        return broken + _missing_constraints(connection) + _broken_rules(connection)
+        return _damage(connection) + _missing_constraints(connection) + _broken_rules(connection)
     finally:
         connection.rollback()
+
+
+def _damage(connection: sqlite3.Connection) -> list[Finding]:
+    answers = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+    return [Finding("file is sound", "file", answer) for answer in answers if answer != "ok"]
 
 
 def _missing_constraints(connection: sqlite3.Connection) -> list[Finding]:
@@ -63,22 +70,15 @@ def _missing_constraints(connection: sqlite3.Connection) -> list[Finding]:
         for statement in statements(sql_text("schema.sql")):
             fresh.execute(statement)
         expected = schema_of(fresh)
-        tables = ("job_transitions", "refund_transitions")
-        graphs = {name: _rows(fresh, name) for name in tables}
-    missing = sorted((kind, name) for kind, name, _ in expected - schema_of(connection))
-    findings = [
-        Finding("file has its constraints", f"{kind} {name}", "it is gone or was altered")
-        for kind, name in missing
-    ]
-    for name, graph in graphs.items():
-        if _rows(connection, name) != graph:
-            findings.append(Finding("file has its constraints", f"table {name}", "its rows were altered"))
-    return findings
+        graphs = _graphs(fresh)
+    gone = sorted(f"{kind} {name}" for kind, name, _ in expected - schema_of(connection))
+    moved = sorted(f"step {' → '.join(step)}" for step in graphs ^ _graphs(connection))
+    return [Finding("file has its constraints", row, "it is gone or was altered") for row in gone + moved]
 
 
-def _rows(connection: sqlite3.Connection, table: str) -> set[tuple[str, str]]:
-    rows = connection.execute(f"SELECT from_state, to_state FROM {table}")  # noqa: S608 - the two names above
-    return {(row[0], row[1]) for row in rows}
+def _graphs(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
+    """Every step that a job or a refund may take."""
+    return {tuple(row) for row in connection.execute(_GRAPHS)}
 
 
 def _broken_rules(connection: sqlite3.Connection) -> list[Finding]:

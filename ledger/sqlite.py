@@ -249,9 +249,9 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See :class:`ledger.store.Store`."""
-        if self._writer is not None:
-            await self._writer.close()
         await self._reader.close()
+        if self._writer is not None:
+            await self._writer.close()  # last, for only who may write can fold the log into the file
 
     def _to_write(self) -> Runner:
         if self._writer is None:

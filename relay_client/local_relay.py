@@ -194,7 +194,7 @@ class LocalRelay:
         if "websocket" not in request.headers.get("Upgrade", "").lower():
             return connection.respond(http.HTTPStatus.OK, f"A Nostr relay: connect a client to {self.url}\n")
         origin = request.headers.get("Origin")
-        if origin is not None and not self._any_origin and not _is_loopback(urlsplit(origin).hostname or ""):
+        if origin is not None and not self._any_origin and not _is_page_of_this_machine(origin):
             return connection.respond(http.HTTPStatus.FORBIDDEN, "Pages of other sites are not served.\n")
         if len(self._clients) >= self._limits.connections:
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections.\n")
@@ -367,6 +367,13 @@ def _refusal(raw: bytes, reason: str) -> str:
     except (ValueError, RecursionError):
         return wire.relay_message("NOTICE", reason)
     return wire.relay_ok_message(claimed[:64], False, reason)
+
+
+def _is_page_of_this_machine(origin: str) -> bool:
+    try:
+        return _is_loopback(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the tests of sockets share: a signer, a listener that writes down, naps that take no time."""
+"""What the tests of sockets share: a signer, a listener that writes down, naps that take no time, a pool."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ from relay_client.connection import RelayConnection, RelayState
 from relay_client.dial import DialOptions, Outside
 from relay_client.filter import Filter
 from relay_client.keys import Keys
+from relay_client.pool import RelayPool
 from relay_client.session import Session
 
 KEYS = Keys.from_bytes(b"\x01" * 32)
@@ -73,3 +74,41 @@ async def connected(url, listener, *, keys=None, outside=None, options=None, sub
             await asyncio.wait([running])
         assert running.cancelled()
         assert connection.state is RelayState.STOPPED
+
+
+@contextlib.asynccontextmanager
+async def reading(pool):
+    """All that comes out of the pool, read in the background."""
+    received = []
+
+    async def read():
+        async for item in pool.events():
+            received.append(item)  # noqa: PERF401 - the list is looked at while it grows
+
+    reader = asyncio.create_task(read())
+    try:
+        yield received
+    finally:
+        reader.cancel()
+        await asyncio.wait([reader])
+
+
+@contextlib.asynccontextmanager
+async def pooled(*urls, **options):
+    """A pool of these relays that reads jobs, and what it has received so far."""
+    options.setdefault("outside", Outside(sleep=Naps()))
+    async with RelayPool(urls, **options) as pool, reading(pool) as received:
+        pool.subscribe("jobs", [JOBS])
+        yield pool, received
+
+
+def ids(received):
+    return [item.event.id for item in received]
+
+
+async def plant(relay, *events):
+    """Put events on a relay, as any of its users could."""
+    async with RelayPool([relay.url]) as pool:
+        await pool.wait_connected()
+        for event in events:
+            assert (await pool.publish(event))[relay.url].is_accepted

@@ -105,7 +105,8 @@ class NotForUs:
     why: str
 
 
-Asked = JobAsked | RefundAsked | CancelAsked | Unreadable | NotForUs
+ForUs = JobAsked | RefundAsked | CancelAsked | Unreadable
+Asked = ForUs | NotForUs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

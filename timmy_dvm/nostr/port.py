@@ -227,7 +227,7 @@ class NostrPort:
             self._tasks[event.id] = task
             task.add_done_callback(functools.partial(self._left, event.id))
 
-    def _read(self, received: Received) -> nip90.Asked | None:
+    def _read(self, received: Received) -> nip90.ForUs | None:
         """What an event asks, if it asks us and is new. Judged at once, and without waiting for anything."""
         event = received.event
         if self._handled.has_met(event.id):
@@ -253,7 +253,7 @@ class NostrPort:
         self._places.release()
         self._tasks.pop(event_id, None)
 
-    async def _deal_with(self, received: Received, asked: nip90.Asked) -> None:
+    async def _deal_with(self, received: Received, asked: nip90.ForUs) -> None:
         event = received.event
         try:
             await self._hand_in(received, asked)
@@ -261,7 +261,7 @@ class NostrPort:
             log.exception("an event could not be dealt with", action="event_dropped", event_id=event.id)
         self._open.pop(event.id, None)
 
-    async def _hand_in(self, received: Received, asked: nip90.Asked) -> None:
+    async def _hand_in(self, received: Received, asked: nip90.ForUs) -> None:
         match asked:
             case nip90.JobAsked():
                 await self._ask(received, asked)
@@ -272,8 +272,6 @@ class NostrPort:
             case nip90.CancelAsked():
                 for request_id in asked.request_ids:
                     await self._cancel(received.event, request_id)
-            case nip90.NotForUs():
-                pass
             case _:
                 assert_never(asked)
 
