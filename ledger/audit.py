@@ -52,11 +52,17 @@ def audit(ledger: Path | sqlite3.Connection) -> list[Finding]:
 
 
 def _audit(connection: sqlite3.Connection) -> list[Finding]:
+    if connection.in_transaction:
+        return _findings(connection)
     connection.execute("BEGIN")
     try:
-        return _damage(connection) + _missing_constraints(connection) + _broken_rules(connection)
+        return _findings(connection)
     finally:
         connection.rollback()
+
+
+def _findings(connection: sqlite3.Connection) -> list[Finding]:
+    return _damage(connection) + _missing_constraints(connection) + _broken_rules(connection)
 
 
 def _damage(connection: sqlite3.Connection) -> list[Finding]:

@@ -151,6 +151,7 @@ class App:
             kinds=config.nostr.kinds,
             open_jobs=config.nostr.open_jobs,
             network=wallet.network,
+            models=policy.work_models,
             error_answers_per_second=config.limits.error_answers_per_second,
         )
         runs = Runs(agent, store, engine, clock, policy.prices, config.limits.in_flight)

@@ -69,7 +69,13 @@ class House:
     """Everything that decides and acts, with the outside in the test's hands."""
 
     def __init__(
-        self, store: Store, clock: ManualClock, agent=None, wallet=None, policy: Policy | None = None
+        self,
+        store: Store,
+        clock: ManualClock,
+        agent=None,
+        wallet=None,
+        policy: Policy | None = None,
+        recorder=None,
     ) -> None:
         self.clock = clock
         self.random = SeededRandomness("house")
@@ -79,7 +85,7 @@ class House:
             seed=b"timmy", now=clock.now, random_bytes=self.random.token, balance_msat=msats_from_sats(100_000)
         )
         self.customer = OutsideWallet(self.wallet, seed=b"alice", now=clock.now, random_bytes=self.random.token)
-        self.recorder = Recorder()
+        self.recorder = recorder or Recorder()
         self.agent = agent or OfflineAgent(sleep=clock.sleep)
         self.engine = Engine(store, self.policy, self.recorder)
         runs = Runs(self.agent, store, self.engine, clock, self.policy.prices, in_flight=50)

@@ -127,7 +127,7 @@ class AnthropicTable(Table):
     )
     api_key: SecretText | None = key(None, "The API key itself, instead of the file.")
     eval_model: Text = key("claude-haiku-4-5", "Model that judges whether a request is acceptable.")
-    work_model: Text = key("claude-sonnet-4-5", "Model that does the work.")
+    work_model: Text = key("claude-sonnet-4-6", "Model that does the work.")
     customer_models: Texts = key(
         (), "Models a customer may ask for by a `model` parameter. Empty: the parameter is ignored."
     )

@@ -22,6 +22,7 @@ from timmy_dvm.clock import Clock, Randomness
 KIND_TEXT = 5050
 KIND_FEEDBACK = 7000
 _RESULT_OFFSET = 1_000
+_LONGEST_TAG_BYTES = 1_024
 _ANSWERS = "answers"
 Scheme = Literal["nip44", "nip04"]
 Tags = list[list[str]]
@@ -105,7 +106,9 @@ class Customer:
         Raises:
             ValueError: an encrypted request must name its provider.
         """
-        inner: Tags = [["i", order.text, "text"]] if order.text else []
+        # Common relays refuse a one-letter tag above 1,024 bytes: a long text travels as content.
+        fits = len(order.text.encode()) <= _LONGEST_TAG_BYTES or order.encrypt is not None
+        inner: Tags = [["i", order.text, "text"]] if order.text and fits else []
         inner += [["param", name, value] for name, value in order.params.items()]
         clear: Tags = []
         if order.bid is not None:
@@ -113,7 +116,7 @@ class Customer:
         if order.provider is not None:
             clear.append(["p", order.provider])
         clear.append(["relays", *self._pool.urls])
-        content = ""
+        content = "" if fits else order.text
         if order.encrypt is None:
             clear = [*inner, *clear]
         elif order.provider is None:

@@ -1,0 +1,71 @@
+import pytest
+
+from ledger.records import Door, Mode
+from relay_client.pool import Received
+from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, invoice, signed
+from timmy_dvm.core.facts import RefundClaimed, RequestUnreadable
+from timmy_dvm.core.pricing import BtcPrice, Freshness
+from timmy_dvm.nostr import as_facts
+from timmy_dvm.nostr.nip90 import JobAsked, RefundAsked, Reply, Unreadable
+from timmy_dvm.nostr.origin import read_origin
+from timmy_dvm.nostr.privacy import Scheme
+
+BTC = BtcPrice.from_usd(100_000, source="test", freshness=Freshness.FRESH, at=NOW)
+REQUEST_ID = "cd" * 32
+
+
+def received():
+    return Received(RELAY, "timmy", signed(P_TIMMY, at=NOW - 5))
+
+
+def claimed(text):
+    asked = RefundAsked(invoice=text, request_id=REQUEST_ID, reply=Reply(Scheme.NIP44))
+    return as_facts.claim(received(), asked, network="bcrt", at=NOW)
+
+
+def test_a_job_asked_for():
+    came = received()
+    asked = JobAsked(
+        text="Hi", reply=Reply(Scheme.NIP04, ("wss://a.example",)), bid=5_000, max_tokens=9, model="m"
+    )
+    fact = as_facts.request(came, asked, job_id="j" * 32, btc=BTC, at=NOW)
+    assert fact.id == f"request:{came.event.id}"
+    assert (fact.door, fact.mode, fact.pubkey) == (Door.NOSTR, Mode.ONCE, ALICE.public_key)
+    assert (fact.text, fact.bid, fact.max_tokens, fact.model, fact.refund_to) == ("Hi", 5_000, 9, "m", None)
+    assert (fact.asked_at, fact.at, fact.btc) == (NOW - 5, NOW, BTC)
+    origin, event = read_origin(fact.origin)
+    assert event.id == came.event.id
+    assert (origin.relay, origin.relays, origin.scheme) == (RELAY, ("wss://a.example",), Scheme.NIP04)
+    assert origin.btc_micro_usd == BTC.micro_usd
+
+
+@pytest.mark.parametrize("form", ["{}", "lightning:{}", " {}\n", "LIGHTNING:{}"])
+def test_a_refund_claimed_with_a_bolt11(form):
+    plain = invoice()
+    text = form.format(plain.upper() if "LIGHT" in form else plain)
+    fact = claimed(text)
+    assert isinstance(fact, RefundClaimed)
+    assert (fact.bolt11, fact.payment_hash, fact.amount) == (plain, "01" * 32, 7_000)
+    assert (fact.request_event_id, fact.pubkey, fact.rail_ok) == (REQUEST_ID, ALICE.public_key, True)
+    assert fact.expires_at == NOW + 600
+    assert read_origin(fact.origin)[0].scheme is Scheme.NIP44
+
+
+def test_an_invoice_for_another_network_is_on_no_rail_of_ours():
+    fact = claimed(invoice("bc", None))
+    assert isinstance(fact, RefundClaimed)
+    assert (fact.rail_ok, fact.amount) == (False, None)
+
+
+def test_an_invoice_that_is_none_is_answered():
+    fact = claimed("lnbc-Secret")
+    assert isinstance(fact, RequestUnreadable)
+    assert fact.code == "bad_invoice"
+    assert "Secret" not in fact.sentence
+
+
+def test_a_request_that_cannot_be_read_is_answered_in_its_scheme():
+    asked = Unreadable(code="output", sentence="Ask for text.", reply=Reply(Scheme.NIP44))
+    fact = as_facts.unreadable(received(), asked, at=NOW)
+    assert (fact.code, fact.sentence, fact.at) == ("output", "Ask for text.", NOW)
+    assert read_origin(fact.origin)[0].scheme is Scheme.NIP44

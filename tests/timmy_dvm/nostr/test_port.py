@@ -1,0 +1,282 @@
+"""The relay door with a scripted pool and a recording engine; and once with a real relay."""
+
+import asyncio
+
+import pytest
+
+from ledger.records import Applied
+from ledger.store import RuleBroken, StoreUnavailable
+from relay_client.dial import PublishOutcome, PublishState
+from relay_client.local_relay import LocalRelay
+from relay_client.pool import RelayPool
+from relay_client.wire import Prefix
+from tests.timmy_dvm.nostr.door import OTHER, PRICES, Books, Door, RecordingEngine, job
+from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, TIMMY, invoice, sealed, signed
+from timmy_dvm.clock import SeededRandomness, SystemClock
+from timmy_dvm.core.facts import CancelAsked, RequestReceived
+from timmy_dvm.engine import Contended
+from timmy_dvm.nostr.nip90 import read
+from timmy_dvm.nostr.port import AT_ONCE, NostrPort
+
+
+async def test_a_request_becomes_a_fact():
+    request = job()
+    async with Door() as door:
+        door.pool.hear(request)
+        (fact,) = await door.engine.wait_for(1)
+    assert isinstance(fact, RequestReceived)
+    assert (fact.event_id, fact.text, fact.at) == (request.id, "Hi", NOW)
+    assert len(fact.job_id) == 32
+    assert fact.job_id != request.id[:32]
+
+
+async def test_each_thing_asked_becomes_its_fact():
+    mine = job()
+    async with Door() as door:
+        door.books.has(mine)
+        door.pool.hear(
+            signed(P_TIMMY, ("encrypted",), content=sealed([["i", "Secret"]], "nip44")),
+            signed(P_TIMMY, ("i", "x", "url")),
+            signed(P_TIMMY, ("param", "op", "refund"), ("param", "invoice", "lnbc1"), ("param", "job", mine.id)),
+            signed(P_TIMMY, ("param", "op", "refund"), ("param", "invoice", invoice()), ("param", "job", mine.id)),
+            signed(("e", mine.id), kind=5),
+        )
+        facts = await door.engine.wait_for(5)
+    assert sorted(type(fact).__name__ for fact in facts) == [
+        "CancelAsked",
+        "RefundClaimed",
+        "RequestReceived",
+        "RequestUnreadable",  # an address to fetch
+        "RequestUnreadable",  # an invoice that is none
+    ]
+
+
+async def test_what_is_not_for_us_costs_nothing():
+    async with Door() as door:
+        door.pool.hear(
+            job(keys=TIMMY),
+            signed(("i", "x"), ("p", ALICE.public_key), keys=MALLORY),
+            signed(("cmd", "make")),
+            job(at=NOW - 3_601),
+            job(at=NOW + 901),
+            job(kind=5100),
+        )
+        assert not await door.marked()
+
+
+async def test_the_same_event_twice_is_one_fact():
+    request = job()
+    async with Door() as door:
+        door.pool.hear(request)
+        door.pool.hear(request, url=OTHER)
+        assert len(await door.marked()) == 1
+
+
+async def test_many_are_handed_in_at_once_but_not_all():
+    """At once, so that the ledger commits them in one group; bounded, so that a flood waits in the relays."""
+    gate = asyncio.Event()
+    async with Door() as door:
+        door.engine.plan = [gate] * (AT_ONCE + 20)
+        door.pool.hear(*(job(str(number)) for number in range(AT_ONCE + 20)))
+        await door.engine.wait_tried(AT_ONCE)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert door.engine.most_at_once == AT_ONCE
+        gate.set()
+        await door.engine.wait_for(AT_ONCE + 20)
+    assert door.engine.most_at_once == AT_ONCE
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("disk full"), Contended("rows moved")])
+async def test_what_could_not_be_written_is_handed_in_again(error):
+    async with Door() as door:
+        door.engine.plan = [error, error, error]
+        door.pool.hear(job())
+        for pause_s in (1, 2, 4):
+            await door.waiting(2)
+            assert not door.engine.facts
+            await door.clock.advance(pause_s)
+        await door.engine.wait_for(1)
+    assert door.engine.tried == 4
+
+
+@pytest.mark.parametrize("error", [RuleBroken("a charge above the share"), ValueError("odd")])
+async def test_one_event_that_breaks_something_does_not_end_the_door(error):
+    async with Door() as door:
+        door.engine.plan = [error]
+        door.pool.hear(job("hostile"))
+        assert not await door.marked()
+        door.pool.hear(job("honest"))
+        assert [fact.text for fact in await door.marked()] == ["honest"]
+
+
+async def test_a_reader_that_breaks_does_not_end_the_door(monkeypatch):
+    def break_on_hostile(event, *args, **kwargs):
+        return 1 // 0 if event.tag("hostile") else read(event, *args, **kwargs)
+
+    monkeypatch.setattr("timmy_dvm.nostr.nip90.read", break_on_hostile)
+    async with Door() as door:
+        door.pool.hear(signed(("i", "Hi"), P_TIMMY, ("hostile",)))
+        assert not await door.marked()
+
+
+# Errors are answered, but not without end.
+
+
+async def test_error_answers_are_limited_in_all():
+    async with Door(error_answers_per_second=3) as door:
+        door.pool.hear(*(signed(P_TIMMY, ("i", str(n), "url")) for n in range(10)))
+        assert len(await door.marked()) == 3
+        await door.clock.advance(1)
+        door.pool.hear(*(signed(P_TIMMY, ("i", str(n), "job")) for n in range(10)))
+        assert len(await door.marked()) == 6
+
+
+async def test_requests_the_core_refused_count_as_error_answers():
+    async with Door(error_answers_per_second=3) as door:
+        door.engine.plan = [Applied(None)] * 3
+        door.pool.hear(*(job(str(n)) for n in range(3)))
+        await door.engine.wait_for(3)
+        door.pool.hear(signed(P_TIMMY, ("i", "x", "url")))
+        assert all(isinstance(fact, RequestReceived) for fact in await door.marked())
+
+
+async def test_requests_that_can_be_read_are_not_limited():
+    async with Door(error_answers_per_second=1) as door:
+        door.pool.hear(*(job(str(n)) for n in range(50)))
+        assert len(await door.marked()) == 50
+
+
+# Cancellations (NIP-09).
+
+
+async def test_a_cancellation_by_the_author_is_handed_in():
+    request = job()
+    async with Door() as door:
+        door.books.has(request)
+        cancel = signed(("e", request.id), kind=5)
+        door.pool.hear(cancel)
+        (fact,) = await door.engine.wait_for(1)
+    assert fact == CancelAsked(event_id=cancel.id, request_event_id=request.id, pubkey=ALICE.public_key, at=NOW)
+
+
+async def test_a_strangers_cancellation_costs_no_commit():
+    request, unknown = job(), job("another")
+    async with Door() as door:
+        door.books.has(request)
+        door.pool.hear(signed(("e", request.id), ("e", unknown.id), kind=5, keys=MALLORY))
+        assert not await door.marked()
+        door.pool.hear(unknown)
+        assert len(await door.marked()) == 1
+
+
+async def test_a_cancellation_that_comes_before_its_request_counts():
+    """Relays tell what they have stored newest first."""
+    request = job()
+    async with Door() as door:
+        door.pool.hear(signed(("e", request.id), kind=5))
+        await door.marked()
+        door.pool.hear(request)
+        assert not await door.marked()
+
+
+async def test_a_cancellation_waits_for_its_request_to_be_written():
+    request, gate = job(), asyncio.Event()
+    async with Door() as door:
+        door.engine.plan = [gate]
+        door.pool.hear(request, signed(("e", request.id), kind=5))
+        assert not await door.marked()
+        door.books.has(request)
+        gate.set()
+        first, second = await door.engine.wait_for(2)
+    assert isinstance(first, RequestReceived)
+    assert isinstance(second, CancelAsked)
+
+
+async def test_a_cancellation_is_not_lost_while_the_ledger_is_away():
+    request = job()
+    async with Door() as door:
+        door.books.has(request)
+        door.books.errors = [StoreUnavailable("disk full")]
+        door.pool.hear(signed(("e", request.id), kind=5))
+        await door.waiting(2)
+        await door.clock.advance(1, rounds=50)
+        assert await door.engine.wait_for(1)
+
+
+# Publishing.
+
+
+def outcome(state, prefix=Prefix.NONE):
+    return PublishOutcome(state, prefix, "words")
+
+
+async def test_publish_reports_one_word_for_each_relay():
+    door = Door()
+    door.pool.outcomes = {
+        "a": outcome(PublishState.ACCEPTED, Prefix.DUPLICATE),
+        "b": outcome(PublishState.REFUSED, Prefix.RATE_LIMITED),
+        "c": outcome(PublishState.REFUSED),
+        "d": outcome(PublishState.NO_ANSWER),
+        "e": outcome(PublishState.NOT_CONNECTED),
+    }
+    words = await door.port.publish(job().to_json(), "[]")
+    assert words == {
+        "a": "accepted", "b": "rate-limited", "c": "refused", "d": "no_answer", "e": "not_connected"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("targets", "urls"),
+    [
+        ("[]", None),
+        ("", None),
+        (f'["{OTHER}"]', [OTHER]),
+        (f'["wss://strange.example","{OTHER}"]', [OTHER]),
+        ('["wss://strange.example"]', None),
+    ],
+)
+async def test_only_configured_relays_are_published_to(targets, urls):
+    door = Door()
+    event = job()
+    await door.port.publish(event.to_json(), targets)
+    assert door.pool.published == [(event.id, urls)]
+
+
+@pytest.mark.parametrize(("event", "targets"), [("{}", "[]"), (job().to_json(), "{")])
+async def test_what_cannot_be_an_event_of_ours_is_not_published(event, targets):
+    door = Door()
+    assert await door.port.publish(event, targets) == {}
+    assert not door.pool.published
+
+
+# A real relay.
+
+
+async def test_a_customer_reaches_us_over_a_real_relay_and_we_them():
+    async with asyncio.timeout(30), LocalRelay() as relay, RelayPool([relay.url], keys=TIMMY) as pool:
+        clock, engine = SystemClock(), RecordingEngine()
+        port = NostrPort(
+            pool=pool,
+            engine=engine,
+            store=Books(),
+            keys=TIMMY,
+            prices=PRICES,
+            clock=clock,
+            randomness=SeededRandomness(1),
+            kinds=(5050,),
+            network="bcrt",
+        )
+        running = asyncio.create_task(port.run())
+        await port.ready()
+        async with RelayPool([relay.url], keys=ALICE) as customers:
+            await customers.wait_connected()
+            request = job(at=int(clock.now()))
+            assert (await customers.publish(request))[relay.url].is_accepted
+            (fact,) = await engine.wait_for(1)
+            assert fact.event_id == request.id
+            answer = TIMMY.sign(kind=7000, created_at=int(clock.now()), tags=[("e", request.id)], aux=b"\x01" * 32)
+            assert await port.publish(answer.to_json(), "[]") == {relay.url: "accepted"}
+            assert await port.publish(answer.to_json(), f'["{relay.url}"]') == {relay.url: "accepted"}
+        await port.stop()
+        await running

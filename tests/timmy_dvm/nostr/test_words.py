@@ -1,0 +1,86 @@
+import pytest
+
+from ledger.money import Msats
+from timmy_dvm.core.actions import Delivered, Ended, PriceTold, Working
+from timmy_dvm.nostr import words
+from timmy_dvm.nostr.origin import Origin
+
+USD = 1_000_000
+
+
+def origin(usd=None, fallback=False):
+    return Origin(request="", relay="", btc_micro_usd=usd and usd * USD, btc_is_fallback=fallback)
+
+
+@pytest.mark.parametrize(
+    ("sats", "usd", "text"),
+    [
+        (9, None, "9 sats"),
+        (1, None, "1 sat"),
+        (9, 100_000, "9 sats (about 1 cent)"),
+        (1, 100_000, "1 sat (less than 1 cent)"),
+        (5, 100_000, "5 sats (about 1 cent)"),
+        (250, 100_000, "250 sats (about 25 cents)"),
+        (2_100_000_000_000_000, 100_000, "2100000000000000 sats (about 210000000000000 cents)"),
+    ],
+)
+def test_a_price_is_sats_and_about_how_many_cents(sats, usd, text):
+    assert words.price(Msats(sats * 1_000), origin(usd)) == text
+
+
+def test_a_price_by_the_fallback_says_so():
+    assert (
+        words.price(Msats(9_000), origin(100_000, fallback=True)) == "9 sats (about 1 cent, by a fallback price)"
+    )
+
+
+def told(expires_at=1_700_058_720):
+    return PriceTold(amount=Msats(9_000), bolt11="lnbc90n1x", payment_hash="ab" * 32, expires_at=expires_at)
+
+
+def test_the_request_for_money_begins_with_the_price():
+    assert words.money_due(told(), origin(100_000), "https://timmy.example/pay/1") == (
+        "9 sats (about 1 cent) at most; what is not used comes back. "
+        "Pay: https://timmy.example/pay/1 or lightning:lnbc90n1x. Valid until 14:32 UTC."
+    )
+    assert words.money_due(told(), origin(), None) == (
+        "9 sats at most; what is not used comes back. Pay: lightning:lnbc90n1x. Valid until 14:32 UTC."
+    )
+
+
+@pytest.mark.parametrize("usd", [None, 1, 100_000, 10**9])
+@pytest.mark.parametrize("amount", [1_000, 9_000, 2_100_000_000_000_000_000])
+def test_the_line_is_short_and_without_the_invoice(usd, amount):
+    due = PriceTold(amount=Msats(amount), bolt11="lnbc90n1x", payment_hash="ab" * 32, expires_at=1)
+    line = words.money_due_line(due, origin(usd, fallback=True))
+    assert len(line) <= 80
+    assert "lnbc" not in line
+    assert line.startswith(f"{amount // 1_000} sat")
+
+
+def test_work_begins_with_the_money_it_uses():
+    assert "9 sats" in words.working(Working(covered_by="credit", credit=Msats(8_001)))
+    assert words.working(Working(covered_by="invoice", credit=Msats(0))).startswith("Payment received")
+
+
+def test_a_receipt_says_cost_tokens_and_change():
+    ledger = {"evalAmountSats": 2, "actualAmountSats": 5, "totalTokens": 46}
+    done = Delivered(text="", truncated=True, ledger=ledger, money_back="3 sats came back as credit.")
+    assert words.receipt(done) == (
+        "Done for 7 sats: 2 to check the request, 5 for the answer (46 tokens). "
+        "The answer stops at its token limit. 3 sats came back as credit."
+    )
+
+
+def test_a_receipt_without_change_says_that_too():
+    assert words.receipt(Delivered(text="", truncated=False, ledger={}, money_back="")).endswith("no change.")
+
+
+@pytest.mark.parametrize("code", ["rejected", "failed"])
+def test_an_end_without_an_answer_says_why_what_returns_and_what_next(code):
+    text = words.ended(Ended(code=code, sentence=" It is spam. ", money_back="7 sats are yours."))
+    assert text.startswith("It is spam. 7 sats are yours. You may")
+
+
+def test_a_sentence_others_had_a_hand_in_is_cut():
+    assert len(words.shortened("x" * 100_000)) == words.MAX_SENTENCE_CHARS + 1
