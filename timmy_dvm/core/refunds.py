@@ -8,6 +8,7 @@ sats for a known key becomes credit at once; the rest is held until the customer
 import dataclasses
 import hashlib
 from dataclasses import dataclass
+from typing import assert_never
 
 from ledger import accounts
 from ledger.entries import Code, Entry, transfer
@@ -239,6 +240,8 @@ def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
             return _failed(case, row, fact, policy)
         case PayResult.IN_FLIGHT | PayResult.UNKNOWN:
             return _in_doubt(row, fact, policy)
+        case _:
+            assert_never(fact.result)
 
 
 def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:

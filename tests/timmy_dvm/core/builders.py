@@ -330,3 +330,14 @@ def done(decision: Decision) -> list[str]:
             words.append(f"+{do.due_at - NOW}s")
         said.append(" ".join(words))
     return said
+
+
+def what_follows(decision: Decision, state: JobState | None = None) -> list[str]:
+    """All of a decision in the words of the tables."""
+    parts = []
+    if decision.job is not None:
+        parts.append("same" if decision.job.state is state else str(decision.job.state))
+    parts += [f"invoice {row.state}" for row in decision.invoices]
+    if decision.entries:
+        parts.append(", ".join(moves(decision)))
+    return parts + returned(decision) + done(decision) + told(decision)

@@ -16,7 +16,7 @@ import pytest
 from ledger.money import Msats
 from ledger.records import JobState, Mode, RefundState
 from tests.timmy_dvm.core import builders as b
-from timmy_dvm.core.case import IGNORED, Case, Decision
+from timmy_dvm.core.case import IGNORED, Case
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import Fact, PayResult, RequestUnreadable, Step
 from timmy_dvm.core.transitions import JOB, REFUND, UNSERVED
@@ -303,24 +303,13 @@ def msats(text: str) -> Msats:
     return Msats(int(Decimal(text) * 1_000))
 
 
-def what_follows(decision: Decision, state: JobState | None = None) -> list[str]:
-    """All of a decision in the words of the tables."""
-    parts = []
-    if decision.job is not None:
-        parts.append("same" if decision.job.state is state else str(decision.job.state))
-    parts += [f"invoice {row.state}" for row in decision.invoices]
-    if decision.entries:
-        parts.append(", ".join(b.moves(decision)))
-    return parts + b.returned(decision) + b.done(decision) + b.told(decision)
-
-
 @pytest.mark.parametrize(("state", "cells", "follows"), named(job_rows()))
 def test_a_job_in_each_state_meets_each_fact(state, cells, follows):
     who, held, fact = cells
     asked = b.invoice(102)
     case = b.around(the_job(who, state, fact), invoice=asked, open_invoice=asked, held=msats(held))
     decision = decide(case, the_job_fact(fact), b.POLICY)
-    assert what_follows(decision, state) == follows
+    assert b.what_follows(decision, state) == follows
     assert decision.new_job is None
 
 

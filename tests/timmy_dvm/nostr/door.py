@@ -58,6 +58,11 @@ class ScriptedPool:
         self.published.append((event.id, urls))
         return self.outcomes
 
+    async def wait_connected(self, count=1, timeout_s=10.0):
+        del timeout_s
+        if len(self.connected) < count:
+            raise TimeoutError
+
     def status(self):
         states = {True: RelayState.CONNECTED, False: RelayState.WAITING}
         return [RelayStatus(url, states[url in self.connected], None, None, 0, 0.0, None) for url in self.urls]

@@ -1,0 +1,33 @@
+"""What tests of several folders share: one real LNbits for all that need one."""
+
+import pytest
+
+from tests.lnbits_server import LnbitsServer, require_lnbits
+
+_SERVERS = {"lnbits", "far_lnbits", "node_and_lnbits"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Everything that needs an LNbits goes to one worker, so that no second one starts its own."""
+    for item in items:
+        if _SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("lnbits"))
+
+
+@pytest.fixture(scope="session")
+def lnbits(tmp_path_factory):
+    """A real LNbits. Its wallets pay each other; ask it for a fresh pair."""
+    require_lnbits()
+    server = LnbitsServer(tmp_path_factory.mktemp("lnbits"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """A lone surrogate in a captured log line can't travel from a worker to the runner; show it as `?`."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "replace").decode()) for name, text in report.sections]
+    return report
