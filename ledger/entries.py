@@ -82,12 +82,25 @@ class Entry:
 
 
 def transfer(entry_id: str, code: Code, debit: str, credit: str, amount: Msats, reason: str = "") -> Entry:
-    """``debit → credit`` of ``amount`` msat."""
+    """``debit → credit`` of ``amount`` msat.
+
+    Raises:
+        ValueError: the amount is not above 0; money that goes the other way has the accounts the other way.
+    """
+    if amount <= 0:
+        raise ValueError(f"entry {entry_id} must move more than nothing from {debit} to {credit}")
     return Entry(entry_id, code, (Posting(debit, -amount), Posting(credit, amount)), reason)
 
 
 def gather(entry_id: str, code: Code, debits: Iterable[tuple[str, Msats]], credit: str, reason: str = "") -> Entry:
-    """Several accounts into one; debits of nothing are left out."""
+    """Several accounts into one; debits of nothing are left out.
+
+    Raises:
+        ValueError: a debit is below 0, or there is none.
+    """
+    debits = tuple(debits)
+    if any(amount < 0 for _, amount in debits):
+        raise ValueError(f"entry {entry_id} takes less than nothing")
     taken = [Posting(account, -amount) for account, amount in debits if amount]
     return Entry(entry_id, code, (*taken, Posting(credit, -sum(p.amount for p in taken))), reason)
 

@@ -263,6 +263,9 @@ FROM entries JOIN postings ON postings.entry = entries.id
 WHERE entries.code = 'routing' AND entries.at >= :since
     AND postings.account = (SELECT id FROM accounts WHERE name = 'routing_fees');
 
+-- name: fee_caps_in_flight
+SELECT coalesce(sum(max_fee_msat), 0) FROM payments WHERE state = 'in_flight';
+
 -- name: outbox
 SELECT * FROM outbox ORDER BY id;
 

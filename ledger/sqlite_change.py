@@ -7,6 +7,7 @@ that is the plan.
 import dataclasses
 import sqlite3
 from collections.abc import Iterator
+from typing import assert_never
 
 from ledger import accounts
 from ledger.entries import Entry, Posting
@@ -74,8 +75,8 @@ def _write(connection: sqlite3.Connection, fact: FactRecord, change: Change) -> 
     if change.identity is not None:
         _write_identity(connection, change.identity)
     job = _write_job(connection, change)
-    at_job = dataclasses.replace(fact, job_id=_job_of(fact, change))
-    (fact_row,) = connection.execute(SQL["insert_fact"], fact_columns(at_job)).fetchone()
+    values = fact_columns(fact, _job_of(fact, change))
+    (fact_row,) = connection.execute(SQL["insert_fact"], values).fetchone()
     for entry in change.entries:
         _book(connection, entry, fact_row, fact.at)
     for invoice in change.invoices:
@@ -170,6 +171,8 @@ def _write_refund(connection: sqlite3.Connection, refund: RefundRecord) -> None:
             connection.execute(SQL["payment_failed"], values)
         case RefundState.IN_DOUBT:
             pass  # still in flight, for all we know
+        case _:
+            assert_never(refund.state)
 
 
 def _actions(change: Change) -> Iterator[NewAction]:

@@ -273,12 +273,12 @@ def fact_from(row: sqlite3.Row) -> FactRecord:
     )
 
 
-def fact_columns(fact: FactRecord) -> Parameters:
-    """What ``insert_fact`` writes."""
+def fact_columns(fact: FactRecord, job_id: str | None) -> Parameters:
+    """What ``insert_fact`` writes; ``job_id`` is the job it turned out to be about."""
     return {
         "id": fact.id,
         "kind": fact.kind,
-        "job_id": fact.job_id,
+        "job_id": job_id,
         "at": fact.at,
         "body": fact.body,
         "done": fact.done,

@@ -90,6 +90,10 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return Msats(self._number("refund_fees_since", since=since))
 
+    def fee_caps_in_flight(self) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("fee_caps_in_flight"))
+
     def identity(self, pubkey: str) -> IdentityRecord | None:
         """See :class:`ledger.store.View`."""
         return self._one(identity_from, "identity", pubkey=pubkey)

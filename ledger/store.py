@@ -88,6 +88,9 @@ class View(Protocol):
     def refund_fees_since(self, since: int) -> Msats:
         """Routing fees booked as ours since a unix time."""
 
+    def fee_caps_in_flight(self) -> Msats:
+        """The fee caps of all refunds whose payment may still be on its way, together."""
+
     def identity(self, pubkey: str) -> IdentityRecord | None:
         """What is known of a public key, or None."""
 

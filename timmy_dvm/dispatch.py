@@ -159,7 +159,8 @@ class Dispatch:
             await self._publish(action)
             return
         body = _decode(action.body)
-        interrupted = recovered and action.started
+        # Whatever a dead process, or a try of ours that broke, may have begun is never begun again blindly.
+        interrupted = (recovered and action.started) or action.attempts > 0
         match body:
             case RunAgent():
                 await self._runs.run(action.id, body, interrupted=interrupted)

@@ -6,7 +6,7 @@ door at that very commit, so what is said is on disk before it is said, and a re
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from ledger.records import (
     Applied,
     Change,
     FactRecord,
+    IdentityRecord,
     JobRecord,
     NewAction,
     NewEvent,
@@ -25,7 +26,7 @@ from ledger.records import (
     Short,
     Stale,
 )
-from ledger.store import Store, View
+from ledger.store import Store, StoreUnavailable, View
 from timmy_dvm.core import trust
 from timmy_dvm.core.actions import Message
 from timmy_dvm.core.case import Case, Decision, Do, Tell
@@ -45,6 +46,7 @@ from timmy_dvm.core.policy import Policy
 from timmy_dvm.log import get_logger
 
 _TRIES = 20
+_LONGEST_PAUSE_S = 15
 _DAY = 86_400
 _LONG_FIELDS = frozenset({"text", "origin", "btc", "id"})
 _encode = msgspec.json.Encoder().encode
@@ -63,6 +65,24 @@ class Speaker(Protocol):
     ) -> Sequence[NewEvent]:
         """The events that say it, in the order in which to publish them. Pure but for the signing key."""
         ...
+
+
+async def insist(engine: "Engine", sleep: Callable[[float], Awaitable[None]], fact: Fact, done: int) -> None:
+    """Hand in an outcome that must not be lost, as often as it takes: the ledger may be away for a while.
+
+    What was done outside can't be done again, so its fact waits here until it is written; a process that dies
+    meanwhile finds the action in the outbox, begun.
+    """
+    pause = 0.5
+    while True:
+        try:
+            await engine.handle(fact, done=done)
+        except (StoreUnavailable, Contended) as error:
+            log.warning("an outcome waits for the ledger", action="outcome_waits", fact=fact.id, error=str(error))
+            await sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+        else:
+            return
 
 
 class Engine:
@@ -144,7 +164,7 @@ class Engine:
         if not decision.tells:
             return ()
         job_id = _job_id(case, decision)
-        tier = trust.tier(decision.identity or case.identity, fact.at)
+        tier = _tier(decision.identity or case.identity, case, fact)
         events: list[NewEvent] = []
         for tell in decision.tells:
             origin = _origin(view, decision, tell, job_id)
@@ -163,6 +183,12 @@ def _job_id(case: Case, decision: Decision) -> str | None:
     if decision.new_job is not None:
         return decision.new_job.id
     return None if case.job is None else case.job.id
+
+
+def _tier(identity: IdentityRecord | None, case: Case, fact: Fact) -> trust.Tier:
+    """The tier shown to whoever asks. Events have a key, so the lowest is ``new``; a stranger learns nothing."""
+    stranger = isinstance(fact, RefundClaimed) and case.job is not None and case.job.pubkey != fact.pubkey
+    return trust.Tier.NEW if identity is None or stranger else trust.tier(identity, fact.at)
 
 
 def _origin(view: View, decision: Decision, tell: Tell, job_id: str | None) -> str:
@@ -261,10 +287,11 @@ def _around_refund(view: View, fact: RefundDue | PaymentOut) -> Case:
 
 
 def _ours(view: View) -> Msats:
-    """What our books say is in the wallet beyond all that is payable; below 0 when we could not pay everyone."""
+    """What our books say is in the wallet beyond all that is payable and all fees that may still be spent."""
     in_wallet = accounts.as_shown(accounts.NODE, view.balance(accounts.NODE))
-    return Msats(in_wallet - view.payable())
+    return Msats(in_wallet - view.payable() - view.fee_caps_in_flight())
 
 
 def _fees_today(view: View, at: int) -> Msats:
-    return view.refund_fees_since(at - at % _DAY)
+    """What refunds have cost us since midnight UTC, and may still cost us."""
+    return Msats(view.refund_fees_since(at - at % _DAY) + view.fee_caps_in_flight())

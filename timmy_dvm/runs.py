@@ -13,7 +13,7 @@ from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.facts import EvalDone, RunFailed, RunInterrupted, Step, WorkDone
 from timmy_dvm.core.pricing import BtcPrice, Freshness, PriceList, actual_cost
-from timmy_dvm.engine import Engine
+from timmy_dvm.engine import Engine, insist
 from timmy_dvm.log import get_logger
 
 EVAL_DEADLINE_S = 60
@@ -56,7 +56,7 @@ class Runs:
                 await self._store.finish(action_id)
                 return
             outcome = await self._outcome(job, texts.request, wanted)
-        await self._engine.handle(outcome, done=action_id)
+        await insist(self._engine, self._clock.sleep, outcome, action_id)
 
     async def _outcome(self, job: JobRecord, text: str, wanted: RunAgent) -> EvalDone | WorkDone | RunFailed:
         task = Task(text=text, max_output_tokens=job.quote.max_output_tokens, model=job.quote.work_model)

@@ -24,7 +24,7 @@ class Timers:
         self._engine = engine
         self._clock = clock
         self._due: dict[str, int] = {}
-        self._heap: list[tuple[int, str]] = []
+        self._heap: list[tuple[float, int, str]] = []
         self._sooner = asyncio.Event()
         engine.listen(self._applied)
 
@@ -40,8 +40,11 @@ class Timers:
 
     def _watch(self, due_at: int, job_id: str) -> None:
         self._due[job_id] = due_at
-        heapq.heappush(self._heap, (due_at, job_id))
-        if self._heap[0][1] == job_id:
+        self._wake_at(due_at, due_at, job_id)
+
+    def _wake_at(self, moment: float, due_at: int, job_id: str) -> None:
+        heapq.heappush(self._heap, (moment, due_at, job_id))
+        if self._heap[0][2] == job_id:
             self._sooner.set()
 
     async def run(self) -> None:
@@ -51,7 +54,7 @@ class Timers:
         while True:
             await self._nap()
             while self._heap and self._heap[0][0] <= self._clock.now():
-                due_at, job_id = heapq.heappop(self._heap)
+                _, due_at, job_id = heapq.heappop(self._heap)
                 if self._due.get(job_id) == due_at:
                     await self._passed(due_at, job_id)
 
@@ -75,8 +78,7 @@ class Timers:
             await self._engine.handle(DeadlinePassed(job_id=job_id, due_at=due_at, at=now))
         except (StoreUnavailable, RuleBroken, Contended) as error:
             log.warning("a deadline waits for the ledger", action="deadline_waits", job=job_id, error=str(error))
-            heapq.heappush(self._heap, (now + _RETRY_S, job_id))
-            self._due[job_id] = now + _RETRY_S
+            self._wake_at(now + _RETRY_S, due_at, job_id)
             return
         if self._due.get(job_id) == due_at:
             self._due.pop(job_id)

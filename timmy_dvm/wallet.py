@@ -12,7 +12,7 @@ from lightning.errors import InvalidInvoice, LightningError
 from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, FindPayment, PayRefund
 from timmy_dvm.core.facts import InvoiceMade, InvoiceNotMade, InvoiceUnpaid, PaymentOut, PaymentSeen, PayResult
-from timmy_dvm.engine import Engine
+from timmy_dvm.engine import Engine, insist
 from timmy_dvm.log import get_logger
 
 _PAY_TIMEOUT_S = 60
@@ -83,8 +83,7 @@ class Wallet:
         else:
             await self._store.mark_started(action_id)
             status = await self._pay(refund.bolt11, refund.payment_hash, refund.max_fee)
-        fact = self._payment_out(refund, status)
-        await self._engine.handle(fact, done=action_id)
+        await insist(self._engine, self._clock.sleep, self._payment_out(refund, status), action_id)
 
     async def find_payment(self, action_id: int, sought: FindPayment) -> bool:
         """Look a payment in doubt up by its hash, until the wallet says what became of it."""
@@ -97,7 +96,7 @@ class Wallet:
                 return False
         if status.state in (Sent.IN_FLIGHT, Sent.UNKNOWN):
             return False
-        await self._engine.handle(self._payment_out(sought, status), done=action_id)
+        await insist(self._engine, self._clock.sleep, self._payment_out(sought, status), action_id)
         return True
 
     async def _pay(self, bolt11: str, payment_hash: str, max_fee: int) -> PayStatus:
@@ -115,6 +114,14 @@ class Wallet:
             return PayStatus(Sent.UNKNOWN, detail=str(error))
 
     def _payment_out(self, refund: PayRefund | FindPayment, status: PayStatus) -> PaymentOut:
+        if (status.fee_msat or 0) > refund.max_fee:
+            log.error(
+                "the wallet spent more on routing than it was allowed",
+                action="fee_above_cap",
+                refund=refund.refund_id,
+                fee_msat=status.fee_msat,
+                cap_msat=refund.max_fee,
+            )
         log.info(
             "a refund's payment was answered",
             action="payment_out",

@@ -54,6 +54,7 @@ OPEN_ONES = {
     "accounts_not_drained",
     "invoices_open",
     "refunds_open",
+    "one_payment_in_flight",
 }
 """Partial indexes that hold only what is open."""
 

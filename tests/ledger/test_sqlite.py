@@ -11,7 +11,7 @@ from ledger.audit import audit
 from ledger.entries import Code, Entry, Posting
 from ledger.files import prepare_file
 from ledger.money import Msats
-from ledger.records import EventRole, InvoiceState, NewEvent
+from ledger.records import EventRole, InvoiceState, NewEvent, RefundState
 from ledger.sqlite import open_ledger
 from ledger.store import StoreUnavailable
 from tests.ledger.books import (
@@ -63,7 +63,7 @@ async def by_hand(file_store, path):
         file_store, invoices=(invoice(state=InvoiceState.SETTLED, job_id=JOB),), refunds=(refund(job_id=JOB),)
     )
     event = NewEvent(id="e1" * 32, job_id=JOB, role=EventRole.RESULT, json="{}", targets="[]")
-    sending = refund(job_id=JOB, version=1, state="sending", payment_hash=HASH, bolt11="lnbc1")
+    sending = refund(job_id=JOB, version=1, state=RefundState.SENDING, payment_hash=HASH, bolt11="lnbc1")
     await applied(file_store, events=(event,), refunds=(sending,))
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -128,6 +128,15 @@ def test_a_payment_that_arrived_stays_as_it_is(by_hand):
     by_hand.execute("UPDATE payments SET state = 'sent'")
     with pytest.raises(sqlite3.IntegrityError, match="arrived stays"):
         by_hand.execute("UPDATE payments SET state = 'in_flight'")
+
+
+async def test_every_try_of_a_payment_is_counted(file_store, by_hand):
+    terms = {"job_id": JOB, "payment_hash": HASH, "bolt11": "lnbc1"}
+    for version, state in enumerate(("owed", "sending", "sending", "sent"), start=2):
+        await applied(
+            file_store, refunds=(refund(version=version, state=RefundState(state), fee=Msats(7), **terms),)
+        )
+    assert by_hand.execute("SELECT state, tries, fee_msat FROM payments").fetchall() == [("sent", 2, 7)]
 
 
 async def test_a_texts_row_can_be_forgotten_and_a_result_still_be_kept(file_store, by_hand):

@@ -67,7 +67,8 @@ async def test_whoever_finds_no_place_waits_for_one(writer):
     await asyncio.sleep(0)
     assert writer._queue.qsize() == 3  # the fourth place is the one at work
     await held.release()
-    assert sum(await asyncio.gather(*waiting)) == 20
+    async with asyncio.timeout(PATIENCE_S):
+        assert sum(await asyncio.gather(*waiting)) == 20
 
 
 async def test_a_caller_that_left_gives_its_place_back(writer):

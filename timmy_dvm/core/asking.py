@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ledger import accounts
 from ledger.entries import Code, Entry, transfer
-from ledger.money import MSATS_PER_SAT, ZERO, Msats, msats_from_sats, sats_up
+from ledger.money import MSATS_PER_SAT, ZERO, Msats, msats_from_sats, sats_down, sats_up
 from ledger.records import (
     Door,
     InvoiceRecord,
@@ -21,7 +21,7 @@ from ledger.records import (
     Quote,
 )
 from timmy_dvm.core import trust
-from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, PriceTold, Refused, RunAgent, Working
+from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, PriceTold, RefundMoved, Refused, RunAgent, Working
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import (
     CancelAsked,
@@ -35,7 +35,7 @@ from timmy_dvm.core.facts import (
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import estimate_request_cost
 from timmy_dvm.core.refunds import give_back
-from timmy_dvm.core.settling import decision, settle
+from timmy_dvm.core.settling import Settled, decision, settle
 from timmy_dvm.core.transitions import AWAITING, ENDED, RUNNING, UNSERVED, job_moves
 
 
@@ -316,7 +316,10 @@ def ask_for_work(case: Case, job: JobRecord, at: int, policy: Policy) -> Decisio
 
 
 def unpaid(case: Case, fact: InvoiceUnpaid, policy: Policy) -> Decision:
-    """Our wallet's record, a minute after the expiry, says unpaid: the job expires. Nobody is told."""
+    """Our wallet's record, a minute after the expiry, says unpaid: the job expires.
+
+    Nobody is told, unless a part was paid: whose money it is hears where it went.
+    """
     invoice = case.invoice
     if invoice is None or invoice.state is not InvoiceState.OPEN:
         return IGNORED
@@ -326,7 +329,15 @@ def unpaid(case: Case, fact: InvoiceUnpaid, policy: Policy) -> Decision:
     if job is None or job.state not in AWAITING or not still_asked:
         return Decision(invoices=(row,))
     settled = settle(case, job, JobState.EXPIRED, ZERO, fact.at, policy)
-    return dataclasses.replace(decision(settled), invoices=(row,))
+    tells = (Tell(_went_back(settled)),) if settled.back.refunds else ()
+    return dataclasses.replace(decision(settled, *tells), invoices=(row,))
+
+
+def _went_back(settled: Settled) -> RefundMoved:
+    """What an expired job held is on its way back; the last of its refunds stands for all in the tag."""
+    last = settled.back.refunds[-1]
+    sentence = f"This request expired before it was paid in full. {settled.back.sentence}"
+    return RefundMoved(state=last.state, sats=sats_down(last.amount), status=settled.job.state, sentence=sentence)
 
 
 def check(case: Case) -> Decision:

@@ -113,7 +113,18 @@ class Limited(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Uvicorn that leaves signals to us."""
+    """Uvicorn that leaves signals to us, and leaves nothing behind when it is cancelled."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until asked to exit, or cancelled; then no socket of it is watched any more."""
+        try:
+            await super().serve(sockets)
+        finally:
+            # Cancelled it shuts nothing down itself: the loop would go on watching the number of a closed socket.
+            for server in getattr(self, "servers", ()):
+                server.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

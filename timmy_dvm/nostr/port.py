@@ -14,6 +14,7 @@ then the relays wait: nothing is dropped, and the cursors stand still (`cursors`
 """
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, TypeVar, assert_never
@@ -48,6 +49,8 @@ AT_ONCE: Final = 64
 HANDLED_IDS: Final = 20_000
 CANCELLED_IDS: Final = 10_000
 TICK_S: Final = 30
+FIRST_DIALS_S: Final = 3.0
+"""How long the first events to be published wait for all relays to be connected."""
 _LAST_MOMENTS_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30
 
@@ -78,6 +81,9 @@ class Pool(Protocol):
 
     async def publish(self, event: Event, urls: Collection[str] | None = None) -> Mapping[str, PublishOutcome]:
         """Send an event; an outcome for each relay."""
+
+    async def wait_connected(self, count: int = 1, timeout_s: float = 10.0) -> None:
+        """Wait until that many relays are connected; TimeoutError if they are not, in time."""
 
     def status(self) -> Sequence[RelayStatus]:
         """How each relay is doing."""
@@ -149,6 +155,7 @@ class NostrPort:
         self._is_ready = asyncio.Event()
         self._stopping = asyncio.Event()
         self._is_running = False
+        self._had_first_dials = False
         self._has_ended = asyncio.Event()
 
     async def run(self) -> None:
@@ -196,7 +203,15 @@ class NostrPort:
             log.warning("an event of ours can't be published", action="event_broken", error=str(error))
             return {}
         urls = [url for url in self._pool.urls if url in named] or None
+        await self._first_dials()
         return {url: _outcome(outcome) for url, outcome in (await self._pool.publish(event, urls)).items()}
+
+    async def _first_dials(self) -> None:
+        """At the start, let every relay be reached: one acceptance is enough, so the others would never get it."""
+        if not self._had_first_dials:
+            with contextlib.suppress(TimeoutError):
+                await self._pool.wait_connected(len(self._pool.urls), FIRST_DIALS_S)
+            self._had_first_dials = True
 
     def _filters(self) -> tuple[Filter, ...]:
         kinds, me = self._terms.kinds, frozenset({self._keys.public_key})
@@ -270,6 +285,9 @@ class NostrPort:
             case nip90.Unreadable():
                 await self._answer_error(as_facts.unreadable(received, asked, at=self._now()))
             case nip90.CancelAsked():
+                # Before anything is waited for: what it cancels may be the very next event.
+                for request_id in asked.request_ids:
+                    self._cancelled.remember(f"{received.event.pubkey}:{request_id}")
                 for request_id in asked.request_ids:
                     await self._cancel(received.event, request_id)
             case _:
@@ -305,10 +323,7 @@ class NostrPort:
             await asyncio.wait((asking,))
         jobs = await self._until_it_works(lambda: self._store.find_jobs(request_id))
         job = next((job for job in jobs if job.event_id == request_id), None)
-        if job is None:
-            self._cancelled.remember(f"{event.pubkey}:{request_id}")
-            return
-        if job.pubkey != event.pubkey:
+        if job is None or job.pubkey != event.pubkey:
             return
         fact = facts.CancelAsked(
             event_id=event.id, request_event_id=request_id, pubkey=event.pubkey, at=self._now()
