@@ -140,6 +140,7 @@ class LnbitsBell:
                             self._rung.set()
             if self._connected:
                 _log.warning("LNbits' push is cut; its record is read every %g s until it is back", self._poll_s)
+                self._rung.set()  # whoever waits trusts in the push, and would wait long
             self._connected = False
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_RECONNECT_S)

@@ -1,6 +1,7 @@
 """When to look: after a push, after a gap, by the clock; and what a flood of pushes costs."""
 
 import asyncio
+import contextlib
 import http
 import logging
 
@@ -92,6 +93,21 @@ async def test_a_cut_push_comes_back_and_rings(channel):
             socket = await channel.sockets.get()
             await bell.next_look(found=True)
             await socket.close()
+
+
+async def test_a_cut_push_rings_though_nobody_is_there_to_come_back_to():
+    """Whoever waits counted on the push; the clock of a wallet without push is the quicker one."""
+    async with asyncio.timeout(5), contextlib.AsyncExitStack() as stack:
+        channel = Channel()
+        async with channel:
+            bell = await stack.enter_async_context(channel.bell())
+            await channel.sockets.get()
+            await bell.next_look(found=False)
+            await looks_until_quiet(bell)
+            look = asyncio.create_task(bell.next_look(found=True))
+            await asyncio.sleep(0)
+        await look
+        assert not bell._connected
 
 
 async def test_a_message_too_long_only_costs_the_connection(channel):

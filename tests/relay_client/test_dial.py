@@ -185,3 +185,9 @@ async def test_a_goodbye_that_is_cut_short_leaves_no_socket_open():
         await asyncio.wait([talking])
         assert opened[0].transport.is_closing()
         await opened[0].wait_closed()
+
+
+async def test_where_the_system_knows_no_quick_acknowledgement_none_is_asked_for(monkeypatch):
+    monkeypatch.delattr(socket, "TCP_QUICKACK", raising=False)
+    async with LocalRelay() as relay, open_socket(relay.url, DIRECT) as ws:
+        quick_ack(ws)()

@@ -6,22 +6,16 @@ import contextlib
 
 import pytest
 
-from relay_client import pool as pool_module
 from relay_client.connection import RelayState
-from relay_client.dial import DialOptions, Outside, PublishState
-from relay_client.errors import DialRefused, InvalidRelayUrl
+from relay_client.dial import Outside, PublishState
+from relay_client.errors import InvalidRelayUrl
 from relay_client.event import UnverifiedEvent
 from relay_client.filter import Filter
-from relay_client.happenings import CaughtUp
-from relay_client.keys import Keys
+from relay_client.happenings import CaughtUp, EventHeard
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
-from relay_client.wire import Prefix
 from tests.faults import FaultProxy, ScriptedRelay, until
-from tests.relay_client.kit import JOBS, KEYS, Naps, ids, plant, pooled, reading, signed
-
-STRANGER = Keys.from_bytes(b"\x02" * 32)
-
+from tests.relay_client.kit import JOBS, Naps, ids, plant, pooled, reading, signed
 
 # The stream
 
@@ -186,133 +180,6 @@ def test_a_bad_subscription_is_refused_and_leaves_the_former_in_place():
     assert pool._subscriptions["jobs"].filters == (JOBS,)
 
 
-# Publishing
-
-
-async def no_words(client):
-    await client.hear("never")
-
-
-async def refuse(client):
-    while True:
-        event = (await client.hear("EVENT"))[1]
-        await client.say("OK", event["id"], False, "rate-limited: slow down")
-
-
-async def no_id(client):
-    while True:
-        await client.hear("EVENT")
-        await client.say("OK", "", False, "error: broken")
-
-
-async def had_it(client):
-    while True:
-        event = (await client.hear("EVENT"))[1]
-        await client.say("OK", event["id"], False, "duplicate: exists")
-
-
-async def test_a_publish_is_reported_relay_by_relay():
-    async with (
-        LocalRelay() as good,
-        ScriptedRelay(refuse) as refusing,
-        ScriptedRelay(no_id) as anonymous,
-        ScriptedRelay(had_it) as knowing,
-        ScriptedRelay(no_words) as silent,
-    ):
-        away = "ws://127.0.0.1:1"
-        urls = [good.url, refusing.url, anonymous.url, knowing.url, silent.url, away]
-        async with RelayPool(urls) as pool:
-            await pool.wait_connected(5)
-            outcomes = await pool.publish(signed(), timeout_s=0.3)
-    assert list(outcomes) == urls
-    assert [(outcome.state, outcome.prefix) for outcome in outcomes.values()] == [
-        (PublishState.ACCEPTED, Prefix.NONE),
-        (PublishState.REFUSED, Prefix.RATE_LIMITED),
-        (PublishState.REFUSED, Prefix.ERROR),
-        (PublishState.ACCEPTED, Prefix.DUPLICATE),
-        (PublishState.NO_ANSWER, Prefix.NONE),
-        (PublishState.NOT_CONNECTED, Prefix.NONE),
-    ]
-
-
-async def test_a_publish_can_return_as_soon_as_enough_have_accepted():
-    async with LocalRelay() as good, ScriptedRelay(no_words) as silent, RelayPool([silent.url, good.url]) as pool:
-        await pool.wait_connected(2)
-        async with asyncio.timeout(5):
-            outcomes = await pool.publish(signed(), timeout_s=600, enough=1)
-    assert outcomes[good.url].is_accepted
-    assert outcomes[silent.url].state is PublishState.NO_ANSWER
-
-
-async def test_relays_can_be_named_and_keep_the_spelling_they_were_given():
-    async with LocalRelay() as one, LocalRelay() as two, RelayPool([one.url, two.url]) as pool:
-        await pool.wait_connected(2)
-        given = one.url.upper() + "/"
-        outcomes = await pool.publish(signed(), [given])
-        assert outcomes[given].is_accepted
-        assert (len(one), len(two)) == (1, 0)
-        assert await pool.publish(signed(), []) == {}
-
-
-async def test_relays_that_are_not_configured_are_not_dialled_without_a_dialler():
-    async with LocalRelay() as stranger, RelayPool([]) as pool:
-        outcomes = await pool.publish(signed(), [stranger.url, "not a url"])
-        assert {outcome.state for outcome in outcomes.values()} == {PublishState.NOT_CONNECTED}
-        assert len(stranger) == 0
-
-
-async def dial_anything(url):
-    return "127.0.0.1", int(url.rpartition(":")[2])
-
-
-async def test_a_strangers_relay_is_dialled_at_the_address_the_dialler_gives_and_then_left():
-    async with LocalRelay() as stranger, RelayPool([], dialler=dial_anything) as pool:
-        outcomes = await pool.publish(signed(), [stranger.url])
-        assert outcomes[stranger.url].is_accepted
-        assert len(stranger) == 1
-        await until(lambda: not stranger._clients)
-        assert pool.status() == []
-
-
-@pytest.mark.parametrize("error", [DialRefused("that address is private"), OSError("no such host")])
-async def test_what_the_dialler_refuses_or_cannot_find_is_not_connected(error):
-    async def dialler(url):
-        raise error
-
-    async with RelayPool([], dialler=dialler) as pool:
-        outcomes = await pool.publish(signed(), ["wss://relay.example"])
-    assert outcomes["wss://relay.example"].state is PublishState.NOT_CONNECTED
-
-
-async def test_strangers_relays_are_dialled_one_connection_to_a_host_and_not_too_often():
-    dialled, at_once, most = [], 0, 0
-
-    async def dialler(url):
-        nonlocal at_once, most
-        dialled.append(url)
-        at_once += 1
-        most = max(most, at_once)
-        await asyncio.sleep(0.001)
-        at_once -= 1
-        raise DialRefused("not today")
-
-    async with RelayPool([], dialler=dialler) as pool:
-        await pool.publish(signed(), [f"wss://relay.example:{9_000 + n}" for n in range(5)])
-        assert most == 1
-        await pool.publish(signed(), [f"wss://{n}.example" for n in range(100)])
-    assert len(dialled) == pool_module.MAX_DIALS_PER_MINUTE
-    assert most <= pool_module.MAX_DIALS_AT_ONCE
-
-
-async def test_a_dialler_that_hangs_ends_with_the_timeout():
-    async def hang(url):
-        await asyncio.Event().wait()
-
-    async with RelayPool([], dialler=hang) as pool:
-        outcomes = await pool.publish(signed(), ["wss://relay.example"], timeout_s=0.05)
-    assert outcomes["wss://relay.example"].state is PublishState.NO_ANSWER
-
-
 # Coming and going
 
 
@@ -383,130 +250,29 @@ async def test_stopping_with_every_relay_stalled_and_publishes_waiting_ends():
     assert {outcome.state for outcome in outcomes.values()} == {PublishState.NO_ANSWER}
 
 
-# An evil relay beside a good one
+async def test_a_fault_of_the_subscriber_ends_the_stream_and_comes_out_at_the_end():
+    """Not silently: the reader sees the end, and whoever started the pool gets the error."""
+
+    answers = iter([1])  # for the first question only
+
+    def since(url):
+        return next(answers, None) or {}[url]
+
+    async with LocalRelay() as relay:
+        pool = RelayPool([relay.url])
+        pool.subscribe("jobs", [JOBS], since=since)
+        with pytest.raises(ExceptionGroup) as caught:
+            async with pool:
+                assert [item async for item in pool.events()] == []
+        assert caught.group_contains(KeyError)
 
 
-async def wrong_subscription(client):
-    await client.hear("REQ")
-    for n in range(100):
-        await client.ws.send(f'["EVENT","nobody",{signed(str(n), keys=STRANGER).to_json()}]')
-
-
-async def foreign_events(client):
-    sub_id = (await client.hear("REQ"))[1]
-    for n in range(100):
-        await client.ws.send(f'["EVENT","{sub_id}",{signed(str(n), kind=1, keys=STRANGER).to_json()}]')
-
-
-def altered(**fields):
-    async def script(client):
-        sub_id = (await client.hear("REQ"))[1]
-        for n in range(30):
-            text = signed(str(n), keys=STRANGER).to_json()
-            event = UnverifiedEvent.from_wire(text)
-            values = {name: fields.get(name, getattr(event, name)) for name in event.__struct_fields__}
-            await client.ws.send(f'["EVENT","{sub_id}",{UnverifiedEvent(**values).to_json()}]')
-
-    return script
-
-
-# The floods end after a while, for in a test they come from the loop that must also withstand them.
-async def auth_loop(client):
-    for n in range(1_000):
-        await client.say("AUTH", f"challenge {n}")
-
-
-async def long_auth(client):
-    for _ in range(1_000):
-        await client.say("AUTH", "c" * 10_000)
-
-
-async def notice_flood(client):
-    for _ in range(1_000):
-        await client.say("NOTICE", "\x1b[31m" * 100)
-
-
-async def huge_frames(client):
-    for _ in range(3):
-        await client.ws.send("[" * 5_000_000)
-
-
-async def large_frames(client):
-    for _ in range(20):
-        await client.ws.send("[" * 500_000)
-
-
-async def endless_eose(client):
-    sub_id = (await client.hear("REQ"))[1]
-    for _ in range(1_000):
-        await client.say("EOSE", sub_id)
-
-
-async def garbage(client):
-    for n in range(1_000):
-        await client.ws.send(bytes([n % 256] * n))
-
-
-async def deep_nesting(client):
-    for _ in range(50):
-        await client.ws.send("[" * 100_000)
-
-
-async def closed_loop(client):
-    while True:
-        await client.say("CLOSED", (await client.hear("REQ"))[1], "error: go away")
-
-
-async def silence(client):
-    await client.hear("never")
-
-
-EVIL = [
-    wrong_subscription,
-    foreign_events,
-    altered(id="ab" * 32),
-    altered(sig="ab" * 64),
-    altered(pubkey="ab" * 32),
-    altered(content="altered"),
-    auth_loop,
-    long_auth,
-    notice_flood,
-    huge_frames,
-    large_frames,
-    endless_eose,
-    garbage,
-    deep_nesting,
-    closed_loop,
-    silence,
-]
-BLAMELESS = {closed_loop, silence}
-
-
-@pytest.mark.parametrize("script", EVIL, ids=lambda script: script.__name__)
-async def test_an_evil_relay_delivers_nothing_and_the_good_one_beside_it_everything(script):
-    events = [signed(str(n)) for n in range(20)]
-    async with (
-        LocalRelay() as good,
-        ScriptedRelay(script) as evil,
-        pooled(evil.url, good.url, keys=KEYS) as (pool, received),
-    ):
-        await pool.wait_connected(1)
-        await until(lambda: evil.connections >= 1)
-        for event in events:
-            await plant(good, event)
-        await until(lambda: len(received) == len(events))
-        if script not in BLAMELESS:
-            await until(lambda: pool.status()[0].misbehaviour > 0 or evil.connections > 1)
-        assert (await pool.publish(signed(), [good.url]))[good.url].is_accepted
-    assert {item.url for item in received} == {good.url}
-    assert {item.event.pubkey for item in received} == {KEYS.public_key}
-
-
-async def test_an_evil_relay_cannot_announce_that_another_has_caught_up():
-    async with LocalRelay() as good, ScriptedRelay(endless_eose) as evil, FaultProxy(good.url) as proxy:
-        proxy.stall()
-        async with pooled(evil.url, proxy.url, options=DialOptions(compression=None)) as (pool, _):
-            assert await pool.wait_caught_up("jobs") == {evil.url}
-            await pool.heard(pool._connections[evil.url], CaughtUp("nobody asked"))
-            proxy.pass_on()
-            await until(lambda: pool.status()[1].state is RelayState.CONNECTED)
+async def test_what_comes_for_a_subscription_just_given_up_is_left_out():
+    async with LocalRelay() as relay, pooled(relay.url) as (pool, received):
+        await pool.wait_caught_up("jobs")
+        connection = pool._connections[relay.url]
+        pool.unsubscribe("jobs")
+        await pool.heard(connection, EventHeard("jobs", UnverifiedEvent.from_wire(signed().to_json())))
+        await pool.heard(connection, CaughtUp("jobs"))
+        await until(lambda: len(pool._stream) == 0)
+        assert received == []

@@ -34,8 +34,7 @@ awaiting_eval_payment:
     once  | 0     | paid 101.999     | same; invoice settled; node>job 101.999; CreateInvoice 1
     once  | 0     | paid 0           | same; invoice settled; CreateInvoice 102
     once  | 0     | unpaid           | expired; invoice expired
-    once  | 50    | unpaid           | expired; invoice expired; job>refund 50; held 50 expired;
-                                     | RefundMoved
+    once  | 50    | unpaid           | expired; invoice expired; job>refund 50; held 50 expired; RefundMoved
     once  | 9     | unpaid           | expired; invoice expired; job>refund 9, refund>customer 9;
                                      | credited 9 expired; RefundMoved
     anon  | 9     | unpaid           | expired; invoice expired; job>refund 9; held 9 expired; RefundMoved
@@ -91,8 +90,7 @@ awaiting_work_payment:
     steps | 2     | paid 40          | same; invoice settled; node>job 40; CreateInvoice 60
     steps | 2     | paid 0           | same; invoice settled; CreateInvoice 100
     steps | 2     | unpaid           | expired; invoice expired; job>earned 2
-    steps | 42    | unpaid           | expired; invoice expired; job>earned 2, job>refund 40; held 40 expired;
-                                     | RefundMoved
+    steps | 42    | unpaid           | expired; invoice expired; job>earned 2, job>refund 40; held 40 expired; RefundMoved
     steps | 2     | accept           | nothing
     steps | 2     | answer 79        | nothing
     steps | 2     | eval fails       | nothing
