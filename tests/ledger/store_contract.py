@@ -507,6 +507,19 @@ class MoneyBackContract:
         assert sum(isinstance(outcome, Applied) for outcome in outcomes) == 1
         assert outcomes.count(Stale()) == 999
 
+    async def test_fee_caps_count_while_their_payment_may_be_on_its_way(self, store):
+        async def caps():
+            return await store.look(lambda view: view.fee_caps_in_flight())
+
+        flight = {"payment_hash": HASH, "bolt11": "lnbc1", "max_fee": Msats(3_000)}
+        await applied(store, refunds=(refund(),))
+        assert await caps() == 0
+        for version, (state, expected) in enumerate(
+            [(RefundState.SENDING, 3_000), (RefundState.IN_DOUBT, 3_000), (RefundState.SENT, 0)], start=1
+        ):
+            await applied(store, refunds=(refund(version=version, state=state, **flight),))
+            assert await caps() == expected
+
     async def test_a_payment_hash_serves_one_refund_once(self, store):
         sending = {"state": RefundState.SENDING, "payment_hash": HASH, "bolt11": "lnbc1"}
         await applied(store, refunds=(refund(), refund("r2")))

@@ -49,3 +49,11 @@ def test_a_reversal_undoes_whatever_was_gathered(amounts):
     together = {p.account: p.amount for p in entry.postings}
     assert all(together[p.account] + p.amount == 0 for p in mirror.postings)
     assert sum(p.amount for p in entry.postings) == 0
+
+
+@pytest.mark.parametrize("amount", [0, -5])
+def test_money_that_goes_the_other_way_has_its_accounts_the_other_way(amount):
+    with pytest.raises(ValueError, match="more than nothing from pool to node"):
+        transfer("e", Code.DEPOSIT, "pool", "node", Msats(amount))
+    with pytest.raises(ValueError, match=r"less than nothing|moves nothing"):
+        gather("e", Code.SETTLEMENT, [("pool", Msats(amount))], "earned")
