@@ -51,6 +51,7 @@ BROAD = {
     ),
     "timmy_dvm/runs.py": (1, "a fault of ours in a run must end in a refund"),
     "timmy_dvm/dispatch.py": (1, "a fault of ours in one action must not stop all others; it stays in the outbox"),
+    "timmy_dvm/nostr/port.py": (2, "a stranger's event must not end the ear for everybody else"),
     "ledger/writer.py": (1, "a decision's failure belongs to its caller and must not end the writer's thread"),
 }
 """Files that catch Exception or more and do not simply raise it again: how many times, and why."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.files import lock_ledger
-from ledger.money import Msats, msats_from_sats, sats_down
+from ledger.money import ZERO, Msats, msats_from_sats, sats_down
 from ledger.records import InvoiceState
 from ledger.sqlite import open_ledger
 from ledger.store import Store
-from lightning.backend import Lightning
-from lightning.errors import LightningError
+from lightning.backend import Lightning, Paid, Sent
+from lightning.errors import LightningError, WalletRefused
 from relay_client.dial import Outside
 from relay_client.keys import Keys
 from relay_client.local_relay import LocalRelay
@@ -269,10 +269,14 @@ class _DevPay:
         if invoice.state is InvoiceState.SETTLED:
             return PaidHow.ALREADY
         if isinstance(self._wallet, SimulatedWallet):
-            self._wallet.settle(payment_hash)
-        else:
-            await self._wallet.pay(invoice.bolt11, max_fee_msat=msats_from_sats(0), key=f"dev:{payment_hash}")
-        return PaidHow.PAID
+            try:
+                self._wallet.settle(payment_hash)
+            except WalletRefused:  # paid a moment ago, or withdrawn
+                status = await self._wallet.lookup_invoice(payment_hash)
+                return PaidHow.ALREADY if status.state is Paid.SETTLED else PaidHow.UNKNOWN
+            return PaidHow.PAID
+        sent = await self._wallet.pay(invoice.bolt11, max_fee_msat=ZERO, key=f"dev:{payment_hash}")
+        return PaidHow.FAILED if sent.state is Sent.FAILED else PaidHow.PAID
 
 
 @contextlib.asynccontextmanager

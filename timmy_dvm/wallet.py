@@ -7,7 +7,7 @@ say, is an outcome, because UNKNOWN is one.
 
 from ledger.money import ZERO, Msats
 from ledger.store import Store
-from lightning.backend import Lightning, Paid, PayStatus, Sent
+from lightning.backend import Invoice, Lightning, Paid, PayStatus, Sent
 from lightning.errors import InvalidInvoice, LightningError
 from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, FindPayment, PayRefund
@@ -16,6 +16,8 @@ from timmy_dvm.engine import Engine, insist
 from timmy_dvm.log import get_logger
 
 _PAY_TIMEOUT_S = 60
+_LIFE_LEFT_S = 60
+"""An invoice is not handed out with less life than this."""
 _FORGOTTEN_S = 86_400
 """A payment our wallet has not known for a day, on an invoice that has ended: nothing of it can arrive now."""
 log = get_logger("wallet")
@@ -36,9 +38,10 @@ class Wallet:
     async def create_invoice(self, action_id: int, wanted: CreateInvoice) -> bool:
         """Make an invoice. While the wallet is away this is tried again, until the customer's patience ends."""
         try:
-            invoice = await self._lightning.create_invoice(
-                Msats(wanted.amount), memo=wanted.memo, expiry_s=wanted.expiry_s, key=wanted.key
-            )
+            invoice = await self._invoice(wanted, wanted.key)
+            if invoice.expires_at < self._now() + _LIFE_LEFT_S:
+                # Made before we were away for long, and shown to nobody.
+                invoice = await self._invoice(wanted, f"{wanted.key}:{self._now()}")
         except LightningError as error:
             log.warning("no invoice could be made", action="invoice_not_made", job=wanted.job_id, error=str(error))
             if self._now() < wanted.give_up_at:
@@ -60,6 +63,11 @@ class Wallet:
             )
         await self._engine.handle(fact, done=action_id)
         return True
+
+    async def _invoice(self, wanted: CreateInvoice, key: str) -> Invoice:
+        return await self._lightning.create_invoice(
+            Msats(wanted.amount), memo=wanted.memo, expiry_s=wanted.expiry_s, key=key
+        )
 
     async def check_invoice(self, action_id: int, asked: CheckInvoice) -> bool:
         """Read the wallet's record of an invoice whose time is over. Only that record can make it unpaid."""

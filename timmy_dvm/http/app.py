@@ -23,6 +23,7 @@ class PaidHow(Enum):
     PAID = "paid"
     ALREADY = "already"
     UNKNOWN = "unknown"
+    FAILED = "failed"
 
 
 Pay = Callable[[str], Awaitable[PaidHow]]
@@ -88,6 +89,8 @@ def _add_pay_route(app: FastAPI, pay: Pay) -> None:
         how = await pay(payment_hash)
         if how is PaidHow.UNKNOWN:
             return _fault(404, "unknown_invoice", "None of our open invoices has that payment hash.")
+        if how is PaidHow.FAILED:
+            return _fault(503, "not_paid", "The wallet could not pay this invoice; nothing was taken.")
         body = Paid(payment_hash=payment_hash, already_paid=how is PaidHow.ALREADY)
         return _answer(body.model_dump(by_alias=True))
 
