@@ -1,4 +1,4 @@
-"""The store's contract kept with SQLite: WAL, ``synchronous=FULL``, one writing thread, one reading thread.
+"""The store's contract kept with SQLite: WAL, ``synchronous=FULL``, one writing thread, and aiosqlite to read.
 
 Meant for one machine and one running bot (:func:`ledger.files.lock_ledger`); beside it anybody may look with
 ``read_only``. Every transaction is one hop to a thread: :mod:`ledger.writer` says why.
@@ -15,6 +15,7 @@ from ledger.entries import Code, transfer
 from ledger.files import MEMORY, path_of, prepare_file
 from ledger.migrate import check_version, migrate
 from ledger.money import Msats
+from ledger.reader import Reader
 from ledger.records import (
     Applied,
     Change,
@@ -68,10 +69,10 @@ def _open_file(path: Path, name: str, *, read_only: bool, busy_timeout_s: float)
         return connect_read_only(path, busy_timeout_s)
 
     if read_only:
-        return SqliteStore(None, Writer(connect_to_read, begin="BEGIN", name=name))
+        return SqliteStore(None, Reader(connect_to_read, name=name))
     prepare_file(path)
     writer = Writer(lambda: _connect(_uri(path, "rw"), busy_timeout_s), begin="BEGIN IMMEDIATE", name=name)
-    return SqliteStore(writer, Writer(connect_to_read, begin="BEGIN", name=name))
+    return SqliteStore(writer, Reader(connect_to_read, name=name))
 
 
 def _uri(path: Path, mode: str) -> str:

@@ -1,8 +1,8 @@
 """One thread, one connection, whole transactions: how the asyncio side reaches SQLite.
 
 A transaction costs one hop to the thread and back, not one a statement, and whatever waits is run as one
-transaction with a savepoint each: one ``fsync`` for all of it, without lingering for more to come. The same
-class serves writes (``BEGIN IMMEDIATE``) and reads (``BEGIN``, one snapshot).
+transaction with a savepoint each: one ``fsync`` for all of it, without lingering for more to come. Reading goes
+its own way, in :mod:`ledger.reader`.
 """
 
 import asyncio
