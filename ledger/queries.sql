@@ -204,6 +204,12 @@ WHERE nostr_pubkey = :pubkey AND state IN ('awaiting_eval_payment', 'awaiting_wo
 -- name: waiting_jobs
 SELECT count(*) FROM jobs WHERE state IN ('awaiting_eval_payment', 'awaiting_work_payment');
 
+-- name: payable_invoices
+SELECT count(*) FROM invoices WHERE state = 'open';
+
+-- name: cancelled_jobs_of_key_since
+SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND created_at >= :since AND state = 'cancelled';
+
 -- name: jobs_of_key_since
 SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND created_at >= :since;
 

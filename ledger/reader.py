@@ -12,7 +12,7 @@ from typing import TypeVar
 import aiosqlite
 
 from ledger.store import StoreUnavailable
-from ledger.writer import Connect, Work, run_group, unavailable
+from ledger.writer import Connect, Done, Work, run_group, unavailable
 
 T = TypeVar("T")
 _ROWS_AT_ONCE = 64
@@ -31,17 +31,21 @@ class Reader:
         self._name = name
         self._connection = aiosqlite.Connection(lambda: self._plain, _ROWS_AT_ONCE)
         self._starting = asyncio.Lock()
-        self._started = self._closed = False
+        self._started: asyncio.Future[aiosqlite.Connection] | None = None
+        self._closed = False
 
     async def run(self, work: Work[T]) -> T:
         """See :class:`ledger.writer.Runner`. Cancelling is safe: a look changes nothing."""
         async with self._starting:
             if self._closed:
                 raise StoreUnavailable("the ledger is closed")
-            if not self._started:
-                await self._connection
-                self._started = True
-        return await _in_its_thread(self._connection, lambda: self._look(work))
+            if self._started is None:
+                self._started = asyncio.ensure_future(self._connection)
+            # The first caller may leave at once: shielded, for aiosqlite can't be started a second time.
+            await asyncio.shield(self._started)
+        done = await _in_its_thread(self._connection, lambda: self._look(work))
+        value: T = done.result()
+        return value
 
     def post(self, work: Work[T]) -> Awaitable[T]:
         """See :class:`ledger.writer.Runner`; a look nobody waits for is not taken before it is awaited."""
@@ -53,18 +57,18 @@ class Reader:
             if self._closed:
                 return
             self._closed = True
-        if self._started:
-            await self._connection.close()
-        else:
-            self._plain.close()
+            if self._started is None:
+                self._plain.close()
+            else:
+                await self._started
+                await self._connection.close()
 
-    def _look(self, work: Work[T]) -> T:
+    def _look(self, work: Work[T]) -> Done:
         try:
             (done,) = run_group(self._plain, "BEGIN", [work])
         except sqlite3.Error as error:
-            raise unavailable(self._name, error) from error
-        value: T = done.result()
-        return value
+            return Done(error=unavailable(self._name, error))
+        return done  # opened by the caller: not every exception may pass through a future
 
 
 async def _in_its_thread(connection: aiosqlite.Connection, look: Callable[[], T]) -> T:

@@ -71,7 +71,7 @@ def _open_file(path: Path, name: str, *, read_only: bool, busy_timeout_s: float)
     if read_only:
         return SqliteStore(None, Reader(connect_to_read, name=name))
     prepare_file(path)
-    writer = Writer(lambda: _connect(_uri(path, "rw"), busy_timeout_s), begin="BEGIN IMMEDIATE", name=name)
+    writer = Writer(lambda: _connect(_uri(path, "rw"), busy_timeout_s), name=name)
     return SqliteStore(writer, Reader(connect_to_read, name=name))
 
 

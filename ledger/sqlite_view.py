@@ -106,9 +106,13 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return self._number("jobs_of_key_since", pubkey=pubkey, since=since)
 
+    def cancelled_since(self, pubkey: str, since: int) -> int:
+        """See :class:`ledger.store.View`."""
+        return self._number("cancelled_jobs_of_key_since", pubkey=pubkey, since=since)
+
     def open_invoices(self) -> int:
         """See :class:`ledger.store.View`."""
-        return self._number("waiting_jobs")
+        return max(self._number("waiting_jobs"), self._number("payable_invoices"))
 
     # What the Store reads beyond a decision's needs.
 

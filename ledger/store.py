@@ -100,8 +100,11 @@ class View(Protocol):
     def jobs_since(self, pubkey: str, since: int) -> int:
         """How many jobs of a key were made since a unix time."""
 
+    def cancelled_since(self, pubkey: str, since: int) -> int:
+        """How many jobs of a key that were made since a unix time are cancelled."""
+
     def open_invoices(self) -> int:
-        """How many jobs of all keys wait for payment."""
+        """How many jobs of all keys wait for payment, or invoices may be paid: whichever is more."""
 
 
 Decide = Callable[[View], Change]

@@ -44,7 +44,7 @@ _THE_FILE_NOT_THE_MEMBER: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class Done:
     """What became of one member: its value, or the exception that reaches its caller only."""
 
     value: Any = None
@@ -60,7 +60,7 @@ class _Done:
 class _Later(Generic[T]):
     """What :meth:`Writer.post` answers. It may be awaited, and nothing complains when it is not."""
 
-    def __init__(self, future: asyncio.Future[_Done]) -> None:
+    def __init__(self, future: asyncio.Future[Done]) -> None:
         self._future = future
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -69,7 +69,9 @@ class _Later(Generic[T]):
 
 
 class Runner(Protocol):
-    """Runs work in a transaction: :class:`Writer` in its thread, :class:`Inline` in the caller's."""
+    """Runs work in a transaction: :class:`Writer` and :class:`ledger.reader.Reader` each in a thread of their own,
+    :class:`Inline` in the caller's.
+    """
 
     async def run(self, work: Work[T]) -> T:
         """Run ``work``; return when its transaction is committed.
@@ -88,7 +90,7 @@ class Runner(Protocol):
         """Finish what waits, then close the connection."""
 
 
-def run_group(connection: sqlite3.Connection, begin: str, group: list[Work[Any]]) -> list[_Done]:
+def run_group(connection: sqlite3.Connection, begin: str, group: list[Work[Any]]) -> list[Done]:
     """Run a group in one transaction, each member in its own savepoint, and commit it.
 
     Raises:
@@ -105,7 +107,7 @@ def run_group(connection: sqlite3.Connection, begin: str, group: list[Work[Any]]
     return outcomes
 
 
-def _run_member(connection: sqlite3.Connection, work: Work[Any]) -> _Done:
+def _run_member(connection: sqlite3.Connection, work: Work[Any]) -> Done:
     connection.execute("SAVEPOINT member")
     try:
         value = work(connection)
@@ -115,9 +117,9 @@ def _run_member(connection: sqlite3.Connection, work: Work[Any]) -> _Done:
             raise
         connection.execute("ROLLBACK TO member")
         connection.execute("RELEASE member")
-        return _Done(error=error)
+        return Done(error=error)
     connection.execute("RELEASE member")
-    return _Done(value)
+    return Done(value)
 
 
 def is_trouble_with_the_file(error: BaseException) -> bool:
@@ -144,7 +146,7 @@ class _Member:
     """One caller's work, the future it waits on, and how its place among the waiting is given back."""
 
     work: Work[Any]
-    future: asyncio.Future[_Done]
+    future: asyncio.Future[Done]
     leave: Callable[[], None]
 
 
@@ -156,20 +158,18 @@ class Writer:
 
     Args:
         connect: makes the connection; called once, here.
-        begin: ``BEGIN IMMEDIATE`` to write, ``BEGIN`` to read.
         name: what errors call the file.
         waiting_max: callers that may wait at once; the next ones wait for a place.
     """
 
-    def __init__(self, connect: Connect, *, begin: str, name: str, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(self, connect: Connect, *, name: str, waiting_max: int = WAITING_MAX) -> None:
         self._connection = connect()
-        self._begin = begin
         self._name = name
         self._waiting_max = waiting_max
         self._places = asyncio.Semaphore(waiting_max)
         self._queue: SimpleQueue[_Member | asyncio.Future[None]] = SimpleQueue()
         self._closed: asyncio.Future[None] | None = None
-        threading.Thread(target=self._serve, name=f"ledger: {begin}", daemon=True).start()
+        threading.Thread(target=self._serve, name="ledger writer", daemon=True).start()
 
     async def run(self, work: Work[T]) -> T:
         """See :class:`Runner`."""
@@ -193,7 +193,7 @@ class Writer:
         if self._closed is not None:
             leave()
             return _refused("the ledger is closed")
-        future: asyncio.Future[_Done] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         self._queue.put(_Member(work, future, leave))
         return _Later(future)
 
@@ -218,16 +218,16 @@ class Writer:
             group.append(member)
         return group, None
 
-    def _run(self, works: list[Work[Any]]) -> list[_Done]:
+    def _run(self, works: list[Work[Any]]) -> list[Done]:
         try:
-            return run_group(self._connection, self._begin, works)
+            return run_group(self._connection, "BEGIN IMMEDIATE", works)
         except sqlite3.Error as error:
-            return [_Done(error=unavailable(self._name, error)) for _ in works]
+            return [Done(error=unavailable(self._name, error)) for _ in works]
 
 
 def _refused(sentence: str) -> _Later[Any]:
-    future: asyncio.Future[_Done] = asyncio.get_running_loop().create_future()
-    future.set_result(_Done(error=StoreUnavailable(sentence)))
+    future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+    future.set_result(Done(error=StoreUnavailable(sentence)))
     return _Later(future)
 
 
@@ -235,7 +235,7 @@ def _stay() -> None:
     """What was posted holds no place among the waiting."""
 
 
-def _wake(group: list[_Member], outcomes: list[_Done]) -> None:
+def _wake(group: list[_Member], outcomes: list[Done]) -> None:
     """Wake all callers of a group with one message to their loop."""
 
     def wake() -> None:
@@ -271,11 +271,11 @@ class Inline:
         """See :class:`Runner`. Done at once."""
         if self._closed:
             return _refused("the ledger is closed")
-        future: asyncio.Future[_Done] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         try:
             (done,) = run_group(self._connection, "BEGIN IMMEDIATE", [work])
         except sqlite3.Error as error:
-            done = _Done(error=unavailable(self._name, error))
+            done = Done(error=unavailable(self._name, error))
         future.set_result(done)
         return _Later(future)
 

@@ -25,12 +25,13 @@ from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from timmy_dvm import __version__
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import agent_of, policy_of, price_source_of, wallet_of
+from timmy_dvm.building import agent_of, check, policy_of, price_source_of, wallet_of
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.dispatch import Dispatch
 from timmy_dvm.engine import Engine
 from timmy_dvm.http.app import PaidHow, create_app
+from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.server import Gate, Server, bind, make_server
 from timmy_dvm.identity import load_or_create_key
 from timmy_dvm.log import get_logger, redact
@@ -116,6 +117,7 @@ class App:
 
     async def _build(self, stack: contextlib.AsyncExitStack) -> "_Parts":
         config, clock, randomness = self._config, self._clock, self._randomness
+        check(config)
         listening = stack.enter_context(contextlib.closing(bind(config.http.host, config.http.port)))
         store = await stack.enter_async_context(_ledger(config))
         agent = self._agent or agent_of(config, clock, randomness)
@@ -156,17 +158,17 @@ class App:
         )
         runs = Runs(agent, store, engine, clock, policy.prices, config.limits.in_flight)
         dispatch = Dispatch(store, engine, Wallet(wallet, store, engine, clock), runs, port, clock)
+        pay = _DevPay(wallet, store).pay if config.pay_route else None
+        limits = config.limits
+        routes = create_app(_Health(config, keys, pool, store).show, pay)
         server = make_server(
-            create_app(
-                _Health(config, keys, pool, store).show,
-                _DevPay(wallet, store).pay if config.pay_route else None,
-            ),
+            Limits(routes, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes),
             Gate(
-                read_s=config.limits.read_seconds,
-                connections=config.limits.connections,
-                per_address=config.limits.connections_per_address,
+                read_s=limits.read_seconds,
+                connections=limits.connections,
+                per_address=limits.connections_per_address,
             ),
-            header_bytes=config.limits.header_bytes,
+            header_bytes=limits.header_bytes,
         )
         return _Parts(
             Ready(keys.npub, address, pool.urls),
@@ -283,7 +285,7 @@ class _DevPay:
 async def _ledger(config: Config) -> AsyncIterator[Store]:
     path = config.ledger.sqlite_path
     if path is None:
-        raise ConfigError("ledger.url: this version keeps its ledger in SQLite; take sqlite:///timmy.db")
+        raise ConfigError("ledger.url: a ledger in a file is needed")
     with lock_ledger(path):
         store = open_ledger(config.ledger.url)
         try:

@@ -15,8 +15,22 @@ from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.prices import FixedPrice
 
+_WALLETS = ("lnbits", "simulated")
 SIMULATED_BALANCE = msats_from_sats(100_000)
 """What a new simulated wallet holds, so that refunds can be shown from the first job on."""
+
+
+def check(config: Config) -> None:
+    """What the configuration asks of this version, before anything is opened.
+
+    Raises:
+        ConfigError: something that is not offered yet.
+    """
+    if config.ledger.sqlite_path is None:
+        raise ConfigError("ledger.url: this version keeps its ledger in SQLite; take sqlite:///timmy.db")
+    if config.lightning.backend not in _WALLETS:
+        offered = " or ".join(_WALLETS)
+        raise ConfigError(f"lightning.backend: {config.lightning.backend} is not offered yet; take {offered}")
 
 
 def prices_of(config: Config, *models: str) -> PriceList:
@@ -139,7 +153,6 @@ def wallet_of(config: Config, clock: Clock, randomness: Randomness) -> Lightning
             redact(key.reveal())
             get_logger("lnbits").info("LNbits real mode active", action="wallet", url=table.lnbits.url, stub=False)
             return LnbitsWallet(table.lnbits.url, key.reveal(), network=table.lnbits.network, clock=clock.now)
-        case other:
-            raise ConfigError(
-                f"lightning.backend: {other} is not offered by this version; take lnbits or simulated"
-            )
+        case _:
+            check(config)
+            raise AssertionError("a wallet that is offered is not built")

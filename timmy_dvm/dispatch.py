@@ -27,7 +27,7 @@ from timmy_dvm.core.actions import (
     RunAgent,
 )
 from timmy_dvm.core.facts import RefundDue
-from timmy_dvm.engine import Contended, Engine
+from timmy_dvm.engine import SHORT_ID, Contended, Engine
 from timmy_dvm.log import get_logger
 from timmy_dvm.runs import Runs
 from timmy_dvm.wallet import Wallet
@@ -143,7 +143,9 @@ class Dispatch:
             log.warning("an action has to wait", action="postponed", what=action.kind, error=str(error))
             await self._again_later(action)
         except Exception:  # a fault of ours in one action must not stop all others; it stays in the outbox
-            log.exception("an action broke", action="action_broke", what=action.kind, job=action.job_id)
+            log.exception(
+                "an action broke", action="action_broke", what=action.kind, job=(action.job_id or "")[:SHORT_ID]
+            )
             await self._again_later(action)
         finally:
             self._busy -= 1

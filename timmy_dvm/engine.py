@@ -47,6 +47,8 @@ from timmy_dvm.log import get_logger
 
 _TRIES = 20
 _LONGEST_PAUSE_S = 15
+SHORT_ID = 8
+"""Of a job's id a log shows this much: whole, it is its owner's secret. `timmy job` takes it."""
 _DAY = 86_400
 _LONG_FIELDS = frozenset({"text", "origin", "btc", "id"})
 _encode = msgspec.json.Encoder().encode
@@ -176,7 +178,7 @@ def _log(fact: Fact, applied: Applied) -> None:
     """One line for each step of a job; what was said and who said it stays in the ledger."""
     if applied.job is not None:
         kind = type(fact).__name__
-        log.info(kind, action="job_moved", job=applied.job.id, state=str(applied.job.state))
+        log.info(kind, action="job_moved", job=applied.job.id[:SHORT_ID], state=str(applied.job.state))
 
 
 def _job_id(case: Case, decision: Decision) -> str | None:
@@ -247,6 +249,7 @@ def _around_request(view: View, fact: RequestReceived) -> Case:
         identity=view.identity(fact.pubkey),
         open_jobs=view.open_jobs_of(fact.pubkey),
         jobs_last_minute=view.jobs_since(fact.pubkey, fact.at - 60),
+        cancelled_last_hour=view.cancelled_since(fact.pubkey, fact.at - 3_600),
         open_invoices=load_now,
     )
 

@@ -13,7 +13,7 @@ from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.facts import EvalDone, RunFailed, RunInterrupted, Step, WorkDone
 from timmy_dvm.core.pricing import BtcPrice, Freshness, PriceList, actual_cost
-from timmy_dvm.engine import Engine, insist
+from timmy_dvm.engine import SHORT_ID, Engine, insist
 from timmy_dvm.log import get_logger
 
 EVAL_DEADLINE_S = 60
@@ -65,10 +65,12 @@ class Runs:
                 return await self._evaluated(task, wanted)
             return await self._worked(job, task, wanted)
         except AgentError as error:
-            log.warning("a run failed", action="run_failed", job=job.id, step=wanted.step, detail=error.detail)
+            log.warning(
+                "a run failed", action="run_failed", job=job.id[:SHORT_ID], step=wanted.step, detail=error.detail
+            )
             sentence = str(error)
         except Exception:  # a fault of ours in a run must end in a refund, not in silence
-            log.exception("a run broke", action="run_broke", job=job.id, step=wanted.step)
+            log.exception("a run broke", action="run_broke", job=job.id[:SHORT_ID], step=wanted.step)
             sentence = "The request could not be done because of a fault on our side."
         at = int(self._clock.now())
         return RunFailed(job_id=job.id, step=wanted.step, run=wanted.run, sentence=sentence, at=at)

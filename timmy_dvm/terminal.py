@@ -81,7 +81,7 @@ def read_ledger(answer: Answer) -> dict[str, Any]:
         return {}
     try:
         ledger = json.loads(tag[1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return ledger if isinstance(ledger, dict) else {}
 
@@ -95,3 +95,11 @@ def ledger_line(answer: Answer) -> str:
         f"{ledger.get('totalTokens')} tokens; work cost {ledger.get('actualAmountSats')} "
         f"of {ledger.get('workAmountSats')} sats, {ledger.get('refundAmountSats')} sats come back"
     )
+
+
+def held_sats(answer: Answer) -> int:
+    """What a receipt's cost ledger says is held for the customer, in whole sats."""
+    refunds = read_ledger(answer).get("refunds")
+    rows = [row for row in refunds if isinstance(row, dict)] if isinstance(refunds, list) else []
+    held = [row.get("amountSats") for row in rows if row.get("state") == "held"]
+    return sum(sats for sats in held if isinstance(sats, int) and sats > 0)

@@ -7,7 +7,7 @@ from ledger.records import Applied, JobRecord
 from ledger.store import RuleBroken, Store, StoreUnavailable
 from timmy_dvm.clock import Clock
 from timmy_dvm.core.facts import DeadlinePassed
-from timmy_dvm.engine import Contended, Engine
+from timmy_dvm.engine import SHORT_ID, Contended, Engine
 from timmy_dvm.log import get_logger
 
 _RETRY_S = 5
@@ -77,7 +77,9 @@ class Timers:
         try:
             await self._engine.handle(DeadlinePassed(job_id=job_id, due_at=due_at, at=now))
         except (StoreUnavailable, RuleBroken, Contended) as error:
-            log.warning("a deadline waits for the ledger", action="deadline_waits", job=job_id, error=str(error))
+            log.warning(
+                "a deadline waits for the ledger", action="deadline_waits", job=job_id[:SHORT_ID], error=str(error)
+            )
             self._wake_at(now + _RETRY_S, due_at, job_id)
             return
         if self._due.get(job_id) == due_at:

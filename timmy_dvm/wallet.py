@@ -12,7 +12,7 @@ from lightning.errors import InvalidInvoice, LightningError
 from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, FindPayment, PayRefund
 from timmy_dvm.core.facts import InvoiceMade, InvoiceNotMade, InvoiceUnpaid, PaymentOut, PaymentSeen, PayResult
-from timmy_dvm.engine import Engine, insist
+from timmy_dvm.engine import SHORT_ID, Engine, insist
 from timmy_dvm.log import get_logger
 
 _PAY_TIMEOUT_S = 60
@@ -43,7 +43,12 @@ class Wallet:
                 # Made before we were away for long, and shown to nobody.
                 invoice = await self._invoice(wanted, f"{wanted.key}:{self._now()}")
         except LightningError as error:
-            log.warning("no invoice could be made", action="invoice_not_made", job=wanted.job_id, error=str(error))
+            log.warning(
+                "no invoice could be made",
+                action="invoice_not_made",
+                job=wanted.job_id[:SHORT_ID],
+                error=str(error),
+            )
             if self._now() < wanted.give_up_at:
                 return False
             fact: InvoiceMade | InvoiceNotMade = InvoiceNotMade(
@@ -126,14 +131,14 @@ class Wallet:
             log.error(
                 "the wallet spent more on routing than it was allowed",
                 action="fee_above_cap",
-                refund=refund.refund_id,
+                refund=refund.refund_id[:SHORT_ID],
                 fee_msat=status.fee_msat,
                 cap_msat=refund.max_fee,
             )
         log.info(
             "a refund's payment was answered",
             action="payment_out",
-            refund=refund.refund_id,
+            refund=refund.refund_id[:SHORT_ID],
             state=str(status.state),
             detail=status.detail,
         )

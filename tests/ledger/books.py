@@ -12,12 +12,14 @@ from ledger.records import (
     Applied,
     Change,
     Door,
+    EventRole,
     FactRecord,
     IdentityRecord,
     InvoiceRecord,
     JobRecord,
     JobState,
     Mode,
+    NewEvent,
     NewJob,
     Outcome,
     Quote,
@@ -28,6 +30,8 @@ from ledger.store import Store
 
 NOW = 1_800_000_000
 KEY = "ab" * 32
+JOB = "a1" * 16
+HASH = "02" * 32
 PATIENCE_S = 30
 _numbers = itertools.count(1)
 
@@ -62,7 +66,7 @@ QUOTE = Quote(
 )
 
 
-def new_job(job_id: str = "a1" * 16, **fields) -> NewJob:
+def new_job(job_id: str = JOB, **fields) -> NewJob:
     """A job of nobody's key that waits for its first money."""
     job = NewJob(
         id=job_id,
@@ -82,7 +86,7 @@ def new_job(job_id: str = "a1" * 16, **fields) -> NewJob:
     return dataclasses.replace(job, **fields)
 
 
-async def begun(store: Store, job_id: str = "a1" * 16, **fields) -> JobRecord:
+async def begun(store: Store, job_id: str = JOB, **fields) -> JobRecord:
     """Write a job."""
     job = (await applied(store, new_job=new_job(job_id, **fields))).job
     assert job is not None
@@ -107,7 +111,7 @@ def invoice(payment_hash: str = "01" * 32, **fields) -> InvoiceRecord:
     """An open invoice for a job."""
     record = InvoiceRecord(
         payment_hash=payment_hash,
-        account=accounts.job("a1" * 16),
+        account=accounts.job(JOB),
         job_id=None,
         amount=Msats(52_000),
         bolt11="lnbc1",
@@ -133,6 +137,11 @@ def refund(refund_id: str = "r1", **fields) -> RefundRecord:
     return dataclasses.replace(record, **fields)
 
 
+def event(event_id: str = "e1" * 32, job_id: str | None = JOB, role: EventRole = EventRole.RESULT) -> NewEvent:
+    """An event to publish; a job's result unless told otherwise."""
+    return NewEvent(id=event_id, job_id=job_id, role=role, json='{"kind":6050}', targets='["wss://a"]')
+
+
 def paid_in(account: str, amount: int, entry_id: str | None = None) -> Entry:
     """Money that came in for an account."""
     name = entry_id or f"settled:{next(_numbers)}"
@@ -142,6 +151,11 @@ def paid_in(account: str, amount: int, entry_id: str | None = None) -> Entry:
 def moves(debit: str, credit: str, amount: int, code: Code = Code.RESERVED, entry_id: str | None = None) -> Entry:
     """Money that moves between two accounts."""
     return transfer(entry_id or f"entry-{next(_numbers)}", code, debit, credit, Msats(amount))
+
+
+async def balance(store: Store, account: str) -> int:
+    """What an account holds, in msat."""
+    return await store.look(lambda view: view.balance(account))
 
 
 class Held:

@@ -1,6 +1,7 @@
 """The contract of `ledger.store.Store`, as claims that run on every store.
 
-A store's test file has a fixture `store`, a fresh and empty one, and a class `TestX(StoreContract)`.
+A store's test file has a fixture `store`, a fresh and empty one, and a class `TestX(StoreContract)`. What is
+claimed of money and of jobs stands in two files beside this one.
 """
 
 import asyncio
@@ -9,56 +10,41 @@ import dataclasses
 import pytest
 
 from ledger import accounts
-from ledger.entries import Code, Entry, Posting, reverse
-from ledger.money import MicroUsd, Msats
+from ledger.accounts import POOL
+from ledger.entries import Code, Entry, Posting
 from ledger.records import (
     NOTHING,
     PUBLISH,
     Applied,
     Change,
-    Door,
     EventRole,
-    InvoiceState,
     JobState,
     JobTexts,
-    Mode,
     NewAction,
-    NewEvent,
     PendingAction,
     RefundState,
     Replayed,
-    Short,
-    Stale,
 )
 from ledger.store import Delivery, RuleBroken, StoreUnavailable
 from tests.ledger.books import (
+    JOB,
     KEY,
     NOW,
-    QUOTE,
     applied,
+    balance,
     begun,
+    event,
     fact,
     identity,
     invoice,
-    moved,
     moves,
     new_job,
     paid_in,
     refund,
     write,
 )
-
-JOB = "a1" * 16
-POOL = accounts.POOL
-HASH = "02" * 32
-
-
-def event(event_id: str = "e1" * 32, job_id: str | None = JOB, role=EventRole.RESULT) -> NewEvent:
-    return NewEvent(id=event_id, job_id=job_id, role=role, json='{"kind":6050}', targets='["wss://a"]')
-
-
-async def balance(store, account: str) -> int:
-    return await store.look(lambda view: view.balance(account))
+from tests.ledger.store_contract_jobs import JobContract
+from tests.ledger.store_contract_money import MoneyBackContract, MoneyContract
 
 
 class CommitContract:
@@ -185,370 +171,6 @@ class CommitContract:
         )
         assert all(isinstance(outcome, Applied | Replayed) for outcome in again)
         assert await balance(store, POOL) == 50
-
-
-class MoneyContract:
-    """Balances, floors, and entries that are booked once."""
-
-    async def test_an_account_can_be_emptied_and_not_a_msat_more(self, store):
-        await applied(store, entries=(paid_in(POOL, 100),))
-        assert await write(store, entries=(moves(POOL, "reserved:a", 101),)) == Short(POOL)
-        assert isinstance(await write(store, entries=(moves(POOL, "reserved:a", 100),)), Applied)
-        assert await write(store, entries=(moves(POOL, "reserved:a", 1),)) == Short(POOL)
-        assert (await balance(store, POOL), await balance(store, "reserved:a")) == (0, 100)
-
-    async def test_a_short_change_leaves_no_trace(self, store):
-        change = {"new_job": new_job(), "entries": (paid_in("job:x", 5), moves(POOL, "job:x", 1))}
-        assert await write(store, fact_id="f", **change) == Short(POOL)
-        assert await store.job(JOB) is None
-        assert await balance(store, "job:x") == 0
-        assert isinstance(await write(store, fact_id="f"), Applied)
-
-    async def test_a_thousand_at_once_for_the_last_msat_and_one_gets_it(self, store):
-        await applied(store, entries=(paid_in(POOL, 1),))
-        outcomes = await asyncio.gather(
-            *(write(store, entries=(moves(POOL, f"reserved:{n}", 1),)) for n in range(1_000))
-        )
-        assert sum(isinstance(outcome, Applied) for outcome in outcomes) == 1
-        assert outcomes.count(Short(POOL)) == 999
-        assert await balance(store, POOL) == 0
-
-    async def test_assets_income_and_expenses_have_no_floor(self, store):
-        await applied(store, entries=(paid_in("job:x", 5), moves(accounts.SHORTFALL, accounts.EARNED, 7)))
-        balances = await store.balances()
-        assert (balances["node"], balances["shortfall"], balances["earned"]) == (-5, -7, 7)
-
-    async def test_entries_are_booked_in_their_order(self, store):
-        passing_through = (paid_in("job:x", 5), moves("job:x", accounts.EARNED, 5))
-        assert isinstance(await write(store, entries=passing_through), Applied)
-        assert await write(
-            store, entries=tuple(reversed((paid_in("job:y", 5), moves("job:y", POOL, 5))))
-        ) == Short("job:y")
-
-    async def test_the_same_entry_is_never_booked_twice(self, store):
-        await applied(store, entries=(paid_in(POOL, 5, "settled:h"),))
-        with pytest.raises(RuleBroken, match=r"entries\.entry_id"):
-            await write(store, entries=(paid_in(POOL, 5, "settled:h"),))
-        assert await balance(store, POOL) == 5
-
-    async def test_a_reversal_puts_everything_back(self, store):
-        wrong = paid_in("job:x", 5)
-        await applied(store, entries=(wrong, reverse(wrong, "reversal:1", "never paid")))
-        assert await balance(store, "job:x") == 0
-        assert await balance(store, accounts.NODE) == 0
-
-    async def test_more_than_all_bitcoin_is_refused(self, store):
-        with pytest.raises(RuleBroken, match="amount"):
-            await write(store, entries=(paid_in(POOL, 2_100_000_000_000_000_001),))
-
-    async def test_balances_list_the_named_accounts_and_those_that_hold_something(self, store):
-        await applied(store, entries=(paid_in("job:x", 5), paid_in("job:y", 5), moves("job:y", "customer:k", 5)))
-        assert await store.balances() == {
-            "node": -10,
-            "operator": 0,
-            "pool": 0,
-            "earned": 0,
-            "shortfall": 0,
-            "routing_fees": 0,
-            "job:x": 5,
-            "customer:k": 5,
-        }
-
-    async def test_payable_is_what_could_be_asked_back_and_the_pool_is_not(self, store):
-        owed = ("job:x", "customer:k", "session:s", "refund:r", "reserved:z", POOL)
-        await applied(store, entries=tuple(paid_in(account, 10) for account in owed))
-        assert await store.look(lambda view: view.payable()) == 40
-
-    async def test_refund_fees_are_counted_from_a_moment_on(self, store):
-        await applied(store, at=100, entries=(moves(accounts.ROUTING_FEES, accounts.NODE, 3, Code.ROUTING),))
-        await applied(store, at=200, entries=(moves(accounts.ROUTING_FEES, accounts.NODE, 4, Code.ROUTING),))
-        for since, fees in ((100, 7), (101, 4), (201, 0)):
-            assert await store.look(lambda view, since=since: view.refund_fees_since(since)) == fees
-
-    async def test_the_books_are_opened_once_for_ever(self, store):
-        assert await store.open_books(Msats(1_000_000), Msats(600), NOW)
-        assert await balance(store, POOL) == 600
-        await applied(store, entries=(moves(POOL, "reserved:a", 600),))
-        assert not await store.open_books(Msats(5), Msats(600), NOW + 1)
-        assert await balance(store, POOL) == 0
-        assert await balance(store, accounts.NODE) == -1_000_000
-        assert await balance(store, accounts.OPERATOR) == 999_400
-
-    async def test_an_empty_wallet_and_pool_open_the_books_all_the_same(self, store):
-        assert await store.open_books(Msats(0), Msats(0), NOW)
-        assert not await store.open_books(Msats(7), Msats(7), NOW)
-        assert set((await store.balances()).values()) == {0}
-
-
-class JobContract:
-    """Jobs, their states, texts and keys."""
-
-    async def test_a_job_comes_back_as_it_was_written(self, store):
-        await applied(store, identity=identity())
-        born = new_job(
-            pubkey=KEY,
-            event_id="ee" * 32,
-            door=Door.HTTP,
-            mode=Mode.STEPS,
-            state=JobState.EVALUATING,
-            refund_to="me@home",
-            credit_used=Msats(3),
-            free_tier=True,
-            absorbed_sats=20,
-            paid_at=NOW,
-            due_at=NOW + 9,
-            eval_runs=1,
-        )
-        job = (await applied(store, new_job=born)).job
-        assert job == await store.job(JOB)
-        assert (job.quote, job.free_tier, job.absorbed_sats, job.eval_passed) == (QUOTE, True, 20, None)
-        full = dataclasses.replace(
-            job,
-            state=JobState.EXECUTING,
-            share_work=Msats(40_000),
-            eval_passed=True,
-            work_runs=2,
-            eval_input_tokens=1,
-            eval_output_tokens=2,
-            actual_input_tokens=3,
-            actual_output_tokens=4,
-            actual_cost=MicroUsd(5),
-            truncated=True,
-            charge_eval=Msats(6),
-            charge_work=Msats(7),
-            shortfall=Msats(8),
-            pool_credit=Msats(9),
-            reason="r",
-            error_message="e",
-        )
-        outcome = await applied(store, job=full)
-        assert outcome.job == dataclasses.replace(full, version=2) == await store.job(JOB)
-
-    async def test_a_job_that_moved_since_it_was_read_is_stale(self, store):
-        job = await begun(store)
-        await moved(store, job, JobState.EVALUATING)
-        late = dataclasses.replace(job, state=JobState.CANCELLED, ended_at=NOW)
-        assert await write(store, fact_id="f", job=late, entries=(paid_in(POOL, 1),)) == Stale()
-        assert await balance(store, POOL) == 0
-        assert isinstance(await write(store, fact_id="f"), Applied)
-
-    async def test_a_request_event_makes_one_job(self, store):
-        await begun(store, event_id="ee" * 32)
-        with pytest.raises(RuleBroken, match=r"jobs\.event_id"):
-            await begun(store, "a2" * 16, event_id="ee" * 32)
-        assert (await store.look(lambda view: view.job_of_event("ee" * 32))).id == JOB
-        assert await store.look(lambda view: view.job_of_event("dd" * 32)) is None
-
-    async def test_a_job_of_an_unknown_key_is_refused(self, store):
-        with pytest.raises(RuleBroken, match="FOREIGN KEY"):
-            await begun(store, pubkey=KEY)
-
-    @pytest.mark.parametrize("state", [s for s in JobState if s not in ("awaiting_eval_payment", "evaluating")])
-    async def test_a_job_begins_at_the_start(self, store, state):
-        with pytest.raises(RuleBroken, match="a job begins"):
-            await begun(store, state=state)
-
-    async def test_an_end_is_final(self, store):
-        job = await moved(store, await begun(store), JobState.CANCELLED)
-        with pytest.raises(RuleBroken, match="may not go"):
-            await write(store, job=dataclasses.replace(job, state=JobState.EVALUATING, ended_at=None))
-
-    @pytest.mark.parametrize(
-        ("fields", "rule"),
-        [
-            ({"share_eval": Msats(52_001), "share_work": Msats(0)}, "never_above_the_price"),
-            ({"charge_eval": Msats(2_001), "charge_work": Msats(50_000)}, "never_above_the_share"),
-            ({"charge_work": Msats(-1)}, "charge_work_msat"),
-            ({"shortfall": Msats(-1)}, "shortfall_msat"),
-            ({"work_runs": 4}, "work_runs"),
-            ({"eval_runs": 4}, "eval_runs"),
-            ({"ended_at": NOW}, "ended_has_its_time"),
-            ({"state": JobState.CANCELLED}, "ended_has_its_time"),
-            ({"state": JobState.CANCELLED, "ended_at": NOW, "due_at": NOW}, "ended_is_not_due"),
-        ],
-    )
-    async def test_a_job_that_breaks_a_rule_is_refused(self, store, fields, rule):
-        job = await begun(store)
-        with pytest.raises(RuleBroken, match=rule):
-            await write(store, job=dataclasses.replace(job, **fields))
-        assert await store.job(JOB) == job
-
-    async def test_a_result_is_kept_with_its_job(self, store):
-        job = await moved(store, await begun(store, state=JobState.EVALUATING), JobState.EXECUTING)
-        await applied(store, job=job, result="because")
-        assert await store.texts(JOB) == JobTexts("why?", '{"relay":"here"}', "because")
-        assert await store.texts("b" * 32) is None
-        assert await store.look(lambda view: view.texts("b" * 32)) == JobTexts("", "", None)
-
-    async def test_a_result_without_a_job_or_two_jobs_at_once_are_refused(self, store):
-        job = await begun(store)
-        with pytest.raises(RuleBroken, match="without its job"):
-            await write(store, result="lost")
-        with pytest.raises(RuleBroken, match="can't make a job and change one"):
-            await write(store, new_job=new_job("a2" * 16), job=job)
-
-    async def test_two_that_met_a_key_at_once_are_told_apart(self, store):
-        assert isinstance(await write(store, identity=identity()), Applied)
-        assert await write(store, identity=identity()) == Stale()
-        known = await store.look(lambda view: view.identity(KEY))
-        better = dataclasses.replace(known, trust_score=7, last_seen=NOW + 5)
-        assert isinstance(await write(store, identity=better), Applied)
-        assert await write(store, identity=better) == Stale()
-        assert await store.look(lambda view: view.identity(KEY)) == dataclasses.replace(better, version=2)
-        assert await store.look(lambda view: view.identity("cd" * 32)) is None
-
-    async def test_a_keys_jobs_are_counted(self, store):
-        await applied(store, identity=identity())
-        for number, created_at in enumerate((NOW, NOW + 10, NOW + 20)):
-            await begun(store, f"{number:032x}", pubkey=KEY, created_at=created_at)
-        await begun(store)
-        await moved(store, await store.job(f"{0:032x}"), JobState.CANCELLED)
-        counts = await store.look(
-            lambda view: (view.open_jobs_of(KEY), view.jobs_since(KEY, NOW + 10), view.open_invoices())
-        )
-        assert counts == (2, 2, 3)
-
-    async def test_jobs_are_found(self, store):
-        await begun(store, "abcd" + "0" * 28, due_at=NOW + 9)
-        await begun(store, "1234" + "0" * 28, event_id="abcd" + "f" * 60, due_at=NOW + 3)
-        await begun(store, "beef" + "0" * 28, state=JobState.EVALUATING)
-        newest = ["beef", "1234", "abcd"]
-        assert [job.id[:4] for job in await store.jobs(limit=9)] == newest
-        assert [job.id[:4] for job in await store.jobs(limit=1)] == newest[:1]
-        waiting = await store.jobs(limit=9, states=[JobState.AWAITING_EVAL_PAYMENT, JobState.EXPIRED])
-        assert [job.id[:4] for job in waiting] == newest[1:]
-        assert [job.id[:4] for job in await store.find_jobs("ABCD")] == newest[1:]
-        assert [job.id[:4] for job in await store.find_jobs("abcdf")] == ["1234"]
-        for nothing in ("abc", "", "abcdg", "abcd%", "____", "a" * 65):
-            assert await store.find_jobs(nothing) == ()
-        assert await store.due() == ((NOW + 3, "1234" + "0" * 28), (NOW + 9, "abcd" + "0" * 28))
-        assert await store.job("beef") is None
-
-
-class MoneyBackContract:
-    """Invoices and refunds."""
-
-    async def test_an_invoice_closes_and_may_still_be_paid_late(self, store):
-        await begun(store)
-        made = invoice(job_id=JOB)
-        newer = invoice("03" * 32, job_id=JOB)
-        await applied(store, invoices=(made, newer, invoice("04" * 32, account="customer:k")))
-        assert await store.look(lambda view: view.open_invoice_of(JOB)) == newer
-        assert [row.payment_hash[:2] for row in await store.open_invoices()] == ["01", "03", "04"]
-        await applied(store, invoices=(dataclasses.replace(made, state=InvoiceState.EXPIRED),))
-        settled = dataclasses.replace(made, state=InvoiceState.SETTLED, received=Msats(60_000))
-        await applied(store, invoices=(settled, dataclasses.replace(newer, state=InvoiceState.CANCELLED)))
-        assert await store.invoice("01" * 32) == settled
-        assert await store.look(lambda view: view.open_invoice_of(JOB)) is None
-        assert await store.look(lambda view: view.invoice("05" * 32)) is None
-
-    @pytest.mark.parametrize(
-        "fields",
-        [{"amount": Msats(1)}, {"account": "job:other"}, {"bolt11": "lnbc2"}],
-        ids=["amount", "account", "text"],
-    )
-    async def test_the_terms_of_an_invoice_stay(self, store, fields):
-        await applied(store, invoices=(invoice(),))
-        with pytest.raises(RuleBroken, match="change its state and nothing else"):
-            await write(store, invoices=(invoice(**fields),))
-
-    async def test_a_settled_invoice_stays_settled_at_what_it_received(self, store):
-        settled = invoice(state=InvoiceState.SETTLED, received=Msats(9))
-        await applied(store, invoices=(settled,))
-        await applied(store, invoices=(settled,))
-        for change in ({"received": Msats(10)}, {"state": InvoiceState.EXPIRED}):
-            with pytest.raises(RuleBroken, match="settled"):
-                await write(store, invoices=(dataclasses.replace(settled, **change),))
-
-    async def test_a_refund_is_tried_fails_and_is_sent(self, store):
-        await begun(store)
-        await applied(store, refunds=(refund(job_id=JOB), refund("r2", state=RefundState.CREDITED)))
-        row = await store.look(lambda view: view.refund("r1"))
-        assert row == refund(job_id=JOB, version=1)
-        assert not await store.look(lambda view: view.payment_is_known(HASH))
-        flight = {"payment_hash": HASH, "bolt11": "lnbc1", "max_fee": Msats(3_000)}
-        for state, fields in (
-            (RefundState.SENDING, flight | {"attempts": 1}),
-            (RefundState.IN_DOUBT, {"note": "no answer"}),
-            (RefundState.OWED, {"due_at": NOW + 60}),
-            (RefundState.SENDING, {"attempts": 2}),  # the same BOLT11 again, for it failed for certain
-            (RefundState.SENDING, {"note": "said again"}),
-            (RefundState.HELD, {}),
-            (RefundState.SENDING, flight | {"payment_hash": "03" * 32, "bolt11": "lnbc2"}),
-            (RefundState.SENT, {"fee": Msats(1_000), "due_at": None}),
-        ):
-            changed = dataclasses.replace(row, state=state, **fields)
-            await applied(store, refunds=(changed,))
-            row = await store.look(lambda view: view.refund("r1"))
-            assert row == dataclasses.replace(changed, version=changed.version + 1)
-        assert await store.look(lambda view: view.payment_is_known(HASH))
-        assert await store.refunds(open_only=True) == ()
-        assert [r.id for r in await store.refunds(open_only=False)] == ["r1", "r2"]
-        assert await store.look(lambda view: view.refunds_of(JOB)) == (row,)
-        with pytest.raises(RuleBroken, match="may not go"):
-            await write(store, refunds=(dataclasses.replace(row, state=RefundState.OWED),))
-
-    async def test_a_refund_that_moved_since_it_was_read_is_stale(self, store):
-        await applied(store, refunds=(refund(),))
-        assert await write(store, refunds=(refund(),)) == Stale()
-        assert isinstance(await write(store, refunds=(refund(version=1, state=RefundState.HELD),)), Applied)
-        assert await write(store, refunds=(refund(version=1, state=RefundState.CREDITED),)) == Stale()
-
-    async def test_a_thousand_claims_at_once_and_one_payment_begins(self, store):
-        await applied(store, refunds=(refund(state=RefundState.HELD),))
-        claims = (
-            write(
-                store,
-                refunds=(refund(version=1, state=RefundState.SENDING, payment_hash=f"{n:064x}", bolt11="lnbc1"),),
-            )
-            for n in range(1_000)
-        )
-        outcomes = await asyncio.gather(*claims)
-        assert sum(isinstance(outcome, Applied) for outcome in outcomes) == 1
-        assert outcomes.count(Stale()) == 999
-
-    async def test_fee_caps_count_while_their_payment_may_be_on_its_way(self, store):
-        async def caps():
-            return await store.look(lambda view: view.fee_caps_in_flight())
-
-        flight = {"payment_hash": HASH, "bolt11": "lnbc1", "max_fee": Msats(3_000)}
-        await applied(store, refunds=(refund(),))
-        assert await caps() == 0
-        for version, (state, expected) in enumerate(
-            [(RefundState.SENDING, 3_000), (RefundState.IN_DOUBT, 3_000), (RefundState.SENT, 0)], start=1
-        ):
-            await applied(store, refunds=(refund(version=version, state=state, **flight),))
-            assert await caps() == expected
-
-    async def test_a_payment_hash_serves_one_refund_once(self, store):
-        sending = {"state": RefundState.SENDING, "payment_hash": HASH, "bolt11": "lnbc1"}
-        await applied(store, refunds=(refund(), refund("r2")))
-        await applied(store, refunds=(refund(version=1, **sending),))
-        with pytest.raises(RuleBroken, match="was used before"):
-            await write(store, refunds=(refund("r2", version=1, **sending),))
-        with pytest.raises(RuleBroken, match="payments"):
-            await write(store, refunds=(refund(version=2, **sending | {"payment_hash": "03" * 32}),))
-
-    async def test_only_a_payment_in_flight_arrives(self, store):
-        sending = {"payment_hash": HASH, "bolt11": "lnbc1"}
-        await applied(store, refunds=(refund(),))
-        await applied(store, refunds=(refund(version=1, state=RefundState.SENDING, **sending),))
-        with pytest.raises(RuleBroken, match="was not in flight"):
-            await write(
-                store, refunds=(refund(version=2, state=RefundState.SENT, payment_hash="03" * 32, bolt11="x"),)
-            )
-        with pytest.raises(RuleBroken, match="in_flight_has_its_hash"):
-            await write(store, refunds=(refund(version=2, state=RefundState.SENT),))
-
-    @pytest.mark.parametrize("state", [RefundState.SENDING, RefundState.IN_DOUBT, RefundState.SENT])
-    async def test_a_refund_begins_owed_held_or_credited(self, store, state):
-        with pytest.raises(RuleBroken, match="a refund begins"):
-            await write(store, refunds=(refund(state=state, payment_hash=HASH, bolt11="lnbc1"),))
-
-    async def test_the_amount_of_a_refund_is_never_changed(self, store):
-        await applied(store, refunds=(refund(),))
-        with pytest.raises(RuleBroken, match="amount of a refund"):
-            await write(store, refunds=(refund(version=1, amount=Msats(30_001)),))
 
 
 class OutboxContract:

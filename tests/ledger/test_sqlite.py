@@ -15,6 +15,8 @@ from ledger.records import EventRole, InvoiceState, NewEvent, RefundState
 from ledger.sqlite import open_ledger
 from ledger.store import StoreUnavailable
 from tests.ledger.books import (
+    HASH,
+    JOB,
     KEY,
     NOW,
     applied,
@@ -27,7 +29,7 @@ from tests.ledger.books import (
     refund,
     write,
 )
-from tests.ledger.store_contract import HASH, JOB, StoreContract
+from tests.ledger.store_contract import StoreContract
 
 
 @pytest.fixture

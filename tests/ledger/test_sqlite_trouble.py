@@ -13,8 +13,7 @@ from ledger.audit import audit
 from ledger.records import Applied, Replayed
 from ledger.sqlite import open_ledger
 from ledger.store import StoreUnavailable
-from tests.ledger.books import PATIENCE_S, Held, applied, fact, paid_in, write
-from tests.ledger.store_contract import balance
+from tests.ledger.books import PATIENCE_S, Held, applied, balance, fact, paid_in, write
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def connect():
 
 @pytest.fixture
 async def writer():
-    writer = Writer(connect, begin="BEGIN IMMEDIATE", name="test", waiting_max=4)
+    writer = Writer(connect, name="test", waiting_max=4)
     yield writer
     await writer.close()
 
@@ -46,7 +46,7 @@ async def test_what_waits_goes_in_one_transaction(writer):
 
 
 async def test_a_group_is_never_larger_than_its_bound():
-    writer = Writer(connect, begin="BEGIN IMMEDIATE", name="test")
+    writer = Writer(connect, name="test")
     transactions = []
     await writer.run(lambda connection: connection.set_trace_callback(transactions.append))
     held = Held(writer)
@@ -117,7 +117,7 @@ async def wait_for_it(awaitable):
 
 
 async def test_after_closing_nothing_is_taken_but_what_waited_is_done():
-    writer = Writer(connect, begin="BEGIN IMMEDIATE", name="test", waiting_max=1)
+    writer = Writer(connect, name="test", waiting_max=1)
     held = Held(writer)
     await held.started()
     posted = writer.post(insert("posted"))
@@ -143,7 +143,7 @@ def test_a_loop_that_is_gone_is_no_trouble_to_the_thread():
         gate.wait(PATIENCE_S)
 
     async def leave():
-        writer = Writer(connect, begin="BEGIN IMMEDIATE", name="test")
+        writer = Writer(connect, name="test")
         writer.post(work)
         await asyncio.to_thread(at_work.wait, PATIENCE_S)
         return writer

@@ -1,117 +1,35 @@
 """`lightning.lnbits` with an LNbits that answers what a real one cannot be made to say."""
 
 import asyncio
-import hashlib
 import json
-import secrets
-import time
 
 import httpx
 import pytest
-from coincurve import PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.money import Msats
-from lightning import bolt11
-from lightning.backend import Paid, PayStatus, Sent
+from lightning.backend import Paid, Sent
 from lightning.errors import InvalidInvoice, WalletRefused, WalletUnavailable
-from lightning.lnbits import PAGE_ROWS, REWIND_US, LnbitsWallet
-from tests.lightning.canned import Answers
-from tests.lightning.contract import eventually
-
-KEY = "0123456789abcdef0123456789abcdef"
-NOW = 1_800_000_000.0
-OURS, THEIRS = "0a" * 16, "0b" * 16
-PREIMAGE = secrets.token_bytes(32)
-HASH = hashlib.sha256(PREIMAGE).hexdigest()
-NO_PAYMENT = httpx.Response(404, json={"detail": "Payment does not exist."})
-NO_WALLET = httpx.Response(404, json={"detail": "Wallet not found."})
-
-
-def invoice(amount_msat: int | None = 21_000, **changes) -> str:
-    terms = {"network": "bc", "timestamp": int(NOW), "description": "Timmy", "expiry": 600, **changes}
-    return bolt11.encode(
-        PrivateKey(b"\x01" * 32),
-        payment_hash=bytes.fromhex(HASH),
-        payment_secret=b"\x02" * 32,
-        amount_msat=None if amount_msat is None else Msats(amount_msat),
-        **terms,
-    )
-
-
-INVOICE = invoice()
-
-
-def stamp(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))
-
-
-def row(amount: int = -21_000, status: str = "success", *, age: float = 3_600.0, **changes) -> dict:
-    return {
-        "checking_id": HASH, "payment_hash": HASH, "wallet_id": OURS, "amount": amount, "fee": -1_000,
-        "bolt11": INVOICE, "status": status, "created_at": stamp(NOW - age), "updated_at": stamp(NOW - age),
-        "expiry": stamp(NOW + 600), "preimage": PREIMAGE.hex(), "labels": [], "extra": {}, "external_id": None,
-        **changes,
-    }  # fmt: skip
-
-
-def found(**changes) -> httpx.Response:
-    made = row(**changes)
-    return httpx.Response(200, json={"paid": made["status"] == "success", "details": made})
-
-
-def created(body: dict) -> httpx.Response:
-    return httpx.Response(201, json=body)
-
-
-def refused(code: int, detail: str, status: str | None = None) -> httpx.Response:
-    return httpx.Response(code, json={"detail": detail} | ({} if status is None else {"status": status}))
-
-
-def page(*rows: dict, total: int | None = None) -> httpx.Response:
-    return httpx.Response(200, json={"data": list(rows), "total": len(rows) if total is None else total})
-
-
-class Lnbits:
-    """Answers by what is asked: paying or creating, a look-up, a listing, the wallet."""
-
-    def __init__(self, *, post=None, look_up=NO_PAYMENT, listing=None, wallet=None) -> None:
-        self.post, self.look_up = post, look_up
-        self.listing = page() if listing is None else listing
-        self.wallet = httpx.Response(200, json={"id": OURS, "balance": 50_000}) if wallet is None else wallet
-        self.http = Answers(self.answer)
-
-    def answer(self, request: httpx.Request):
-        asked = request.url.path.removeprefix("/api/v1/")
-        if request.method == "POST":
-            return self.post(request) if callable(self.post) else self.post
-        match asked:
-            case "wallet":
-                return self.wallet
-            case "payments/paginated":
-                return self.listing(request) if callable(self.listing) else self.listing
-            case _:
-                return self.look_up
-
-    def open(self, **changes) -> LnbitsWallet:
-        return LnbitsWallet(
-            "http://127.0.0.1:1", KEY,
-            **{"clock": lambda: NOW, "transport": self.http, "backoff_s": 0.001, "poll_s": 0.001, **changes},
-        )  # fmt: skip
-
-    @property
-    def posts(self) -> list[dict]:
-        return [json.loads(request.content) for request in self.http.requests if request.method == "POST"]
-
-
-async def pay(lnbits: Lnbits, text: str = INVOICE, **changes) -> PayStatus:
-    wallet = lnbits.open()
-    try:
-        return await wallet.pay(text, **{"max_fee_msat": Msats(5_000), "key": "refund-1", **changes})
-    finally:
-        await wallet.aclose()
-
+from tests.lightning.canned_lnbits import (
+    HASH,
+    INVOICE,
+    KEY,
+    NO_PAYMENT,
+    NO_WALLET,
+    NOW,
+    PREIMAGE,
+    THEIRS,
+    Lnbits,
+    created,
+    found,
+    invoice,
+    page,
+    pay,
+    refused,
+    row,
+    stamp,
+)
 
 ANSWERS_TO_PAY = [
     # what paying is answered, what the record has afterwards, what that means
@@ -354,160 +272,3 @@ async def test_a_balance_below_zero_reads_as_nothing():
     wallet = Lnbits(wallet=httpx.Response(200, json={"balance": -2_000})).open()
     assert await wallet.balance_msat() == 0
     await wallet.aclose()
-
-
-class Record:
-    """LNbits' settled payments, in the order they were last changed."""
-
-    def __init__(self, count: int) -> None:
-        self.times = {f"{number:064x}": NOW + 60 * number for number in range(count)}
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        asked = request.url.params
-        rows = sorted(self.times, key=self.times.__getitem__, reverse=asked["direction"] == "desc")
-        start = int(asked.get("offset", 0))
-        shown = [
-            row(amount=21_000, payment_hash=name, updated_at=stamp(self.times[name]))
-            for name in rows[start : start + int(asked["limit"])]
-        ]
-        return page(*shown, total=len(rows))
-
-
-async def read_all(wallet: LnbitsWallet, cursor: str | None) -> tuple[list[str], str | None]:
-    names: list[str] = []
-    for _ in range(100):
-        rows, after = await wallet.list_settled(cursor)
-        names += [settled.payment_hash for settled in rows]
-        if after == cursor:
-            return names, cursor
-        cursor = after
-    raise AssertionError("the listing has no end")
-
-
-class TestListing:
-    async def test_every_row_once_in_order_over_many_pages(self):
-        record = Record(3 * PAGE_ROWS + 7)
-        wallet = Lnbits(listing=record).open()
-        names, cursor = await read_all(wallet, None)
-        assert names == sorted(record.times, key=record.times.__getitem__)
-        assert await read_all(wallet, cursor) == ([], cursor)
-        await wallet.aclose()
-
-    async def test_an_empty_record_has_an_end(self):
-        wallet = Lnbits().open()
-        assert await read_all(wallet, None) == ([], "0:0:")
-        await wallet.aclose()
-
-    @settings(deadline=None)
-    @given(st.data())
-    def test_rows_that_move_or_come_late_hide_nothing_new(self, data):
-        """Rows go to the end when LNbits touches them; a slow write may come in before the last one read."""
-
-        async def play() -> None:
-            record = Record(data.draw(st.integers(0, 130)))
-            wallet = Lnbits(listing=record).open()
-            _, cursor = await read_all(wallet, None)
-            for _ in range(data.draw(st.integers(1, 4))):
-                newest = max(record.times.values(), default=NOW)
-                for moved in (
-                    data.draw(st.sets(st.sampled_from(sorted(record.times)), max_size=3)) if record.times else ()
-                ):
-                    newest += 1
-                    record.times[moved] = newest
-                fresh = {f"{len(record.times) + count:064x}" for count in range(data.draw(st.integers(0, 3)))}
-                late = data.draw(st.integers(0, REWIND_US // 1_000_000 - 60))
-                # One late write at a time: together with as many moves it could leave every place as it was.
-                for name in fresh:
-                    newest += 1
-                    record.times[name] = newest
-                names, cursor = await read_all(wallet, cursor)
-                assert fresh <= set(names)
-                slow = f"{len(record.times):064x}"
-                record.times[slow] = newest - late
-                names, cursor = await read_all(wallet, cursor)
-                assert slow in names
-            await wallet.aclose()
-
-        asyncio.run(play())
-
-    async def test_a_record_that_was_wiped_is_read_from_the_beginning(self):
-        record = Record(PAGE_ROWS + 5)
-        wallet = Lnbits(listing=record).open()
-        _, cursor = await read_all(wallet, None)
-        record.times.clear()
-        assert await read_all(wallet, cursor) == ([], "0:0:")
-        record.times["ab" * 32] = NOW
-        names, _ = await read_all(wallet, cursor)
-        assert names == ["ab" * 32]
-        await wallet.aclose()
-
-
-class TestHints:
-    """The push is refused here: nobody listens on that port."""
-
-    async def hints(self, wallet: LnbitsWallet, cursor: str | None, count: int) -> list[tuple[str, str | None]]:
-        got: list[tuple[str, str | None]] = []
-        async with asyncio.timeout(10):
-            async for hint in wallet.settled(cursor):
-                got.append(hint)
-                if len(got) == count:
-                    break
-        return got
-
-    async def test_from_a_cursor_each_hint_says_where_to_go_on(self):
-        record = Record(2 * PAGE_ROWS + 3)
-        wallet = Lnbits(listing=record).open()
-        hints = await self.hints(wallet, "0:0:", len(record.times))
-        assert [name for name, _ in hints] == list(record.times)
-        _, middle = hints[150]
-        assert (await self.hints(wallet, middle, 1))[0] == hints[151]
-        await wallet.aclose()
-
-    async def test_from_none_only_what_comes_from_now_on(self):
-        record = Record(5)
-        lnbits = Lnbits(listing=record)
-        wallet = lnbits.open()
-        first = asyncio.create_task(self.hints(wallet, None, 1))
-
-        async def the_end_is_known() -> bool:
-            return len(lnbits.http.requests) >= 2
-
-        await eventually(the_end_is_known)
-        record.times["ab" * 32] = NOW + 10_000
-        assert [name for name, _ in await first] == ["ab" * 32]
-        await wallet.aclose()
-
-    async def test_what_moved_is_no_settlement_twice_and_an_operators_share_none(self):
-        rows = [row(500, checking_id=f"service_fee_{HASH}"), row(21_000)]
-        wallet = Lnbits(listing=lambda asked: page(*rows[int(asked.url.params["offset"]) :])).open()
-        assert [name for name, _ in await self.hints(wallet, "0:0:", 1)] == [HASH]
-        await wallet.aclose()
-
-    async def test_an_lnbits_out_of_order_is_outlasted_and_told_of_once(self, caplog):
-        record = Record(1)
-        trouble = [httpx.ReadError("reset"), refused(500, "x"), httpx.Response(200, content=b"<html>"), NO_WALLET]
-
-        def listing(request: httpx.Request):
-            return trouble.pop() if trouble else record(request)
-
-        wallet = Lnbits(listing=listing).open()
-        assert len(await self.hints(wallet, "0:0:", 1)) == 1
-        assert len([one for one in caplog.records if "tried again" in one.getMessage()]) == 1
-        await wallet.aclose()
-
-    async def test_a_closed_wallet_gives_no_hints(self):
-        wallet = Lnbits(listing=Record(3)).open()
-        await wallet.aclose()
-        assert [hint async for hint in wallet.settled(None)] == []
-
-    async def test_closing_the_wallet_ends_them(self):
-        lnbits = Lnbits()
-        wallet = lnbits.open(poll_s=600)
-        first = asyncio.create_task(anext(aiter(wallet.settled(None)), "the end"))
-
-        async def it_waits() -> bool:
-            return len(lnbits.http.requests) >= 2
-
-        await eventually(it_waits)
-        await wallet.aclose()
-        assert await first == "the end"

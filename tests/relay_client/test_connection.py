@@ -146,20 +146,24 @@ async def test_a_huge_frame_ends_the_connection():
         assert "exceeds limit" in connection.last_error
 
 
-async def test_a_relay_that_misbehaves_too_much_is_left_alone_for_a_while_and_then_tried_again():
+async def test_a_relay_that_misbehaves_too_much_is_left_alone_for_a_while_and_then_gets_a_fresh_start():
     naps, recorder = Naps(), Recorder()
 
-    async def shout(client):
-        for _ in range(100):
-            await client.say("EVENT", "nobody", {})
+    async def shout_the_first_time(client):
+        if relay.connections == 1:
+            for _ in range(100):
+                await client.say("EVENT", "nobody", {})
+        else:
+            await client.say("EOSE", (await client.hear("REQ"))[1])
 
     async with (
-        ScriptedRelay(shout) as relay,
-        connected(relay.url, recorder, outside=Outside(sleep=naps)) as connection,
+        ScriptedRelay(shout_the_first_time) as relay,
+        connected(relay.url, recorder, outside=Outside(sleep=naps, monotonic=lambda: 1.0)) as connection,
     ):
-        await until(lambda: relay.connections >= 2)
-        assert RelayState.PENALISED in recorder.states
-        assert PENALTY_S in naps.asked
+        await until(lambda: recorder.of(CaughtUp))
+        assert recorder.states.count(RelayState.PENALISED) == 1
+        assert naps.asked == [PENALTY_S]
+        assert connection.points == 0
         assert connection.last_error == "dropped for misbehaviour"
     assert set(recorder.of(Misbehaved)) == {Misbehaved(Misbehaviour.UNKNOWN_SUBSCRIPTION)}
 

@@ -8,20 +8,20 @@ import nostr_sdk as sdk
 import pytest
 
 from relay_client.connection import RelayState
-from relay_client.dial import Outside, PublishState
+from relay_client.dial import PublishState
 from relay_client.event import Event
 from relay_client.filter import Filter
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from relay_client.wire import Prefix
-from tests.faults import until
-from tests.relay_client.kit import JOBS, KEYS, Naps, ids, pooled, signed
+from tests.faults import FaultProxy, until
+from tests.relay_client.kit import JOBS, KEYS, ids, pooled, signed
 
 pytestmark = pytest.mark.peer
 
 
-@contextlib.asynccontextmanager
-async def peer_relay(*, auth=False, port=None):
+async def started(*, auth=False, port=None):
+    """A relay of nostr-sdk and its URL."""
     sdk.uniffi_set_event_loop(asyncio.get_running_loop())
     builder = (
         sdk.LocalRelayBuilder()
@@ -34,8 +34,14 @@ async def peer_relay(*, auth=False, port=None):
         builder = builder.nip42(sdk.LocalRelayBuilderNip42(mode=sdk.LocalRelayBuilderNip42Mode.BOTH))
     relay = builder.build()
     await relay.run()
+    return relay, str(await relay.url()).rstrip("/")
+
+
+@contextlib.asynccontextmanager
+async def peer_relay(**options):
+    relay, url = await started(**options)
     try:
-        yield str(await relay.url()).rstrip("/")
+        yield url
     finally:
         relay.shutdown()
 
@@ -80,22 +86,21 @@ async def test_another_relay_that_wants_auth_refuses_who_has_no_keys():
 
 
 async def test_another_relay_that_restarts_is_found_again():
-    async with peer_relay() as url:
-        port = int(url.rpartition(":")[2])
-        pool = RelayPool([url], outside=Outside(sleep=Naps()))
-        running = asyncio.create_task(pool.run())
-        pool.subscribe("jobs", [JOBS])
-        await pool.wait_connected()
-    await until(lambda: pool.status()[0].state is not RelayState.CONNECTED)
-    async with peer_relay(port=port):
+    """The proxy cuts the connection: the relay itself sometimes goes on serving one after its shutdown."""
+    first, url = await started()
+    async with FaultProxy(url) as proxy, pooled(proxy.url) as (pool, received):
+        await pool.wait_caught_up("jobs")
+        proxy.refuse()
+        first.shutdown()
+        await until(lambda: pool.status()[0].state is not RelayState.CONNECTED)
+        second, _ = await started(port=int(url.rpartition(":")[2]))
+        proxy.accept()
         await pool.wait_connected()
         event = signed()
-        assert (await pool.publish(event))[url].is_accepted
-        async for received in pool.events():
-            assert received.event == event
-            break
-        running.cancel()
-        await asyncio.wait([running])
+        assert (await pool.publish(event))[proxy.url].is_accepted
+        await until(lambda: received)
+        assert ids(received) == [event.id]
+        second.shutdown()
 
 
 async def test_an_event_too_large_for_another_relay_is_refused_not_lost():

@@ -5,6 +5,7 @@ Exit codes: 0 answered, 1 refused or failed, 2 usage, 3 not paid or too dear, 4 
 
 import asyncio
 import contextlib
+import select
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import msgspec
 
 from ledger.money import parse_msats, sats_up
 from relay_client.dial import Outside
-from relay_client.errors import InvalidKey, InvalidRelayUrl
+from relay_client.errors import InvalidEvent, InvalidKey, InvalidPlaintext, InvalidRelayUrl
+from relay_client.event import Event
 from relay_client.keys import Keys, decode_nprofile, parse_public_key
 from relay_client.pool import RelayPool
 from timmy_dvm.clock import SystemClock, SystemRandomness
@@ -24,12 +26,13 @@ from timmy_dvm.commands.options import Shared, UserError, shared_options
 from timmy_dvm.identity import load_or_create_key
 from timmy_dvm.nostr.customer import Answer, Customer, Order, Said
 from timmy_dvm.purse import NotPaid, Purse, SimulatedPurse
-from timmy_dvm.terminal import Narrator, ledger_line, printable
+from timmy_dvm.terminal import Narrator, held_sats, ledger_line, printable
 
 ANSWERED, REFUSED, USAGE, NOT_PAID, NO_ANSWER = 0, 1, 2, 3, 4
 _RECEIPT_S = 3
 _LOCAL_S = 5
-_LONGEST_STDIN = 1_000_000
+_LONGEST_REQUEST_BYTES = 60_000
+_QUIET_STDIN_S = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,25 @@ def command(  # one parameter an option: click's way
 
 
 def _request_text(words: Sequence[str]) -> str:
-    parts = [" ".join(words)]
-    if not sys.stdin.isatty():
-        # A closed or empty stdin is the same as none.
-        with contextlib.suppress(OSError, ValueError):
-            parts.append(sys.stdin.read(_LONGEST_STDIN))
-    return "\n\n".join(part.strip() for part in parts if part.strip())
+    """The words of the command line and what comes on stdin; bytes that are no text become `�`."""
+    parts = [" ".join(words), "" if sys.stdin.isatty() else _from_stdin()]
+    text = "\n\n".join(part.strip() for part in parts if part.strip())
+    if len(text.encode()) > _LONGEST_REQUEST_BYTES:
+        raise click.UsageError(
+            f"The request is larger than the {_LONGEST_REQUEST_BYTES:,} bytes that relays take."
+        )
+    return text.encode(errors="replace").decode()
+
+
+def _from_stdin() -> str:
+    if not select.select([sys.stdin], [], [], _QUIET_STDIN_S)[0]:
+        click.echo(
+            "   stdin  waiting for the rest of the request; end it with Ctrl-D, or use </dev/null", err=True
+        )
+    # A closed stdin is the same as an empty one.
+    with contextlib.suppress(OSError, ValueError):
+        return sys.stdin.buffer.read(_LONGEST_REQUEST_BYTES + 1).decode(errors="replace")
+    return ""
 
 
 async def _ask(shared: Shared, text: str, options: dict[str, Any]) -> int:
@@ -108,20 +124,32 @@ async def _ask(shared: Shared, text: str, options: dict[str, Any]) -> int:
     except InvalidRelayUrl as error:
         raise click.UsageError(str(error)) from None
     purse = SimulatedPurse(shop.http) if shop.http is not None else None
-    narrator = Narrator(quiet=wishes.as_json)
+    narrator = Narrator(quiet=wishes.as_json or shared.verbosity < 0)
     async with pool:
         try:
             await pool.wait_connected(timeout_s=_LOCAL_S)
         except TimeoutError:
             raise UserError(f"No relay can be reached: {', '.join(shop.relays)}.") from None
         customer = Customer(keys, pool, clock, randomness)
-        request = customer.request(order)
-        narrator.say("asked", f"event {request.id[:16]}… on {', '.join(shop.relays)}")
+        request = _signed(customer, order)
+        narrator.say("asked", f"event {request.id} on {', '.join(shop.relays)}")
         try:
             async with contextlib.aclosing(customer.ask(request, shop.provider)) as answers:
-                return await Conversation(answers, purse, narrator, wishes).hold()
+                conversation = Conversation(answers, purse, narrator, wishes)
+                code = await conversation.hold()
         except ConnectionError as error:
             raise UserError(str(error)) from None
+        if conversation.declined:
+            await customer.cancel(request)
+            narrator.say("taken back", "The request was cancelled, so that nobody waits for its payment.")
+        return code
+
+
+def _signed(customer: Customer, order: Order) -> Event:
+    try:
+        return customer.request(order)
+    except (InvalidEvent, InvalidPlaintext) as error:
+        raise click.UsageError(f"This can't be asked in one event: {error}.") from None
 
 
 class Conversation:
@@ -135,7 +163,8 @@ class Conversation:
         self._narrator = narrator
         self._wishes = wishes
         self._priced = False
-        self._result: Answer | None = None
+        self.declined = False
+        """Whether the price was not paid, and won't be."""
 
     async def hold(self) -> int:
         """Listen until the end; the exit code."""
@@ -155,6 +184,7 @@ class Conversation:
                 case Said.PRICE if not self._priced:
                     self._priced = True
                     if (code := await self._pay(answer)) is not None:
+                        self.declined = True
                         return code
                 case Said.RESULT:
                     if not self._wishes.as_json:
@@ -205,6 +235,10 @@ class Conversation:
         self._narrator.answer(answer)
         if line := ledger_line(answer):
             self._narrator.say("ledger", line)
+        if held := held_sats(answer):
+            job = (answer.tag("e") or ("", ""))[1]
+            how = f"timmy ask --param op=refund --param job={job} --param invoice=<BOLT11 for exactly {held} sats>"
+            self._narrator.say("claim", how)
 
     def _too_late(self) -> int:
         if self._priced:

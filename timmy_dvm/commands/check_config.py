@@ -4,6 +4,7 @@ import json
 
 import click
 
+from timmy_dvm.building import check
 from timmy_dvm.commands.options import Shared, shared_options
 from timmy_dvm.config import Config
 
@@ -17,6 +18,7 @@ def command(shared: Shared, *, as_json: bool) -> None:
     Reads the file, the environment and the modes of the secret files; connects to nothing.
     """
     config = shared.load()
+    check(config)
     for note in config.notes:
         click.echo(f"note: {note}", err=True)
     if as_json:

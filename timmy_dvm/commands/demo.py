@@ -26,7 +26,7 @@ from timmy_dvm.commands.options import Shared, UserError, shared_options
 from timmy_dvm.config import Config, load
 from timmy_dvm.nostr.customer import Answer, Customer, Order, Said
 from timmy_dvm.purse import SimulatedPurse
-from timmy_dvm.terminal import Narrator, ledger_line, printable, read_ledger
+from timmy_dvm.terminal import Narrator, held_sats, ledger_line, printable
 
 QUESTION = (
     "I overpaid a vending machine once and never saw the rest again. How is that with you: "
@@ -135,7 +135,7 @@ class Stage:
 
     async def _change(self, customer: Customer, provider: str, request_id: str, receipt: Answer) -> None:
         """Claim the change with an invoice of the customer's own wallet, as the receipt says."""
-        held = _held_sats(receipt)
+        held = held_sats(receipt)
         if not held:
             return
         invoice = self._customers.invoice(msats_from_sats(held), description="change")
@@ -152,9 +152,3 @@ class Stage:
             await self._clock.sleep(0.02)
         back = sats_up(Msats(sum(self._customers.received.values())))
         self.narrator.say("change", f"{back} sats arrived in your wallet")
-
-
-def _held_sats(receipt: Answer) -> int:
-    """What the receipt's cost ledger says is held for the customer."""
-    refunds = read_ledger(receipt).get("refunds", [])
-    return sum(row["amountSats"] for row in refunds if row["state"] == "held")

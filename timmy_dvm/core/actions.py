@@ -7,7 +7,7 @@ it, so what was said is on disk before it is said.
 
 import msgspec
 
-from ledger.money import Msats
+from ledger.money import ZERO, Msats
 from timmy_dvm.core.facts import Step
 
 
@@ -74,12 +74,13 @@ Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | Ret
 
 
 class PriceTold(msgspec.Struct, frozen=True, kw_only=True):
-    """Money is due: one invoice for exactly what is missing."""
+    """Money is due: one invoice for exactly what is missing; ``credit`` was taken from the key's own."""
 
     amount: Msats
     bolt11: str
     payment_hash: str
     expires_at: int
+    credit: Msats = ZERO
 
 
 class Working(msgspec.Struct, frozen=True, kw_only=True):

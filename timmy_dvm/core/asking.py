@@ -20,7 +20,7 @@ from ledger.records import (
     NewJob,
     Quote,
 )
-from timmy_dvm.core import trust
+from timmy_dvm.core import refusing, trust
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, PriceTold, RefundMoved, Refused, RunAgent, Working
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import (
@@ -71,57 +71,23 @@ def needed(job: JobRecord) -> Msats:
 
 def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
     """A request came in: refuse it, make a job that waits for money, or one that starts at once."""
-    refusal = _refuse_before_pricing(case, fact, policy)
+    refusal = refusing.before_pricing(case, fact, policy)
     if refusal is not None:
-        return Decision(tells=(Tell(refusal, fact.origin),))
+        return _refused(refusal, fact)
     quote = _quote(fact, policy)
     need = needed_for_eval(fact.mode, quote.eval_fee, quote.work_fee)
     funding = fund(need, ZERO, case.credit)
     due_now = fund(Msats(quote.eval_fee + quote.work_fee), ZERO, case.credit).missing
     if fact.bid is not None and fact.bid < due_now:
-        return Decision(tells=(Tell(_underbid(due_now), fact.origin),))
-    if funding.missing and (refusal := _refuse_to_wait(case, policy)):
-        return Decision(tells=(Tell(refusal, fact.origin),))
+        return _refused(refusing.underbid(due_now), fact)
+    if funding.missing and (refusal := refusing.to_wait(case, policy)):
+        return _refused(refusal, fact)
     return _new_job(case, fact, quote, funding, policy)
 
 
-def _refuse_before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused | None:
-    """What is wrong with the request itself, with what to do about it; None where nothing is."""
-    limit = policy.request_chars(fact.door)
-    if not fact.text.strip():
-        return Refused(
-            code="empty", sentence="There is no request text: put it in an i tag of type text, or in content."
-        )
-    if len(fact.text) > limit:
-        sentence = f"The request has {len(fact.text)} characters; the limit is {limit}. Please shorten it."
-        return Refused(code="too_long", sentence=sentence)
-    if fact.max_tokens is not None and fact.max_tokens < 1:
-        return Refused(code="bad_param", sentence="max_tokens must be a whole number above 0, or be left out.")
-    if case.jobs_last_minute >= policy.jobs_per_key_minute:
-        sentence = f"{policy.jobs_per_key_minute} requests a minute are the limit for one key: wait a minute."
-        return Refused(code="rate_limited", sentence=sentence)
-    return None
-
-
-def _refuse_to_wait(case: Case, policy: Policy) -> Refused | None:
-    """Too many jobs wait for money already: this key's, or everybody's. Half of all is for keys that paid."""
-    if case.open_jobs >= policy.open_jobs_per_key:
-        sentence = f"You have {case.open_jobs} unpaid requests here: pay or cancel one, or wait until one expires."
-        return Refused(code="too_many_open", sentence=sentence)
-    paid_before = case.identity is not None and case.identity.paid_jobs > 0
-    room = policy.open_invoices if paid_before else policy.open_invoices // 2
-    if case.open_invoices >= room:
-        return Refused(
-            code="busy", sentence="Too many requests wait for payment just now: ask again in 10 minutes."
-        )
-    return None
-
-
-def _underbid(due: Msats) -> Refused:
-    sentence = (
-        f"Your bid is below the price: {sats_up(due)} sats ({due} msat). Ask again with that bid, or without one."
-    )
-    return Refused(code="underbid", sentence=sentence)
+def _refused(refusal: Refused, fact: RequestReceived) -> Decision:
+    """No job; and no word to somebody who did not ask us in particular."""
+    return Decision(tells=(Tell(refusal, fact.origin),)) if fact.addressed else IGNORED
 
 
 def _quote(fact: RequestReceived, policy: Policy) -> Quote:
@@ -170,7 +136,8 @@ def _new_job(case: Case, fact: RequestReceived, quote: Quote, funding: Funding, 
         action = Do(RunAgent(job_id=job.id, step=Step.EVAL, run=1))
         tells: tuple[Tell, ...] = (Tell(Working(covered_by="credit", credit=funding.from_credit)),)
     else:
-        action = Do(_invoice(job.id, job.door, "asked", funding.missing, fact.at, policy))
+        life = policy.invoice_s(fact.door) if fact.expires_at is None else fact.expires_at - fact.at
+        action = Do(_invoice(job.id, job.door, "asked", funding.missing, fact.at, policy, life))
         tells = ()
     return Decision(
         new_job=job,
@@ -188,13 +155,15 @@ def _use_credit(job_id: str, pubkey: str | None, step: Step, amount: Msats) -> t
     return (transfer(entry_id, Code.CREDIT_USED, accounts.customer(pubkey), accounts.job(job_id), amount),)
 
 
-def _invoice(job_id: str, door: Door, what: str, amount: Msats, at: int, policy: Policy) -> CreateInvoice:
+def _invoice(
+    job_id: str, door: Door, what: str, amount: Msats, at: int, policy: Policy, life_s: int | None = None
+) -> CreateInvoice:
     return CreateInvoice(
         job_id=job_id,
         key=f"{job_id}:{what}",
         amount=amount,
         memo=f"Timmy {job_id[:8]}",
-        expiry_s=policy.invoice_s(door),
+        expiry_s=min(policy.invoice_s(door), life_s or policy.invoice_s(door)),
         give_up_at=at + policy.invoice_patience_s,
     )
 
@@ -212,11 +181,12 @@ def invoice_made(case: Case, fact: InvoiceMade, policy: Policy) -> Decision:
         expires_at=fact.expires_at,
     )
     if job.state not in AWAITING:
-        # Cancelled meanwhile. Nobody was shown this invoice, but what we made we go on watching.
-        return Decision(invoices=(row,))
+        # Cancelled meanwhile. Nobody was shown this invoice, but what we made we watch to its end.
+        return Decision(invoices=(row,), actions=(_last_look(row, policy),))
     waiting = dataclasses.replace(job, due_at=fact.expires_at + policy.check_after_s)
     told = PriceTold(
         amount=fact.amount,
+        credit=job.credit_used,
         bolt11=fact.bolt11,
         payment_hash=fact.payment_hash,
         expires_at=fact.expires_at,
@@ -358,10 +328,17 @@ def cancelled(case: Case, fact: CancelAsked, policy: Policy) -> Decision:
         sentence = "Work on this request has begun: it finishes, and only what it really costs is kept."
         return Decision(tells=(Tell(Refused(code="too_late", sentence=sentence)),))
     settled = settle(case, job, JobState.CANCELLED, ZERO, fact.at, policy)
-    if not settled.back.sentence:
-        return decision(settled)
-    words = f"Cancelled. {settled.back.sentence}"
-    return decision(settled, Tell(Refused(code="cancelled", sentence=words)))
+    tells: tuple[Tell, ...] = ()
+    if settled.back.sentence:
+        tells = (Tell(Refused(code="cancelled", sentence=f"Cancelled. {settled.back.sentence}")),)
+    looks = () if case.open_invoice is None else (_last_look(case.open_invoice, policy),)
+    return dataclasses.replace(decision(settled, *tells), actions=looks)
+
+
+def _last_look(invoice: InvoiceRecord, policy: Policy) -> Do:
+    """Read our wallet's record of an invoice once more after its expiry; until then it may still be paid."""
+    look = CheckInvoice(job_id=invoice.job_id or "", payment_hash=invoice.payment_hash)
+    return Do(look, invoice.expires_at + policy.check_after_s)
 
 
 def _job(case: Case) -> JobRecord:

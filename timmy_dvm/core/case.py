@@ -25,7 +25,7 @@ class Case:
         open_invoice: the job's invoice that may still be paid.
         refund: the refund the fact speaks of.
         refunds: all refunds of the job, oldest first.
-        open_jobs, jobs_last_minute: of this key. ``open_invoices``: of all.
+        open_jobs, jobs_last_minute, cancelled_last_hour: of this key. ``open_invoices``: of all.
         ours: what is in the wallet by our books beyond all that is payable and the fee caps of refunds in flight;
             may be negative.
         fees_today: what refunds have cost us since midnight UTC, and the caps of those in flight, which they may.
@@ -42,6 +42,7 @@ class Case:
     refunds: tuple[RefundRecord, ...] = ()
     open_jobs: int = 0
     jobs_last_minute: int = 0
+    cancelled_last_hour: int = 0
     open_invoices: int = 0
     ours: Msats = ZERO
     fees_today: Msats = ZERO

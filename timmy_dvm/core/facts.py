@@ -35,6 +35,8 @@ class RequestReceived:
 
     ``text`` is what the model would get; ``origin`` is the door's own note on how to answer; ``max_tokens``,
     ``model``, ``bid`` and ``refund_to`` are the customer's wishes; ``asked_at`` is the request's own time.
+    ``addressed`` is False for a request that names no provider: refusing it is silent. ``expires_at`` is the unix
+    second after which the customer wants no work to start; ``preface_chars`` of the text are the door's own.
     """
 
     job_id: str
@@ -51,6 +53,9 @@ class RequestReceived:
     max_tokens: int | None = None
     model: str | None = None
     refund_to: str | None = None
+    addressed: bool = True
+    expires_at: int | None = None
+    preface_chars: int = 0
 
     @property
     def id(self) -> str:

@@ -21,6 +21,7 @@ class Policy:
         jobs_per_key_minute: jobs one key may ask for in a minute.
         open_invoices: jobs that may wait for payment in all; half are kept for keys that paid before.
         http_invoice_s, relay_invoice_s: how long an invoice may be paid.
+        shortest_invoice_s: an invoice that would have to end sooner is not made.
         invoice_patience_s: how long we go on trying to make an invoice before we say that we can't.
         check_after_s: how long after its expiry an invoice is read for the last time.
         paid_to_end_s: a paid job ends within this, or fails and is refunded.
@@ -45,6 +46,7 @@ class Policy:
     http_invoice_s: int = 600
     relay_invoice_s: int = 3_600
     invoice_patience_s: int = 120
+    shortest_invoice_s: int = 60
     check_after_s: int = 60
     paid_to_end_s: int = 900
     max_runs: int = 3

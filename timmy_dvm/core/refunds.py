@@ -18,7 +18,7 @@ from timmy_dvm.core.actions import FindPayment, OperationDone, PayRefund, Refund
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import PaymentOut, PayResult, RefundClaimed, RefundDue
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.transitions import refund_moves
+from timmy_dvm.core.transitions import ENDED, refund_moves
 
 CLAIMABLE = frozenset({RefundState.HELD, RefundState.OWED})
 """Nothing is in flight: the customer may name a (new) BOLT11."""
@@ -175,7 +175,11 @@ def _nothing_to_claim(case: Case) -> Refused:
     if held:
         sums = " or ".join(str(sats_down(r.amount)) for r in held)
         return Refused(code="wrong_amount", sentence=f"Send an invoice for exactly {sums} sats.")
-    return Refused(code="nothing_owed", sentence="Nothing is held for this job: it was sent or credited already.")
+    if case.job is not None and case.job.state not in ENDED:
+        sentence = "This request has not ended yet: what is left of your money is yours to claim when it has."
+        return Refused(code="not_ended", sentence=sentence)
+    sentence = "Nothing is held for this request: what there was to give back was sent or credited already."
+    return Refused(code="nothing_owed", sentence=sentence)
 
 
 def _reserve_is_there(case: Case, row: RefundRecord, policy: Policy) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request
@@ -101,8 +102,8 @@ async def _bad_input(request: Request, _: Exception) -> JSONResponse:
 
 async def _http_fault(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 404:  # noqa: PLR2004 - not found
+    if status == HTTPStatus.NOT_FOUND:
         return _fault(status, "not_found", f"There is nothing at {request.url.path}; see /api/healthz.")
-    if status == 405:  # noqa: PLR2004 - method not allowed
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
         return _fault(status, "wrong_method", f"{request.url.path} does not take {request.method}.")
     return _fault(status, "refused", "The request could not be served.")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from timmy_dvm.config import ConfigError
@@ -93,14 +93,18 @@ class Limited(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Once the request is complete, how long the answer takes is our affair."""
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.more_body:
+        if self._is_our_turn():
             self._stop_waiting()
 
     def on_response_complete(self) -> None:
-        """The next request on this connection has its own time."""
+        """The next request on this connection has its own time, unless it is complete already (pipelining)."""
         super().on_response_complete()
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and not self._is_our_turn():
             self._wait()
+
+    def _is_our_turn(self) -> bool:
+        # Uvicorn keeps the cycle of a request that was answered until the head of the next one is complete.
+        return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
 
     def _wait(self) -> None:
         self._stop_waiting()
@@ -132,7 +136,7 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: FastAPI, gate: Gate, *, header_bytes: int) -> Server:
+def make_server(app: ASGIApp, gate: Gate, *, header_bytes: int) -> Server:
     """A server for ``app``; give :func:`bind`'s socket to its ``serve``."""
     protocol = cast("type[asyncio.Protocol]", functools.partial(Limited, gate))
     config = uvicorn.Config(

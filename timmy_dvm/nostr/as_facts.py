@@ -28,6 +28,9 @@ def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, 
         max_tokens=asked.max_tokens,
         model=asked.model,
         refund_to=asked.refund_to,
+        addressed=asked.addressed,
+        expires_at=asked.expires_at,
+        preface_chars=asked.preface_chars,
     )
 
 

@@ -61,9 +61,14 @@ class Cursors:
             self._first.add(url)
 
     def since(self, url: str) -> int:
-        """From when on to ask a relay that is being (re)connected: from now on it is catching up."""
+        """From when on to ask a relay that is being (re)connected: from now on it is catching up.
+
+        Relays hold new events to this moment too, so it is at least as far back as a request may be late: else a
+        customer whose clock is slow would meet silence.
+        """
         now = int(self._clock.now())
-        since = max(self._cursors.get(url, now) - OVERLAP_S, now - LONGEST_AWAY_S)
+        overlap = min(self._cursors.get(url, now) - OVERLAP_S, now - LONGEST_LATE_S)
+        since = max(overlap, now - LONGEST_AWAY_S)
         self._catching_up[url] = since
         return since
 

@@ -21,6 +21,7 @@ from timmy_dvm.clock import Clock, Randomness
 
 KIND_TEXT = 5050
 KIND_FEEDBACK = 7000
+KIND_DELETION = 5
 _RESULT_OFFSET = 1_000
 _LONGEST_TAG_BYTES = 1_024
 _ANSWERS = "answers"
@@ -116,6 +117,8 @@ class Customer:
         if order.provider is not None:
             clear.append(["p", order.provider])
         clear.append(["relays", *self._pool.urls])
+        # Else the same question asked twice within a second would be one event.
+        clear.append(["salt", self._randomness.token(8).hex()])
         content = "" if fits else order.text
         if order.encrypt is None:
             clear = [*inner, *clear]
@@ -131,6 +134,19 @@ class Customer:
             content=content,
             aux=self._randomness.token(32),
         )
+
+    def cancellation(self, request: Event) -> Event:
+        """Takes a request of ours back (NIP-09), so that nobody waits for its payment."""
+        return self._keys.sign(
+            kind=KIND_DELETION,
+            created_at=int(self._clock.now()),
+            tags=[["e", request.id], ["k", str(request.kind)], *(["p", *tag[1:2]] for tag in _providers(request))],
+            aux=self._randomness.token(32),
+        )
+
+    async def cancel(self, request: Event) -> None:
+        """Publish a cancellation, and be content with any relay's OK."""
+        await self._pool.publish(self.cancellation(request), enough=1)
 
     async def ask(self, request: Event, provider: str | None) -> AsyncGenerator[Answer]:
         """Publish a request and yield its answers as they come, without end. Close the iterator to stop.
@@ -171,9 +187,10 @@ class Customer:
         if event.kind != KIND_FEEDBACK:
             return plain, []
         try:
-            inner = [tag for tag in json.loads(plain) if isinstance(tag, list) and tag]
-        except ValueError:
+            array = json.loads(plain)
+        except (ValueError, RecursionError):
             return plain, []
+        inner = [tag for tag in array if isinstance(tag, list) and tag] if isinstance(array, list) else []
         words = next((str(tag[1]) for tag in inner if tag[0] == "content" and len(tag) > 1), "")
         return words, [[str(item) for item in tag] for tag in inner]
 
@@ -193,6 +210,10 @@ class Customer:
         if nip04.is_nip04(content):
             return nip04.decrypt(content, self._keys, sender)
         return nip44.decrypt(content, nip44.conversation_key(self._keys, sender))
+
+
+def _providers(request: Event) -> Sequence[Sequence[str]]:
+    return [tag for tag in request.tags if len(tag) > 1 and tag[0] == "p"]
 
 
 def _said(event: Event, tags: Sequence[Sequence[str]]) -> Said:

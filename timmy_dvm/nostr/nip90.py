@@ -10,25 +10,31 @@ this reads what was meant: the prompt in an `i` tag of type `text`, `prompt` or 
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
-from ledger.money import Msats, parse_msats
+from ledger.money import Msats
 from relay_client.errors import DecryptionFailed, InvalidKey, InvalidRelayUrl
 from relay_client.event import Event, Tags
 from relay_client.keys import Keys, parse_event_id
 from relay_client.wire import parse_relay_url
+from timmy_dvm.nostr import wishes
 from timmy_dvm.nostr.privacy import Scheme, decrypt, scheme_of
+from timmy_dvm.nostr.wishes import Bad
 
 KIND_DELETION: Final = 5
 """NIP-09; for a job it is a cancellation."""
 KIND_FEEDBACK: Final = 7000
 RESULT_OFFSET: Final = 1000
 """A result's kind is its request's kind and this."""
-KIND_SUMMARY: Final = 5001
-KIND_TRANSLATION: Final = 5002
+
+OTHER_REQUESTS: Final = frozenset(
+    {5000, 5001, 5002, 5003, 5005, 5050, 5100, 5200, 5201, 5202, 5203, 5204, 5250, 5300, 5301, 5302, 5303, 5400}
+    | {5500, 5800, 5900, 5901, 5905, 5970}
+)
+"""Kinds of request that are in use: one that names us is answered even where its kind is not served."""
 
 MAX_AHEAD_S: Final = 900
 """An event from further in the future is ignored."""
@@ -41,12 +47,7 @@ _OFFERED: Final = "refund (with param invoice and param job)"
 _TEXT_TYPES: Final = frozenset({"", "text", "prompt"})
 _FOREIGN_MARKS: Final = frozenset({"cmd", "secret", "table", "filter"})
 """Tags and params of continuous-integration bots and table queries, which share kind 5050."""
-_OUTPUTS: Final = frozenset({"text/plain", "text/markdown", "text/*", "*/*", "text", "markdown", "plain"})
-_COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
-_MAX_MODEL_CHARS: Final = 100
-_MAX_WISH_CHARS: Final = 60
-_MAX_ADDRESS_CHARS: Final = 320
 _inner_tags: Final = msgspec.json.Decoder(Tags)
 _is_id: Final = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
 
@@ -63,7 +64,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobAsked:
-    """A job. ``text`` is what the model would get, joined and stripped; blank where a customer sent none."""
+    """A job. ``text`` is what the model would get, joined and stripped; blank where a customer sent none.
+
+    ``addressed`` is False where it names no provider; ``expires_at`` is when no work may start any more (NIP-40);
+    the first ``preface_chars`` of the text are ours, not the customer's.
+    """
 
     text: str
     reply: Reply
@@ -71,6 +76,9 @@ class JobAsked:
     model: str | None = None
     bid: Msats | None = None
     refund_to: str | None = None
+    addressed: bool = True
+    expires_at: int | None = None
+    preface_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,15 +133,6 @@ class Terms:
     models: Collection[str] = ()
 
 
-class _Bad(Exception):
-    """A request addressed to us that cannot be served as it stands."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
-
-
 def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -> Asked:
     """What `event` asks of us; cheap questions first, decryption last.
 
@@ -151,26 +150,37 @@ def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -
     if event.kind == KIND_DELETION:
         ids = tuple(dict.fromkeys(value for value in event.tag_values("e") if _is_id(value)))
         return CancelAsked(ids[:MAX_CANCELS]) if ids else NotForUs("a deletion of no event")
-    if event.kind not in terms.kinds:
+    if event.kind not in terms.kinds and event.kind not in OTHER_REQUESTS:
         return NotForUs("a kind that is not served")
-    if _has_expired(event, now):
+    expires_at = _expires_at(event)
+    if expires_at is not None and expires_at <= now:
         return NotForUs("it has expired")
     providers = [value.lower() for value in event.tag_values("p") if value]
     if not providers:
-        return _read_open(event, keys, terms)
-    if keys.public_key not in providers and keys.npub not in providers:
+        asked = _read_open(event, keys, terms)
+    elif keys.public_key not in providers and keys.npub not in providers:
         return NotForUs("it names other providers")
-    return _read_request(event, keys, terms)
+    elif event.kind not in terms.kinds:
+        return _not_served(event, terms)
+    else:
+        asked = _read_request(event, keys, terms)
+    return replace(asked, expires_at=expires_at) if isinstance(asked, JobAsked) else asked
 
 
-def _has_expired(event: Event, now: int) -> bool:
-    """NIP-40; a value that is no time is junk, and junk is ignored."""
-    return any(_SECONDS.fullmatch(value) and int(value) <= now for value in event.tag_values("expiration"))
+def _expires_at(event: Event) -> int | None:
+    """NIP-40, the soonest; a value that is no time is junk, and junk is ignored."""
+    return min((int(value) for value in event.tag_values("expiration") if _SECONDS.fullmatch(value)), default=None)
+
+
+def _not_served(event: Event, terms: Terms) -> Unreadable:
+    kinds = ", ".join(map(str, sorted(terms.kinds)))
+    sentence = f"Requests of kind {event.kind} are not served here. Served are: {kinds}."
+    return Unreadable(code="kind_not_served", sentence=sentence, reply=Reply(relays=_reply_relays(event.tags)))
 
 
 def _read_open(event: Event, keys: Keys, terms: Terms) -> Asked:
     """A job for whoever takes it: what makes no sense here may make sense to another, so we stay silent."""
-    if not terms.open_jobs:
+    if not terms.open_jobs or event.kind not in terms.kinds:
         return NotForUs("it names no provider")
     if event.tag("encrypted") is not None:
         return NotForUs("it is encrypted for somebody unnamed")
@@ -179,7 +189,7 @@ def _read_open(event: Event, keys: Keys, terms: Terms) -> Asked:
     asked = _read_request(event, keys, terms)
     if not isinstance(asked, JobAsked) or not asked.text or asked.reply.scheme is not Scheme.NONE:
         return NotForUs("an open request without a usable prompt")
-    return asked
+    return replace(asked, addressed=False)
 
 
 def _is_foreign(tags: _Tags) -> bool:
@@ -195,7 +205,7 @@ def _read_request(event: Event, keys: Keys, terms: Terms) -> Asked:
         private = event.tags if scheme is Scheme.NONE else _open_envelope(event, scheme, keys)
         relays = _reply_relays((*private, *event.tags))
         return _read_tags(event, private, Reply(scheme, relays), terms)
-    except _Bad as bad:
+    except Bad as bad:
         return Unreadable(code=bad.code, sentence=bad.sentence, reply=Reply(scheme, relays))
 
 
@@ -209,7 +219,7 @@ def _open_envelope(event: Event, scheme: Scheme, keys: Keys) -> _Tags:
     try:
         return _inner_tags.decode(decrypt(event.content, scheme, keys, event.pubkey))
     except (DecryptionFailed, InvalidKey, msgspec.MsgspecError, ValueError, RecursionError):
-        raise _Bad(
+        raise Bad(
             "not_decrypted",
             "This request can't be decrypted: encrypt a JSON array of tags for this key (NIP-44 or NIP-04), "
             "and ask again.",
@@ -218,25 +228,27 @@ def _open_envelope(event: Event, scheme: Scheme, keys: Keys) -> _Tags:
 
 def _read_tags(event: Event, private: _Tags, reply: Reply, terms: Terms) -> Asked:
     """What the tags say. `private` holds input and params; the rest may also stand in clear beside it."""
-    params = _params(private)
+    params = wishes.params(private)
     everywhere = private if reply.scheme is Scheme.NONE else (*private, *event.tags)
     if "op" in params:
         return _read_operation(params, reply)
-    _check_output(everywhere)
+    wishes.check_output(everywhere)
     texts, foreign = _inputs(private)
     if foreign is not None:
-        raise _Bad("input_type", _input_refusal(foreign))
+        raise Bad("input_type", _input_refusal(foreign))
     if not texts and reply.scheme is Scheme.NONE:
         if _is_foreign(private):
-            raise _Bad("not_text", "Here only texts are answered: put your question into an i tag of type text.")
+            raise Bad("not_text", "Here only texts are answered: put your question into an i tag of type text.")
         texts = [event.content]
     text = "\n\n".join(part for part in map(str.strip, texts) if part)
+    task = wishes.task(event.kind, text, params)
     return JobAsked(
-        text=_task(event.kind, text, params),
-        max_tokens=_max_tokens(params),
-        model=_model(params, terms),
-        bid=_bid(everywhere),
-        refund_to=_refund_to(params),
+        text=task,
+        preface_chars=len(task) - len(text),
+        max_tokens=wishes.max_tokens(params),
+        model=wishes.model(params, terms.models),
+        bid=wishes.bid(everywhere),
+        refund_to=wishes.refund_to(params),
         reply=reply,
     )
 
@@ -274,96 +286,21 @@ def _input_refusal(kind: str) -> str:
             return "That type of input is not understood: put your text into an i tag of type text."
 
 
-def _params(tags: _Tags) -> dict[str, str]:
-    """The first value of each param."""
-    params: dict[str, str] = {}
-    for tag in tags:
-        match tag:
-            case ("param", name, value, *_):
-                params.setdefault(name.strip().lower().replace("-", "_"), value.strip())
-            case _:
-                pass
-    return params
-
-
 def _read_operation(params: dict[str, str], reply: Reply) -> RefundAsked:
     op = params["op"].lower()
     if op not in OPERATIONS:
-        raise _Bad("unknown_op", f"That operation is not known here. Offered is: {_OFFERED}.")
+        raise Bad("unknown_op", f"That operation is not known here. Offered is: {_OFFERED}.")
     if op != "refund":
-        raise _Bad("op_not_offered", f"The operation {op} is not offered yet. Offered is: {_OFFERED}.")
+        raise Bad("op_not_offered", f"The operation {op} is not offered yet. Offered is: {_OFFERED}.")
     if not params.get("invoice"):
-        raise _Bad("bad_param", "A refund needs a BOLT11 invoice for exactly the sum: add it as param invoice.")
+        raise Bad("bad_param", "A refund needs a BOLT11 invoice for exactly the sum: add it as param invoice.")
     if not params.get("job"):
-        raise _Bad("bad_param", "Name the job whose money you claim: add its request's event id as param job.")
+        raise Bad("bad_param", "Name the job whose money you claim: add its request's event id as param job.")
     try:
         request_id = parse_event_id(params["job"])
     except InvalidKey:
-        raise _Bad("bad_param", "The param job must be a request's event id: hex, note1 or nevent1.") from None
+        raise Bad("bad_param", "The param job must be a request's event id: hex, note1 or nevent1.") from None
     return RefundAsked(invoice=params["invoice"], request_id=request_id, reply=reply)
-
-
-def _check_output(tags: _Tags) -> None:
-    wanted = [tag[1].partition(";")[0].strip().lower() for tag in tags if tag[0] == "output" and len(tag) > 1]
-    wanted = [mime for mime in wanted if mime]
-    if wanted and _OUTPUTS.isdisjoint(wanted):
-        raise _Bad("output", "Only text/plain and text/markdown are made here: ask for one, or leave output out.")
-
-
-def _bid(tags: _Tags) -> Msats | None:
-    for tag in tags:
-        if tag[0] == "bid" and len(tag) > 1:
-            try:
-                return parse_msats(tag[1])
-            except ValueError:
-                raise _Bad(
-                    "bad_bid",
-                    "A bid is an amount in msat, in digits alone, like 21000: mend it, or leave the bid out.",
-                ) from None
-    return None
-
-
-def _max_tokens(params: dict[str, str]) -> int | None:
-    value = params.get("max_tokens")
-    if value is None:
-        return None
-    if not _COUNT.fullmatch(value):
-        raise _Bad("bad_param", "max_tokens must be a whole number above 0, or be left out.")
-    return int(value)
-
-
-def _model(params: dict[str, str], terms: Terms) -> str | None:
-    """The core says which models there are; without a choice the wish is ignored."""
-    value = params.get("model")
-    return value[:_MAX_MODEL_CHARS] if value and terms.models else None
-
-
-def _refund_to(params: dict[str, str]) -> str | None:
-    value = params.get("refund")
-    if not value:
-        return None
-    if len(value) > _MAX_ADDRESS_CHARS or not value.isprintable() or " " in value:
-        raise _Bad("bad_param", "The param refund must be a Lightning address, or none.")
-    return value
-
-
-def _task(kind: int, text: str, params: dict[str, str]) -> str:
-    """The text as the model gets it: the kind itself says what to do with a text to be summed up or translated."""
-    if not text:
-        return ""
-    if kind == KIND_SUMMARY:
-        length = _wish(params, "length")
-        return f"Summarize the following text{f' in {length}' if length else ''}.\n\n{text}"
-    if kind == KIND_TRANSLATION:
-        return f"Translate the following text into {_wish(params, 'language') or 'English'}.\n\n{text}"
-    return text
-
-
-def _wish(params: dict[str, str], name: str) -> str | None:
-    value = params.get(name)
-    if value and (len(value) > _MAX_WISH_CHARS or not value.isprintable()):
-        raise _Bad("bad_param", f"The param {name} must be one line of at most {_MAX_WISH_CHARS} characters.")
-    return value
 
 
 def _reply_relays(tags: _Tags) -> tuple[str, ...]:

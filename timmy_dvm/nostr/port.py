@@ -38,7 +38,7 @@ from timmy_dvm.dispatch import ACCEPTED
 from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
-from timmy_dvm.nostr.bucket import TokenBucket
+from timmy_dvm.nostr.bucket import Patience, TokenBucket
 from timmy_dvm.nostr.cursors import Cursors, Memory
 from timmy_dvm.nostr.nip90 import KIND_DELETION, Terms
 from timmy_dvm.prices import PriceSource
@@ -49,6 +49,8 @@ AT_ONCE: Final = 64
 HANDLED_IDS: Final = 20_000
 CANCELLED_IDS: Final = 10_000
 TICK_S: Final = 30
+ERRORS_PER_KEY_MINUTE: Final = 20
+"""A key that asks for more nonsense than this is not listened to until the minute is over."""
 FIRST_DIALS_S: Final = 3.0
 """How long the first events to be published wait for all relays to be connected."""
 _LAST_MOMENTS_S: Final = 1.0
@@ -146,6 +148,7 @@ class NostrPort:
         self._terms = Terms(kinds=frozenset(kinds), open_jobs=open_jobs, models=tuple(models))
         self._network = network
         self._errors = TokenBucket(error_answers_per_second, clock)
+        self._patience = Patience(ERRORS_PER_KEY_MINUTE, clock)
         self._cursors = Cursors(store, clock)
         self._handled = RecentIds(HANDLED_IDS)
         self._cancelled = RecentIds(CANCELLED_IDS)
@@ -217,7 +220,7 @@ class NostrPort:
         kinds, me = self._terms.kinds, frozenset({self._keys.public_key})
         deletions = frozenset({KIND_DELETION})
         return (
-            Filter(kinds=kinds, tags={"p": me}),
+            Filter(kinds=kinds | nip90.OTHER_REQUESTS, tags={"p": me}),
             *((Filter(kinds=kinds),) if self._terms.open_jobs else ()),
             Filter(kinds=deletions, tags={"k": frozenset(map(str, kinds))}),
             Filter(kinds=deletions, tags={"p": me}),
@@ -277,13 +280,16 @@ class NostrPort:
         self._open.pop(event.id, None)
 
     async def _hand_in(self, received: Received, asked: nip90.ForUs) -> None:
+        if not self._patience.has_with(received.event.pubkey):
+            log.debug("a key makes nothing but errors", action="unheard", event_id=received.event.id)
+            return
         match asked:
             case nip90.JobAsked():
                 await self._ask(received, asked)
             case nip90.RefundAsked():
                 await self._claim(received, asked)
             case nip90.Unreadable():
-                await self._answer_error(as_facts.unreadable(received, asked, at=self._now()))
+                await self._answer_error(as_facts.unreadable(received, asked, at=self._now()), received.event)
             case nip90.CancelAsked():
                 # Before anything is waited for: what it cancels may be the very next event.
                 for request_id in asked.request_ids:
@@ -302,20 +308,29 @@ class NostrPort:
         )
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))
         if isinstance(outcome, Applied) and outcome.change.new_job is None:
-            self._errors.spend()  # it was answered with an error, which counts as one of those we may give
+            self._answered_error(event.pubkey)
 
     async def _claim(self, received: Received, asked: nip90.RefundAsked) -> None:
         fact = as_facts.claim(received, asked, network=self._network, at=self._now())
         if isinstance(fact, facts.RequestUnreadable):
-            await self._answer_error(fact)
-        else:
-            await self._until_it_works(lambda: self._engine.handle(fact))
+            await self._answer_error(fact, received.event)
+            return
+        outcome = await self._until_it_works(lambda: self._engine.handle(fact))
+        if isinstance(outcome, Applied) and not outcome.change.refunds:
+            self._answered_error(received.event.pubkey)
 
-    async def _answer_error(self, fact: facts.RequestUnreadable) -> None:
+    async def _answer_error(self, fact: facts.RequestUnreadable, event: Event) -> None:
         if not self._errors.take():
             log.warning("too many requests can't be read: one is not answered", action="unsaid", code=fact.code)
             return
-        await self._until_it_works(lambda: self._engine.handle(fact))
+        outcome = await self._until_it_works(lambda: self._engine.handle(fact))
+        if isinstance(outcome, Applied):
+            self._patience.spend(event.pubkey)
+
+    def _answered_error(self, pubkey: str) -> None:
+        """The core answered with an error, which counts as one of those we may give."""
+        self._errors.spend()
+        self._patience.spend(pubkey)
 
     async def _cancel(self, event: Event, request_id: str) -> None:
         """A deletion costs a commit only if it means a job of its own author (NIP-09)."""

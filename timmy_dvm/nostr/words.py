@@ -32,16 +32,18 @@ def until(expires_at: int) -> str:
 def money_due(told: PriceTold, origin: Origin, pay_page: str | None) -> str:
     """The request for money, whole."""
     links = f"{pay_page} or lightning:{told.bolt11}" if pay_page else f"lightning:{told.bolt11}"
+    credit = f", with {sats_up(told.credit)} sats of your credit" if told.credit else ""
     return (
-        f"{price(told.amount, origin)} at most; what is not used comes back. "
+        f"{price(told.amount, origin)} at most{credit}; what is not used comes back. "
         f"Pay: {links}. Valid until {until(told.expires_at)}."
     )
 
 
 def money_due_line(told: PriceTold, origin: Origin) -> str:
     """The request for money in one line without the invoice."""
-    line = f"{price(told.amount, origin)} at most; valid until {until(told.expires_at)}"
-    return line if len(line) <= MAX_LINE_CHARS else f"{sats_up(told.amount)} sats at most"
+    credit = f" + {sats_up(told.credit)} sats of credit" if told.credit else ""
+    line = f"{price(told.amount, origin)}{credit} at most; valid until {until(told.expires_at)}"
+    return line if len(line) <= MAX_LINE_CHARS else f"{sats_up(told.amount)} sats{credit} at most"
 
 
 def working(message: Working) -> str:

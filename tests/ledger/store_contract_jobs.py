@@ -1,0 +1,176 @@
+"""What a store promises of jobs, and of the keys they come from. Part of `StoreContract`."""
+
+import dataclasses
+
+import pytest
+
+from ledger.accounts import POOL
+from ledger.money import MicroUsd, Msats
+from ledger.records import (
+    Applied,
+    Door,
+    JobState,
+    JobTexts,
+    Mode,
+    Stale,
+)
+from ledger.store import RuleBroken
+from tests.ledger.books import (
+    JOB,
+    KEY,
+    NOW,
+    QUOTE,
+    applied,
+    balance,
+    begun,
+    identity,
+    moved,
+    new_job,
+    paid_in,
+    write,
+)
+
+
+class JobContract:
+    """Jobs, their states, texts and keys."""
+
+    async def test_a_job_comes_back_as_it_was_written(self, store):
+        await applied(store, identity=identity())
+        born = new_job(
+            pubkey=KEY,
+            event_id="ee" * 32,
+            door=Door.HTTP,
+            mode=Mode.STEPS,
+            state=JobState.EVALUATING,
+            refund_to="me@home",
+            credit_used=Msats(3),
+            free_tier=True,
+            absorbed_sats=20,
+            paid_at=NOW,
+            due_at=NOW + 9,
+            eval_runs=1,
+        )
+        job = (await applied(store, new_job=born)).job
+        assert job == await store.job(JOB)
+        assert (job.quote, job.free_tier, job.absorbed_sats, job.eval_passed) == (QUOTE, True, 20, None)
+        full = dataclasses.replace(
+            job,
+            state=JobState.EXECUTING,
+            share_work=Msats(40_000),
+            eval_passed=True,
+            work_runs=2,
+            eval_input_tokens=1,
+            eval_output_tokens=2,
+            actual_input_tokens=3,
+            actual_output_tokens=4,
+            actual_cost=MicroUsd(5),
+            truncated=True,
+            charge_eval=Msats(6),
+            charge_work=Msats(7),
+            shortfall=Msats(8),
+            pool_credit=Msats(9),
+            reason="r",
+            error_message="e",
+        )
+        outcome = await applied(store, job=full)
+        assert outcome.job == dataclasses.replace(full, version=2) == await store.job(JOB)
+
+    async def test_a_job_that_moved_since_it_was_read_is_stale(self, store):
+        job = await begun(store)
+        await moved(store, job, JobState.EVALUATING)
+        late = dataclasses.replace(job, state=JobState.CANCELLED, ended_at=NOW)
+        assert await write(store, fact_id="f", job=late, entries=(paid_in(POOL, 1),)) == Stale()
+        assert await balance(store, POOL) == 0
+        assert isinstance(await write(store, fact_id="f"), Applied)
+
+    async def test_a_request_event_makes_one_job(self, store):
+        await begun(store, event_id="ee" * 32)
+        with pytest.raises(RuleBroken, match=r"jobs\.event_id"):
+            await begun(store, "a2" * 16, event_id="ee" * 32)
+        assert (await store.look(lambda view: view.job_of_event("ee" * 32))).id == JOB
+        assert await store.look(lambda view: view.job_of_event("dd" * 32)) is None
+
+    async def test_a_job_of_an_unknown_key_is_refused(self, store):
+        with pytest.raises(RuleBroken, match="FOREIGN KEY"):
+            await begun(store, pubkey=KEY)
+
+    @pytest.mark.parametrize("state", [s for s in JobState if s not in ("awaiting_eval_payment", "evaluating")])
+    async def test_a_job_begins_at_the_start(self, store, state):
+        with pytest.raises(RuleBroken, match="a job begins"):
+            await begun(store, state=state)
+
+    async def test_an_end_is_final(self, store):
+        job = await moved(store, await begun(store), JobState.CANCELLED)
+        with pytest.raises(RuleBroken, match="may not go"):
+            await write(store, job=dataclasses.replace(job, state=JobState.EVALUATING, ended_at=None))
+
+    @pytest.mark.parametrize(
+        ("fields", "rule"),
+        [
+            ({"share_eval": Msats(52_001), "share_work": Msats(0)}, "never_above_the_price"),
+            ({"charge_eval": Msats(2_001), "charge_work": Msats(50_000)}, "never_above_the_share"),
+            ({"charge_work": Msats(-1)}, "charge_work_msat"),
+            ({"shortfall": Msats(-1)}, "shortfall_msat"),
+            ({"work_runs": 4}, "work_runs"),
+            ({"eval_runs": 4}, "eval_runs"),
+            ({"ended_at": NOW}, "ended_has_its_time"),
+            ({"state": JobState.CANCELLED}, "ended_has_its_time"),
+            ({"state": JobState.CANCELLED, "ended_at": NOW, "due_at": NOW}, "ended_is_not_due"),
+        ],
+    )
+    async def test_a_job_that_breaks_a_rule_is_refused(self, store, fields, rule):
+        job = await begun(store)
+        with pytest.raises(RuleBroken, match=rule):
+            await write(store, job=dataclasses.replace(job, **fields))
+        assert await store.job(JOB) == job
+
+    async def test_a_result_is_kept_with_its_job(self, store):
+        job = await moved(store, await begun(store, state=JobState.EVALUATING), JobState.EXECUTING)
+        await applied(store, job=job, result="because")
+        assert await store.texts(JOB) == JobTexts("why?", '{"relay":"here"}', "because")
+        assert await store.texts("b" * 32) is None
+        assert await store.look(lambda view: view.texts("b" * 32)) == JobTexts("", "", None)
+
+    async def test_a_result_without_a_job_or_two_jobs_at_once_are_refused(self, store):
+        job = await begun(store)
+        with pytest.raises(RuleBroken, match="without its job"):
+            await write(store, result="lost")
+        with pytest.raises(RuleBroken, match="can't make a job and change one"):
+            await write(store, new_job=new_job("a2" * 16), job=job)
+
+    async def test_two_that_met_a_key_at_once_are_told_apart(self, store):
+        assert isinstance(await write(store, identity=identity()), Applied)
+        assert await write(store, identity=identity()) == Stale()
+        known = await store.look(lambda view: view.identity(KEY))
+        better = dataclasses.replace(known, trust_score=7, last_seen=NOW + 5)
+        assert isinstance(await write(store, identity=better), Applied)
+        assert await write(store, identity=better) == Stale()
+        assert await store.look(lambda view: view.identity(KEY)) == dataclasses.replace(better, version=2)
+        assert await store.look(lambda view: view.identity("cd" * 32)) is None
+
+    async def test_a_keys_jobs_are_counted(self, store):
+        await applied(store, identity=identity())
+        for number, created_at in enumerate((NOW, NOW + 10, NOW + 20)):
+            await begun(store, f"{number:032x}", pubkey=KEY, created_at=created_at)
+        await begun(store)
+        await moved(store, await store.job(f"{0:032x}"), JobState.CANCELLED)
+        counts = await store.look(
+            lambda view: (view.open_jobs_of(KEY), view.jobs_since(KEY, NOW + 10), view.open_invoices())
+        )
+        assert counts == (2, 2, 3)
+
+    async def test_jobs_are_found(self, store):
+        await begun(store, "abcd" + "0" * 28, due_at=NOW + 9)
+        await begun(store, "1234" + "0" * 28, event_id="abcd" + "f" * 60, due_at=NOW + 3)
+        await begun(store, "beef" + "0" * 28, state=JobState.EVALUATING)
+        newest = ["beef", "1234", "abcd"]
+        assert [job.id[:4] for job in await store.jobs(limit=9)] == newest
+        assert [job.id[:4] for job in await store.jobs(limit=1)] == newest[:1]
+        waiting = await store.jobs(limit=9, states=[JobState.AWAITING_EVAL_PAYMENT, JobState.EXPIRED])
+        assert [job.id[:4] for job in waiting] == newest[1:]
+        assert [job.id[:4] for job in await store.find_jobs("ABCD")] == newest[1:]
+        assert [job.id[:4] for job in await store.find_jobs("abcdf")] == ["1234"]
+        for nothing in ("abc", "", "abcdg", "abcd%", "____", "a" * 65):
+            assert await store.find_jobs(nothing) == ()
+        assert await store.due() == ((NOW + 3, "1234" + "0" * 28), (NOW + 9, "abcd" + "0" * 28))
+        assert await store.job("beef") is None

@@ -1,0 +1,118 @@
+"""The routes over ASGI, without a socket: what each answers, and that no fault leaks more than a sentence."""
+
+import contextlib
+
+import httpx
+import pytest
+
+from timmy_dvm.http.app import PaidHow, create_app
+
+HASH = "0a" * 32
+
+
+async def healthy():
+    return {"status": "ok", "npub": "npub1x"}
+
+
+@contextlib.asynccontextmanager
+async def client(health=healthy, pay=None):
+    transport = httpx.ASGITransport(create_app(health, pay))
+    async with httpx.AsyncClient(transport=transport, base_url="http://timmy") as http:
+        yield http
+
+
+def paying(how):
+    asked = []
+
+    async def pay(payment_hash):
+        asked.append(payment_hash)
+        return how
+
+    return pay, asked
+
+
+async def test_health_shows_what_it_was_given_and_the_tier_of_a_stranger():
+    async with client() as http:
+        answer = await http.get("/api/healthz")
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": "ok", "npub": "npub1x", "trust_tier": "anonymous"},
+    )
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_status_that_is_not_ok_is_a_503_for_whoever_watches():
+    async def sick():
+        return {"status": "ledger_away"}
+
+    async with client(sick) as http:
+        answer = await http.get("/api/healthz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "ledger_away")
+
+
+@pytest.mark.parametrize(("how", "already"), [(PaidHow.PAID, False), (PaidHow.ALREADY, True)])
+async def test_a_paid_invoice_is_said_to_be_paid_however_often_it_is_asked(how, already):
+    pay, asked = paying(how)
+    async with client(pay=pay) as http:
+        answer = await http.post(f"/api/dev/stub/pay/{HASH}")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "ok": True,
+        "paymentHash": HASH,
+        "alreadyPaid": already,
+        "trust_tier": "anonymous",
+    }
+    assert asked == [HASH]
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "code"), [(PaidHow.UNKNOWN, 404, "unknown_invoice"), (PaidHow.FAILED, 503, "not_paid")]
+)
+async def test_what_was_not_paid_is_an_error_with_a_code_and_a_sentence(how, status, code):
+    pay, _ = paying(how)
+    async with client(pay=pay) as http:
+        answer = await http.post(f"/api/dev/stub/pay/{HASH}")
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.json()["error"].endswith(".")
+
+
+@pytest.mark.parametrize("payment_hash", ["0a", HASH.upper(), "zz" * 32, HASH[:-1] + "٣"])
+async def test_what_is_no_payment_hash_never_reaches_the_wallet(payment_hash):
+    pay, asked = paying(PaidHow.PAID)
+    async with client(pay=pay) as http:
+        answer = await http.post(f"/api/dev/stub/pay/{payment_hash}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_invoice")
+    assert asked == []
+
+
+async def test_a_path_that_is_too_long_is_bad_input():
+    pay, asked = paying(PaidHow.PAID)
+    async with client(pay=pay) as http:
+        answer = await http.post(f"/api/dev/stub/pay/{HASH}00")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_input")
+    assert asked == []
+
+
+async def test_without_a_way_to_pay_there_is_no_route_to_pay():
+    async with client() as http:
+        answer = await http.post(f"/api/dev/stub/pay/{HASH}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/docs", 404, "not_found"),
+        ("GET", "/openapi.json", 404, "not_found"),
+        ("DELETE", "/api/healthz", 405, "wrong_method"),
+        ("GET", f"/api/dev/stub/pay/{HASH}", 405, "wrong_method"),
+    ],
+)
+async def test_whatever_is_not_there_says_so_as_json(method, path, status, code):
+    pay, asked = paying(PaidHow.PAID)
+    async with client(pay=pay) as http:
+        answer = await http.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.json()["trust_tier"] == "anonymous"
+    assert asked == []

@@ -1,0 +1,191 @@
+"""The server on a real socket, and clients that hold on to it: silent, slow, too many, or with too much to say."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+from fastapi import FastAPI
+
+from timmy_dvm.config import ConfigError
+from timmy_dvm.http.server import Gate, bind, make_server
+
+TIMEOUT_S = 20
+LONG_S = 600
+SHORT_S = 0.2
+REQUEST = b"GET / HTTP/1.1\r\nhost: timmy\r\n\r\n"
+
+
+class House:
+    """A served application of two routes: one answers at once, one when it is let."""
+
+    def __init__(self, port):
+        self.port = port
+        self.entered = asyncio.Event()
+        self.let = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def client(self):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+class Client:
+    def __init__(self, reader, writer):
+        self._reader = reader
+        self._writer = writer
+
+    async def sends(self, data):
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def reads(self):
+        """The status and the body of one answer; a body without a length ends with the connection."""
+        async with asyncio.timeout(TIMEOUT_S):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+            _, _, length = head.partition("content-length: ")
+            body = self._reader.readexactly(int(length.split("\r\n")[0])) if length else self._reader.read()
+            return int(head.split()[1]), await body
+
+    async def is_hung_up_on(self):
+        """Wait until the other side ends the connection, with or without a word."""
+        async with asyncio.timeout(TIMEOUT_S):
+            with contextlib.suppress(ConnectionError):
+                while await self._reader.read(1_000):
+                    pass
+
+
+@contextlib.asynccontextmanager
+async def serving(*, read_s=LONG_S, connections=100, per_address=10, header_bytes=8_192):
+    listening = bind("127.0.0.1", 0)
+    house = House(listening.getsockname()[1])
+    app = FastAPI()
+
+    @app.get("/")
+    async def hello():
+        return "hello"
+
+    @app.get("/slow")
+    async def slow():
+        house.entered.set()
+        await house.let.wait()
+        return "at last"
+
+    gate = Gate(read_s=read_s, connections=connections, per_address=per_address)
+    server = make_server(app, gate, header_bytes=header_bytes)
+    task = asyncio.create_task(server.serve([listening]))
+    try:
+        yield house
+    finally:
+        server.should_exit = True
+        await task
+        listening.close()
+
+
+async def test_one_connection_carries_many_requests():
+    async with serving() as house, house.client() as client:
+        for _ in range(3):
+            await client.sends(REQUEST)
+            assert await client.reads() == (200, b'"hello"')
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTT", REQUEST[:-2]])
+async def test_whoever_does_not_finish_a_request_is_hung_up_on(said):
+    async with serving(read_s=SHORT_S) as house, house.client() as client:
+        await client.sends(said)
+        await client.is_hung_up_on()
+
+
+async def test_a_body_that_never_ends_is_not_waited_for():
+    async with serving(read_s=SHORT_S) as house, house.client() as client:
+        await client.sends(b"POST / HTTP/1.1\r\nhost: timmy\r\ncontent-length: 9\r\n\r\nhalf")
+        await client.is_hung_up_on()
+
+
+@pytest.mark.parametrize("said", [b"G", REQUEST[:-2]])
+async def test_a_second_request_has_no_more_time_than_the_first(said):
+    """The first one being complete must not stop the watch over the next."""
+    async with serving(read_s=SHORT_S) as house, house.client() as client:
+        await client.sends(REQUEST)
+        assert await client.reads() == (200, b'"hello"')
+        await client.sends(said)
+        await client.is_hung_up_on()
+
+
+async def test_a_slow_answer_is_our_affair_and_not_the_clients():
+    async with serving(read_s=SHORT_S) as house, house.client() as client, house.client() as idle:
+        await client.sends(b"GET /slow HTTP/1.1\r\nhost: timmy\r\n\r\n")
+        async with asyncio.timeout(TIMEOUT_S):
+            await house.entered.wait()
+        # Whoever came later and said nothing has been hung up on: our own time is over too, if it counted.
+        await idle.is_hung_up_on()
+        house.let.set()
+        assert await client.reads() == (200, b'"at last"')
+
+
+async def test_pipelined_requests_are_answered_each_in_turn_and_a_slow_answer_is_not_cut_short():
+    async with serving(read_s=SHORT_S) as house, house.client() as client:
+        await client.sends(REQUEST + b"GET /slow HTTP/1.1\r\nhost: timmy\r\n\r\n")
+        assert await client.reads() == (200, b'"hello"')
+        async with asyncio.timeout(TIMEOUT_S), house.client() as idle:
+            await house.entered.wait()
+            await idle.is_hung_up_on()
+        house.let.set()
+        assert await client.reads() == (200, b'"at last"')
+
+
+async def test_one_address_may_hold_so_many_connections_and_no_more():
+    async with serving(per_address=2) as house, house.client() as first, house.client() as second:
+        for client in (first, second):
+            await client.sends(REQUEST)
+            assert (await client.reads())[0] == 200
+        async with house.client() as third:
+            await third.is_hung_up_on()
+        await first.sends(REQUEST)
+        assert (await first.reads())[0] == 200
+
+
+def test_a_connection_that_is_gone_makes_room_for_its_own_address_and_for_all():
+    gate = Gate(read_s=1, connections=2, per_address=1)
+    assert gate.enter("a")
+    assert not gate.enter("a")
+    gate.leave("a")
+    assert gate.enter("b")
+    assert not gate.enter("c")
+    gate.leave("c")
+    gate.leave("a")
+    assert gate.enter("c")
+
+
+async def test_a_head_that_is_too_long_is_refused():
+    async with serving(header_bytes=1_024) as house, house.client() as client:
+        await client.sends(b"GET / HTTP/1.1\r\nhost: timmy\r\nx: " + b"x" * 2_000)
+        await client.is_hung_up_on()
+    async with serving(header_bytes=1_024) as house, house.client() as client:
+        await client.sends(b"GET / HTTP/1.1\r\nhost: timmy\r\nx: " + b"x" * 500 + b"\r\n\r\n")
+        assert (await client.reads())[0] == 200
+
+
+async def test_what_is_no_http_is_answered_with_a_400_and_the_end():
+    async with serving() as house, house.client() as client:
+        await client.sends(b"\x16\x03\x01 hello\r\n\r\n")
+        assert await client.reads() == (400, b"Invalid HTTP request received.")
+
+
+def test_a_port_that_is_taken_is_found_out_at_once_and_the_sentence_names_the_key():
+    with contextlib.closing(bind("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            ConfigError, match=rf"http\.port: can't listen on 127\.0\.0\.1:{port}.*TIMMY_HTTP__PORT"
+        ):
+            bind("127.0.0.1", port)
+
+
+def test_an_address_with_colons_is_ipv6():
+    with contextlib.closing(bind("::1", 0)) as listening:
+        assert listening.family is socket.AF_INET6

@@ -1,0 +1,142 @@
+"""From a configuration to parts: each key reaches what it decides, and what is missing is a sentence that names it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from ledger.money import msats_from_sats
+from lightning.lnbits import LnbitsWallet
+from lightning.simulated import SimulatedWallet
+from timmy_dvm.agent.claude import ClaudeAgent
+from timmy_dvm.agent.offline import OfflineAgent
+from timmy_dvm.building import SIMULATED_BALANCE, agent_of, policy_of, price_source_of, prices_of, wallet_of
+from timmy_dvm.clock import ManualClock, SeededRandomness
+from timmy_dvm.config import ConfigError, load
+from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.pricing import Freshness, PriceList, Usage, token_cost
+
+CLOCK = ManualClock()
+RANDOM = SeededRandomness(1)
+
+
+def configured(folder, **environ):
+    """A configuration from the environment: `limits__in_flight="3"`."""
+    return load(None, {f"TIMMY_{name.upper()}": value for name, value in environ.items()}, Path(folder))
+
+
+def policy(config):
+    return policy_of(config, agent_of(config, CLOCK, RANDOM), wallet_of(config, CLOCK, RANDOM))
+
+
+def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core(tmp_path):
+    built = policy(configured(tmp_path))
+    assert dataclasses.replace(built, prices=PriceList()) == Policy()
+    assert dataclasses.replace(built.prices, rates=()) == PriceList(rates=())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "read"),
+    [
+        ("limits__request_chars", "501", lambda p: p.http_request_chars == 501),
+        ("limits__relay_request_chars", "17000", lambda p: p.relay_request_chars == 17_000),
+        ("limits__open_jobs_per_key", "7", lambda p: p.open_jobs_per_key == 7),
+        ("limits__jobs_per_key_minute", "8", lambda p: p.jobs_per_key_minute == 8),
+        ("limits__open_invoices", "9", lambda p: p.open_invoices == 9),
+        ("limits__refund_fee_sats", "4", lambda p: p.fee_per_refund == msats_from_sats(4)),
+        ("limits__refund_fees_per_day_sats", "5", lambda p: p.fee_per_day == msats_from_sats(5)),
+        ("pricing__http_invoice_minutes", "2", lambda p: p.http_invoice_s == 120),
+        ("pricing__relay_invoice_minutes", "3", lambda p: p.relay_invoice_s == 180),
+        ("pricing__eval_fee_sats", "6", lambda p: p.prices.eval_fee_sats == 6),
+        ("pricing__margin_percent", "50", lambda p: p.prices.margin_percent == 50),
+        ("pricing__infra_micro_usd", "700", lambda p: p.prices.infra_micro_usd == 700),
+        ("pricing__short_chars", "81", lambda p: p.prices.short_chars == 81),
+        ("pricing__medium_chars", "241", lambda p: p.prices.medium_chars == 241),
+        ("pricing__short_output_tokens", "401", lambda p: p.prices.short_tokens == 401),
+        ("pricing__medium_output_tokens", "801", lambda p: p.prices.medium_tokens == 801),
+        ("pricing__long_output_tokens", "1601", lambda p: p.prices.long_tokens == 1_601),
+        ("free_tier__credit_percent", "11", lambda p: p.pool_credit_percent == 11),
+    ],
+)
+def test_each_number_of_the_owner_reaches_the_policy(tmp_path, key, value, read):
+    assert not read(policy(configured(tmp_path)))
+    assert read(policy(configured(tmp_path, **{key: value})))
+
+
+def test_a_model_is_priced_by_its_family_and_a_strange_one_by_the_dear_rate(tmp_path):
+    config = configured(tmp_path)
+    prices = prices_of(config, "claude-haiku-4-5", "Grand-Model-9")
+    million = {"input_tokens": 1_000_000, "output_tokens": 0}
+
+    def usd(model):
+        return token_cost(Usage(model, **million), prices) // 10**12
+
+    assert [usd(m) for m in ("claude-haiku-4-5", "claude-sonnet-4-6", "offline", "grand-model-9")] == [1, 3, 3, 15]
+
+
+def test_customers_choose_among_the_owners_models_and_the_first_is_the_agents_own(tmp_path):
+    chosen = {"agent__anthropic__customer_models": "claude-haiku-4-5,claude-sonnet-4-6"}
+    key = {"agent__backend": "anthropic", "agent__anthropic__api_key": "sk-test"}
+    assert policy(configured(tmp_path, **key, **chosen)).work_models == ("claude-sonnet-4-6", "claude-haiku-4-5")
+    assert policy(configured(tmp_path, **chosen)).work_models == ("offline",)
+
+
+def test_a_fixed_price_says_whether_it_is_meant_to_be_fixed(tmp_path):
+    simulated = price_source_of(configured(tmp_path, pricing__btc_usd_fallback="90000"), CLOCK).current()
+    real = price_source_of(configured(tmp_path, lightning__backend="lnbits"), CLOCK).current()
+    assert (simulated.micro_usd, simulated.freshness) == (90_000_000_000, Freshness.FIXED)
+    assert (real.micro_usd, real.freshness) == (100_000_000_000, Freshness.FALLBACK)
+
+
+async def test_the_simulated_wallet_lies_beside_the_ledger_and_remembers(tmp_path):
+    config = configured(tmp_path, ledger__url=f"sqlite:///{tmp_path}/elsewhere/timmy.db")
+    (tmp_path / "elsewhere").mkdir()
+    wallet = wallet_of(config, CLOCK, RANDOM)
+    assert isinstance(wallet, SimulatedWallet)
+    assert await wallet.balance_msat() == SIMULATED_BALANCE
+    await wallet.aclose()
+    assert (tmp_path / "elsewhere" / "simulated-wallet.jsonl").exists()
+
+
+async def test_a_configured_lnbits_is_built_with_its_network(tmp_path):
+    lnbits = {"lightning__backend": "lnbits", "lightning__lnbits__url": "http://127.0.0.1:1"}
+    wallet = wallet_of(
+        configured(tmp_path, **lnbits, lightning__lnbits__key="k" * 32, lightning__lnbits__network="tb"),
+        CLOCK,
+        RANDOM,
+    )
+    assert isinstance(wallet, LnbitsWallet)
+    assert wallet.network == "tb"
+    await wallet.aclose()
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"lightning__backend": "lnbits"}, "url and key_file must both be set"),
+        ({"lightning__backend": "lnbits", "lightning__lnbits__url": "http://127.0.0.1:1"}, "must both be set"),
+        ({"lightning__backend": "lnd"}, "lnd is not offered by this version"),
+    ],
+)
+def test_a_wallet_that_can_t_be_built_is_a_sentence(tmp_path, environ, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        wallet_of(configured(tmp_path, **environ), CLOCK, RANDOM)
+
+
+async def test_the_agent_is_the_configured_one(tmp_path):
+    key = {"agent__backend": "anthropic", "agent__anthropic__api_key": "sk-test"}
+    offline = agent_of(configured(tmp_path), CLOCK, RANDOM)
+    claude = agent_of(
+        configured(tmp_path, **key, agent__anthropic__eval_model="e", agent__anthropic__work_model="w"),
+        CLOCK,
+        RANDOM,
+    )
+    assert isinstance(offline, OfflineAgent)
+    assert isinstance(claude, ClaudeAgent)
+    assert (claude.eval_model, claude.work_model) == ("e", "w")
+    await claude.aclose()
+
+
+def test_claude_without_a_key_is_a_sentence_that_names_where_to_put_it(tmp_path):
+    with pytest.raises(ConfigError, match=r"agent\.anthropic\.api_key_file"):
+        agent_of(configured(tmp_path, agent__backend="anthropic"), CLOCK, RANDOM)

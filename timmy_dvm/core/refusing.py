@@ -1,0 +1,66 @@
+"""Why a request is refused, and what to do about it. Pure.
+
+Every refusal is a sentence that ends in a next step; its code is a stable word for programs.
+"""
+
+from ledger.money import Msats, sats_up
+from timmy_dvm.core.actions import Refused
+from timmy_dvm.core.case import Case
+from timmy_dvm.core.facts import RequestReceived
+from timmy_dvm.core.policy import Policy
+
+_CANCELS_PER_PLACE = 4
+"""A key may cancel this many requests an hour for each that it may leave unpaid."""
+
+
+def _is_blank(text: str) -> bool:
+    """Whether nothing in a text can be seen: white space, control characters, marks without width."""
+    return not any(character.isprintable() and not character.isspace() for character in text)
+
+
+def before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused | None:
+    """What is wrong with the request itself, with what to do about it; None where nothing is."""
+    limit = policy.request_chars(fact.door)
+    if _is_blank(fact.text):
+        return Refused(
+            code="empty", sentence="There is no request text: put it in an i tag of type text, or in content."
+        )
+    length = len(fact.text) - fact.preface_chars
+    if length > limit:
+        sentence = f"The request has {length} characters; the limit is {limit}. Please shorten it."
+        return Refused(code="too_long", sentence=sentence)
+    if fact.max_tokens is not None and fact.max_tokens < 1:
+        return Refused(code="bad_param", sentence="max_tokens must be a whole number above 0, or be left out.")
+    if fact.expires_at is not None and fact.expires_at < fact.at + policy.shortest_invoice_s:
+        sentence = "Your request expires before it could be paid: ask again with a later expiration, or none."
+        return Refused(code="expires_too_soon", sentence=sentence)
+    if case.jobs_last_minute >= policy.jobs_per_key_minute:
+        sentence = f"{policy.jobs_per_key_minute} requests a minute are the limit for one key: wait a minute."
+        return Refused(code="rate_limited", sentence=sentence)
+    return None
+
+
+def to_wait(case: Case, policy: Policy) -> Refused | None:
+    """Too many jobs wait for money already: this key's, or everybody's. Half of all is for keys that paid."""
+    if case.open_jobs >= policy.open_jobs_per_key:
+        sentence = f"You have {case.open_jobs} unpaid requests here: pay or cancel one, or wait until one expires."
+        return Refused(code="too_many_open", sentence=sentence)
+    if case.cancelled_last_hour >= _CANCELS_PER_PLACE * policy.open_jobs_per_key:
+        # Their invoices can still be paid, and our wallet watches each to its end.
+        sentence = "You have cancelled many requests within an hour: ask again when their invoices have expired."
+        return Refused(code="too_many_cancelled", sentence=sentence)
+    paid_before = case.identity is not None and case.identity.paid_jobs > 0
+    room = policy.open_invoices if paid_before else policy.open_invoices // 2
+    if case.open_invoices >= room:
+        return Refused(
+            code="busy", sentence="Too many requests wait for payment just now: ask again in 10 minutes."
+        )
+    return None
+
+
+def underbid(due: Msats) -> Refused:
+    """A bid below what would be due now; the sentence names it."""
+    sentence = (
+        f"Your bid is below the price: {sats_up(due)} sats ({due} msat). Ask again with that bid, or without one."
+    )
+    return Refused(code="underbid", sentence=sentence)

@@ -1,0 +1,73 @@
+"""Bounds on what a client may send, judged before anything reads it: the head's size and the body's."""
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class TooLarge(Exception):
+    """A body grew beyond its bound while it was read."""
+
+
+class Limits:
+    """The outermost ASGI layer.
+
+    Args:
+        app: what is behind it.
+        header_bytes: of all header names and values together; more is 431.
+        body_bytes: of the body, whether or not its length was told; more is 413.
+    """
+
+    def __init__(self, app: ASGIApp, *, header_bytes: int, body_bytes: int) -> None:
+        self._app = app
+        self._header_bytes = header_bytes
+        self._body_bytes = body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request, or refuse it with a sentence."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = scope["headers"]
+        if sum(len(name) + len(value) for name, value in headers) > self._header_bytes:
+            await _fault(431, "head_too_large", f"The head may have {self._header_bytes} bytes.")(
+                scope, receive, send
+            )
+            return
+        told = dict(headers).get(b"content-length", b"0")
+        if not told.isdigit() or int(told[:20]) > self._body_bytes:
+            await self._too_large()(scope, receive, send)
+            return
+        await self._guarded(scope, receive, send)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A body that does not tell its length is counted as it comes."""
+        received, started = 0, False
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._body_bytes:
+                raise TooLarge
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted, noted)
+        except TooLarge:
+            if not started:
+                await self._too_large()(scope, receive, send)
+
+    def _too_large(self) -> JSONResponse:
+        return _fault(413, "body_too_large", f"The body may have {self._body_bytes} bytes.")
+
+
+def _fault(status: int, code: str, sentence: str) -> JSONResponse:
+    body: Mapping[str, str] = {"error": sentence, "code": code, "trust_tier": "anonymous"}
+    return JSONResponse(body, status, headers={"Connection": "close"})
