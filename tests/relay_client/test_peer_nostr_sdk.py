@@ -15,7 +15,7 @@ from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from relay_client.wire import Prefix
 from tests.faults import FaultProxy, until
-from tests.relay_client.kit import JOBS, KEYS, ids, pooled, signed
+from tests.relay_client.kit import KEYS, ids, pooled, signed
 
 pytestmark = pytest.mark.peer
 

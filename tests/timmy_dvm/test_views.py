@@ -1,4 +1,6 @@
-"""What is shown of a job, a price, a refund and the books: sums in sats, times in UTC, and nothing that is not so."""
+"""What is shown of a job, a price, a refund and the books: sats, UTC, and nothing that is not so."""
+
+import dataclasses
 
 import pytest
 
@@ -97,7 +99,7 @@ def test_the_operators_story_adds_who_asked_what_happened_and_every_msat():
         ),
         Tier.NEW,
     )
-    assert view.items() >= job_view(story(JobState.COMPLETE), Tier.NEW).items() - {("evalInvoice", None)}
+    assert job_view(story(JobState.COMPLETE), Tier.NEW).keys() < view.keys()
     assert (view["pubkey"], view["request"]) == (KEY, "What is a relay?")
     assert view["runs"] == {"eval": 1, "work": 1}
     assert view["facts"] == [{"id": "paid:x", "kind": "PaymentSeen", "at": "2027-01-15T08:00:00Z"}]
@@ -124,7 +126,7 @@ def test_a_list_of_jobs_shows_what_was_asked_and_what_was_charged_and_no_text():
 
 
 def test_an_invoice_asks_whole_sats_rounded_up():
-    assert invoice_view(builders.invoice(0, amount=Msats(20_001)))["amountSats"] == 21
+    assert invoice_view(dataclasses.replace(builders.invoice(), amount=Msats(20_001)))["amountSats"] == 21
 
 
 def test_a_refund_is_shown_to_the_msat():

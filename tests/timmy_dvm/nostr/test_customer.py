@@ -29,7 +29,7 @@ class Relays:
         self._sub_id = sub_id
         self.filters += filters
 
-    async def publish(self, event):
+    async def publish(self, event, **_):
         self.published.append(event)
         return {RELAY: self._outcome}
 
@@ -65,7 +65,7 @@ def test_a_request_names_its_text_its_provider_and_where_to_answer():
         Order(text="Hi", provider=TIMMY.public_key, bid=Msats(5_000), params={"max_tokens": "9"})
     )
     assert (event.kind, event.pubkey, event.created_at, event.content) == (5050, ALICE.public_key, NOW, "")
-    assert list(map(tuple, event.tags)) == [
+    assert tags_of(event, "i", "param", "bid", "p", "relays") == [
         ("i", "Hi", "text"),
         ("param", "max_tokens", "9"),
         ("bid", "5000"),
@@ -85,10 +85,20 @@ def test_a_text_that_is_too_long_for_a_tag_travels_as_content():
     assert (tags_of(long, "i"), long.content) == ([], "ü" * 513)
 
 
-def test_the_same_order_twice_is_two_requests_where_something_differs():
+def test_the_same_order_twice_within_a_second_is_two_requests():
     who = customer()
     first, again = (who.request(Order(text="Hi", provider=None)) for _ in range(2))
-    assert first.sig != again.sig
+    assert first.id != again.id
+
+
+async def test_a_request_is_taken_back_by_an_event_that_names_it_its_kind_and_its_provider():
+    relays = Relays()
+    who = customer(relays)
+    request = who.request(Order(text="Hi", provider=TIMMY.public_key))
+    await who.cancel(request)
+    (event,) = relays.published
+    assert (event.kind, event.pubkey) == (5, ALICE.public_key)
+    assert tags_of(event, "e", "k", "p") == [("e", request.id), ("k", "5050"), ("p", TIMMY.public_key)]
 
 
 @pytest.mark.parametrize("scheme", ["nip44", "nip04"])
@@ -101,7 +111,7 @@ def test_an_encrypted_request_shows_no_word_of_what_is_asked(scheme):
         params={"model": "x"},
     )
     event = customer().request(order)
-    assert {tag[0] for tag in event.tags} == {"p", "relays", "encrypted"}
+    assert {tag[0] for tag in event.tags} == {"p", "relays", "salt", "encrypted"}
     assert "secret" not in event.to_json()
     assert json.loads(opened(event.content, keys=TIMMY, sender=ALICE)) == [
         ["i", order.text, "text"],
