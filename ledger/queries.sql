@@ -208,7 +208,8 @@ SELECT count(*) FROM jobs WHERE state IN ('awaiting_eval_payment', 'awaiting_wor
 SELECT count(*) FROM invoices WHERE state = 'open';
 
 -- name: cancelled_jobs_of_key_since
-SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND created_at >= :since AND state = 'cancelled';
+SELECT count(*) FROM jobs
+WHERE nostr_pubkey = :pubkey AND created_at >= :since AND state = 'cancelled' AND error_message IS NULL;
 
 -- name: jobs_of_key_since
 SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND created_at >= :since;

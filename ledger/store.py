@@ -101,7 +101,7 @@ class View(Protocol):
         """How many jobs of a key were made since a unix time."""
 
     def cancelled_since(self, pubkey: str, since: int) -> int:
-        """How many jobs of a key that were made since a unix time are cancelled."""
+        """How many jobs of a key that were made since a unix time it has cancelled itself: no error ended them."""
 
     def open_invoices(self) -> int:
         """How many jobs of all keys wait for payment, or invoices may be paid: whichever is more."""

@@ -16,7 +16,7 @@ from ledger.files import lock_ledger
 from ledger.money import ZERO, Msats, msats_from_sats, sats_down
 from ledger.records import InvoiceState
 from ledger.sqlite import open_ledger
-from ledger.store import Store
+from ledger.store import Store, StoreUnavailable
 from lightning.backend import Lightning, Paid, Sent
 from lightning.errors import LightningError, WalletRefused
 from relay_client.dial import Outside
@@ -160,7 +160,8 @@ class App:
         dispatch = Dispatch(store, engine, Wallet(wallet, store, engine, clock), runs, port, clock)
         pay = _DevPay(wallet, store).pay if config.pay_route else None
         limits = config.limits
-        routes = create_app(_Health(config, keys, pool, store).show, pay)
+        payments = Payments(store, engine, wallet, clock)
+        routes = create_app(_Health(config, keys, pool, store, payments).show, pay)
         server = make_server(
             Limits(routes, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes),
             Gate(
@@ -176,7 +177,7 @@ class App:
             port,
             dispatch,
             Timers(store, engine, clock),
-            Payments(store, engine, wallet, clock),
+            payments,
             server,
             listening,
         )
@@ -230,29 +231,38 @@ class _Parts:
 
 
 class _Health:
-    """What ``/api/healthz`` shows."""
+    """What ``/api/healthz`` shows: ``ok``, or the first thing that stands in the way of serving."""
 
-    def __init__(self, config: Config, keys: Keys, pool: RelayPool, store: Store) -> None:
+    def __init__(self, config: Config, keys: Keys, pool: RelayPool, store: Store, payments: Payments) -> None:
         self._config = config
         self._keys = keys
         self._pool = pool
         self._store = store
+        self._payments = payments
 
     async def show(self) -> dict[str, Any]:
-        balances = await self._store.balances()
         relays = [
             {"url": r.url, "state": r.state.name.lower(), "reconnects": r.reconnects} for r in self._pool.status()
         ]
-        reserved = sum(amount for name, amount in balances.items() if name.startswith("reserved:"))
-        return {
+        state: dict[str, Any] = {
             "status": "ok",
             "version": __version__,
             "npub": self._keys.npub,
             "stubMode": self._config.lightning.backend == "simulated",
             "agent": self._config.agent.backend,
-            "pool": {"balanceSats": sats_down(balances["pool"]), "reservedSats": sats_down(Msats(reserved))},
             "relays": relays,
         }
+        if not any(relay["state"] == "connected" for relay in relays):
+            state["status"] = "no_relay"
+        if self._payments.trouble:
+            state["status"] = "no_wallet"
+        try:
+            balances = await self._store.balances()
+        except StoreUnavailable:
+            return state | {"status": "no_ledger"}
+        reserved = sum(amount for name, amount in balances.items() if name.startswith("reserved:"))
+        pool = {"balanceSats": sats_down(balances["pool"]), "reservedSats": sats_down(Msats(reserved))}
+        return state | {"pool": pool}
 
 
 class _DevPay:

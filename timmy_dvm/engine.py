@@ -5,7 +5,9 @@ decides on them, and what follows is written with the fact. Messages are turned 
 door at that very commit, so what is said is on disk before it is said, and a repeat says the same bytes.
 """
 
+import asyncio
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -50,7 +52,8 @@ _LONGEST_PAUSE_S = 15
 SHORT_ID = 8
 """Of a job's id a log shows this much: whole, it is its owner's secret. `timmy job` takes it."""
 _DAY = 86_400
-_LONG_FIELDS = frozenset({"text", "origin", "btc", "id"})
+_LONG_HEX = re.compile(r"[0-9a-f]{16,}")
+_NOT_IN_RECEIPT = frozenset({"text", "origin", "btc", "at"})
 _encode = msgspec.json.Encoder().encode
 log = get_logger("engine")
 
@@ -69,6 +72,11 @@ class Speaker(Protocol):
         ...
 
 
+def short(text: str) -> str:
+    """A fact's id, or any text with ids in it, as a log may show it: of each long hex the first 8 digits."""
+    return _LONG_HEX.sub(lambda found: found[0][:SHORT_ID], text)
+
+
 async def insist(engine: "Engine", sleep: Callable[[float], Awaitable[None]], fact: Fact, done: int) -> None:
     """Hand in an outcome that must not be lost, as often as it takes: the ledger may be away for a while.
 
@@ -80,7 +88,9 @@ async def insist(engine: "Engine", sleep: Callable[[float], Awaitable[None]], fa
         try:
             await engine.handle(fact, done=done)
         except (StoreUnavailable, Contended) as error:
-            log.warning("an outcome waits for the ledger", action="outcome_waits", fact=fact.id, error=str(error))
+            log.warning(
+                "an outcome waits for the ledger", action="outcome_waits", fact=short(fact.id), error=str(error)
+            )
             await sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         else:
@@ -94,25 +104,18 @@ class Engine:
         store: the ledger.
         policy: what the operator decided.
         speaker: how decisions are told; a job of a door without events is told by its state alone.
-        on_applied: called after each commit, in order, with what was written: the dispatcher and the timers
-            learn of their new work here.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        policy: Policy,
-        speaker: Speaker,
-        on_applied: Sequence[Callable[[Applied], None]] = (),
-    ) -> None:
+    def __init__(self, store: Store, policy: Policy, speaker: Speaker) -> None:
         self._store = store
         self._policy = policy
         self._speaker = speaker
-        self._on_applied = list(on_applied)
+        self._listeners: list[Callable[[Applied], None]] = []
+        self._applying: set[asyncio.Future[Applied | Replayed]] = set()
 
     def listen(self, listener: Callable[[Applied], None]) -> None:
-        """Call ``listener`` after each commit that changed something."""
-        self._on_applied.append(listener)
+        """Call ``listener`` with what was written, after each commit: so dispatch and the timers learn of work."""
+        self._listeners.append(listener)
 
     async def handle(self, fact: Fact, *, done: int | None = None) -> Applied | Replayed:
         """Apply one fact. Safe to repeat: a fact is applied once for ever.
@@ -125,6 +128,14 @@ class Engine:
             StoreUnavailable: nothing was written.
             Contended: nothing was written, after many tries.
         """
+        # In a task of its own: a caller that is cancelled while its commit is being written must not keep the
+        # dispatcher and the timers from hearing of it.
+        applying = asyncio.ensure_future(self._apply(fact, done))
+        self._applying.add(applying)
+        applying.add_done_callback(self._applying.discard)
+        return await asyncio.shield(applying)
+
+    async def _apply(self, fact: Fact, done: int | None) -> Applied | Replayed:
         receipt = FactRecord(
             id=fact.id,
             kind=type(fact).__name__,
@@ -138,14 +149,14 @@ class Engine:
             match outcome:
                 case Applied():
                     _log(fact, outcome)
-                    for listener in self._on_applied:
+                    for listener in self._listeners:
                         listener(outcome)
                     return outcome
                 case Replayed():
                     return outcome
                 case Stale() | Short():
-                    log.info("decided on old rows, deciding again", action="decide_again", fact=fact.id)
-        raise Contended(f"the rows around {fact.id} moved {_TRIES} times; hand the fact in again")
+                    log.info("decided on old rows, deciding again", action="decide_again", fact=short(fact.id))
+        raise Contended(f"the rows around {short(fact.id)} moved {_TRIES} times; hand the fact in again")
 
     def _change(self, view: View, fact: Fact) -> Change:
         case = load(view, fact)
@@ -208,12 +219,8 @@ def _outbox_row(do: Do, job_id: str | None) -> NewAction:
 
 
 def _receipt(fact: Fact) -> str:
-    """The fact as JSON without its long or foreign texts, which have their own place."""
-    fields = {
-        name: getattr(fact, name)
-        for name in type(fact).__dataclass_fields__
-        if name not in _LONG_FIELDS and name != "at"
-    }
+    """The fact as JSON without its long or foreign texts, and its time, which have their own place."""
+    fields = {name: getattr(fact, name) for name in type(fact).__dataclass_fields__ if name not in _NOT_IN_RECEIPT}
     return _encode(fields).decode()
 
 
@@ -241,16 +248,16 @@ def load(view: View, fact: Fact) -> Case:
 
 
 def _around_request(view: View, fact: RequestReceived) -> Case:
-    load_now = view.open_invoices()
+    open_invoices = view.open_invoices()
     if fact.pubkey is None:
-        return Case(open_invoices=load_now)
+        return Case(open_invoices=open_invoices)
     return Case(
         credit=view.balance(accounts.customer(fact.pubkey)),
         identity=view.identity(fact.pubkey),
         open_jobs=view.open_jobs_of(fact.pubkey),
         jobs_last_minute=view.jobs_since(fact.pubkey, fact.at - 60),
         cancelled_last_hour=view.cancelled_since(fact.pubkey, fact.at - 3_600),
-        open_invoices=load_now,
+        open_invoices=open_invoices,
     )
 
 

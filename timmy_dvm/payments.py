@@ -39,6 +39,8 @@ class Payments:
         self._places = asyncio.Semaphore(_AT_ONCE)
         self.caught_up = asyncio.Event()
         """Set once the first listing is through: what was paid while we were down is booked."""
+        self.trouble = ""
+        """Why the last listing could not be read; empty when it could."""
 
     async def run(self) -> None:
         """Run until cancelled. Cancelling is safe: the cursor is behind what was handled, never ahead."""
@@ -52,10 +54,12 @@ class Payments:
         while True:
             try:
                 await self._list()
+                self.trouble = ""
                 self.caught_up.set()
                 await self._clock.sleep(_LIST_EVERY_S)
             except (LightningError, StoreUnavailable, RuleBroken, Contended) as error:
-                log.warning("can't read the wallet's record", action="wallet_unread", error=str(error))
+                self.trouble = str(error)
+                log.warning("can't read the wallet's record", action="wallet_unread", error=self.trouble)
                 await self._clock.sleep(_RETRY_S)
 
     async def _list(self) -> None:
@@ -77,9 +81,11 @@ class Payments:
             self._cursor = cursor
 
     async def _settled_all(self, facts: Iterable[PaymentSeen]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for fact in facts:
-                group.create_task(self._settled(fact))
+        """Book each, whatever becomes of the others; the first trouble is raised once all have ended."""
+        outcomes = await asyncio.gather(*(self._settled(fact) for fact in facts), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _settled(self, fact: PaymentSeen) -> None:
         async with self._places:

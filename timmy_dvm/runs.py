@@ -6,7 +6,7 @@ back. Only a process that dies leaves none; the next start finds the run begun a
 
 import asyncio
 
-from ledger.records import JobRecord
+from ledger.records import JobRecord, JobState
 from ledger.store import Store
 from timmy_dvm.agent.runner import Agent, AgentError, Task
 from timmy_dvm.clock import Clock
@@ -39,24 +39,28 @@ class Runs:
         self._clock = clock
         self._prices = prices
         self._places = asyncio.Semaphore(in_flight)
+        self._begun: set[int] = set()
 
     async def run(self, action_id: int, wanted: RunAgent, *, interrupted: bool) -> None:
         """One run to its fact. ``interrupted``: a process that died had begun it."""
-        if interrupted:
+        if interrupted or action_id in self._begun:
             fact = RunInterrupted(
                 job_id=wanted.job_id, step=wanted.step, run=wanted.run, at=int(self._clock.now())
             )
             await self._engine.handle(fact, done=action_id)
             return
         async with self._places:
-            self._store.mark_started(action_id)
             job = await self._store.job(wanted.job_id)
             texts = await self._store.texts(wanted.job_id)
-            if job is None or texts is None:
+            if job is None or texts is None or not _waits_for(job, wanted):
+                # It ended while it waited for a place: the model is not paid for nothing.
                 await self._store.finish(action_id)
                 return
+            self._begun.add(action_id)
+            self._store.mark_started(action_id)
             outcome = await self._outcome(job, texts.request, wanted)
         await insist(self._engine, self._clock.sleep, outcome, action_id)
+        self._begun.discard(action_id)
 
     async def _outcome(self, job: JobRecord, text: str, wanted: RunAgent) -> EvalDone | WorkDone | RunFailed:
         task = Task(text=text, max_output_tokens=job.quote.max_output_tokens, model=job.quote.work_model)
@@ -104,3 +108,10 @@ class Runs:
             charge_sats=cost.charge_sats,
             at=int(self._clock.now()),
         )
+
+
+def _waits_for(job: JobRecord, wanted: RunAgent) -> bool:
+    """Whether this very run is the one the job is in."""
+    if wanted.step is Step.EVAL:
+        return job.state is JobState.EVALUATING and job.eval_runs == wanted.run
+    return job.state is JobState.EXECUTING and job.work_runs == wanted.run

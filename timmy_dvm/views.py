@@ -7,11 +7,10 @@ from ledger.accounts import as_shown
 from ledger.money import MSATS_PER_SAT, Msats, sats_down, sats_up
 from ledger.records import InvoiceRecord, JobRecord, JobState, Quote, RefundRecord
 from ledger.store import Story
+from timmy_dvm.core.pricing import MICRO_PER_USD
 from timmy_dvm.core.settling import cost_ledger
 from timmy_dvm.core.transitions import AWAITING
 from timmy_dvm.core.trust import Tier
-
-_MICRO = 1_000_000
 
 
 def when(at: int | None) -> str | None:
@@ -112,9 +111,9 @@ def quote_view(quote: Quote) -> dict[str, object]:
         "estimatedSats": sats_up(Msats(quote.eval_fee + quote.work_fee)),
         "evalFeeSats": sats_up(quote.eval_fee),
         "workFeeSats": sats_up(quote.work_fee),
-        "estimatedCostUsd": quote.estimated_cost / _MICRO,
+        "estimatedCostUsd": quote.estimated_cost / MICRO_PER_USD,
         "marginPct": quote.margin_percent,
-        "btcPriceUsd": quote.btc_price_micro_usd / _MICRO,
+        "btcPriceUsd": quote.btc_price_micro_usd / MICRO_PER_USD,
         "btcPriceSource": quote.btc_price_source,
         "workModel": quote.work_model,
         "maxOutputTokens": quote.max_output_tokens,

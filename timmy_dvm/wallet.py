@@ -5,6 +5,8 @@ the step is simply taken again later. A payment is the exception: whatever the w
 say, is an outcome, because UNKNOWN is one.
 """
 
+import asyncio
+
 from ledger.money import ZERO, Msats
 from ledger.store import Store
 from lightning.backend import Invoice, Lightning, Paid, PayStatus, Sent
@@ -16,8 +18,9 @@ from timmy_dvm.engine import SHORT_ID, Engine, insist
 from timmy_dvm.log import get_logger
 
 _PAY_TIMEOUT_S = 60
-_LIFE_LEFT_S = 60
+_LIFE_LEFT_S = 30
 """An invoice is not handed out with less life than this."""
+_PAYOUTS_AT_ONCE = 20
 _FORGOTTEN_S = 86_400
 """A payment our wallet has not known for a day, on an invoice that has ended: nothing of it can arrive now."""
 log = get_logger("wallet")
@@ -31,6 +34,8 @@ class Wallet:
         self._store = store
         self._engine = engine
         self._clock = clock
+        self._payouts = asyncio.Semaphore(_PAYOUTS_AT_ONCE)
+        self._begun: set[int] = set()
 
     def _now(self) -> int:
         return int(self._clock.now())
@@ -86,21 +91,38 @@ class Wallet:
                 unpaid = InvoiceUnpaid(payment_hash=asked.payment_hash, at=self._now())
                 await self._engine.handle(unpaid, done=action_id)
                 return True
-            case Paid.HELD | Paid.UNKNOWN:
+            case Paid.HELD:
                 return False
+            case Paid.UNKNOWN:
+                return await self._unknown(action_id, asked)
+
+    async def _unknown(self, action_id: int, asked: CheckInvoice) -> bool:
+        """Our wallet has no such invoice. After a day of that its job stops waiting; late money is booked all the
+        same, for the hash is kept for ever.
+        """
+        invoice = await self._store.invoice(asked.payment_hash)
+        if invoice is not None and self._now() < invoice.expires_at + _FORGOTTEN_S:
+            return False
+        log.warning("the wallet has forgotten an invoice", action="invoice_forgotten", job=asked.job_id[:SHORT_ID])
+        await self._engine.handle(InvoiceUnpaid(payment_hash=asked.payment_hash, at=self._now()), done=action_id)
+        return True
 
     async def pay_refund(self, action_id: int, refund: PayRefund, *, interrupted: bool) -> None:
         """Send a refund. A send that a dead process may have begun is looked up first, never repeated blind."""
-        if interrupted:
+        if interrupted or action_id in self._begun:
             status = await self._look_up(refund.payment_hash)
         else:
-            await self._store.mark_started(action_id)
-            status = await self._pay(refund.bolt11, refund.payment_hash, refund.max_fee)
+            async with self._payouts:
+                await self._store.mark_started(action_id)
+                self._begun.add(action_id)
+                status = await self._pay(refund.bolt11, refund.payment_hash, refund.max_fee)
         await insist(self._engine, self._clock.sleep, self._payment_out(refund, status), action_id)
+        self._begun.discard(action_id)
 
     async def find_payment(self, action_id: int, sought: FindPayment) -> bool:
         """Look a payment in doubt up by its hash, until the wallet says what became of it."""
-        status = await self._look_up(sought.payment_hash)
+        # A wallet that can't be reached has not said that it knows nothing: that is no reason to send again.
+        status = await self._lightning.lookup_payment(sought.payment_hash)
         if status.state is Sent.UNKNOWN and self._now() >= sought.resend_until:
             # Long unknown: the very same BOLT11 may go out again, for a hash is paid at most once. When the
             # invoice has ended our wallet answers FAILED, and the money is free after a day of silence.

@@ -9,6 +9,7 @@ from ledger.money import MicroUsd, Msats
 from ledger.records import (
     Applied,
     Door,
+    InvoiceState,
     JobState,
     JobTexts,
     Mode,
@@ -24,6 +25,7 @@ from tests.ledger.books import (
     balance,
     begun,
     identity,
+    invoice,
     moved,
     new_job,
     paid_in,
@@ -158,6 +160,42 @@ class JobContract:
             lambda view: (view.open_jobs_of(KEY), view.jobs_since(KEY, NOW + 10), view.open_invoices())
         )
         assert counts == (2, 2, 3)
+
+    async def test_what_a_key_has_cancelled_lately_is_counted_and_nothing_else(self, store):
+        await applied(store, identity=identity())
+        await applied(store, identity=identity("cd" * 32))
+        for number, (key, age) in enumerate([(KEY, 0), (KEY, 100), (KEY, 101), ("cd" * 32, 0), (None, 0)]):
+            job = await begun(store, f"{number:032x}", pubkey=key, created_at=NOW - age)
+            await moved(store, job, JobState.CANCELLED)
+        for number, state in enumerate((JobState.EXPIRED, JobState.EVALUATING), 10):
+            await moved(store, await begun(store, f"{number:032x}", pubkey=KEY), state)
+        await begun(store, "aa" * 16, pubkey=KEY)
+        dropped = await begun(store, "bb" * 16, pubkey=KEY)
+        await moved(store, dropped, JobState.CANCELLED, error_message="no invoice could be made")
+
+        def cancelled(view):
+            return [view.cancelled_since(KEY, since) for since in (NOW - 101, NOW - 100, NOW, NOW + 1)]
+
+        assert await store.look(cancelled) == [3, 2, 1, 0]
+
+    async def test_of_waiting_jobs_and_payable_invoices_the_larger_number_counts(self, store):
+        """A job waits before it has an invoice, and an invoice may be paid after its job was cancelled."""
+
+        async def counts_after(**change):
+            await applied(store, **change)
+            return await store.look(lambda view: view.open_invoices())
+
+        assert await counts_after() == 0
+        assert await counts_after(new_job=new_job()) == 1
+        assert await counts_after(new_job=new_job("a2" * 16)) == 2
+        payable = tuple(invoice(f"{number:064x}") for number in range(3))
+        assert await counts_after(invoices=payable[:2]) == 2
+        assert await counts_after(invoices=payable[2:]) == 3
+        job = await store.job(JOB)
+        cancelled = dataclasses.replace(job, state=JobState.CANCELLED, ended_at=NOW)
+        assert await counts_after(job=cancelled) == 3
+        expired = tuple(dataclasses.replace(each, state=InvoiceState.EXPIRED) for each in payable)
+        assert await counts_after(invoices=expired) == 1
 
     async def test_jobs_are_found(self, store):
         await begun(store, "abcd" + "0" * 28, due_at=NOW + 9)

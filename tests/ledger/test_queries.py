@@ -59,6 +59,22 @@ OPEN_ONES = {
 """Partial indexes that hold only what is open."""
 
 
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("payable_invoices", "invoices_open"),
+        ("waiting_jobs", "jobs_waiting"),
+        ("waiting_jobs_of_key", "jobs_waiting"),
+        ("jobs_of_key_since", "jobs_of_key"),
+        ("cancelled_jobs_of_key_since", "jobs_of_key"),
+    ],
+)
+def test_what_each_request_asks_is_counted_along_an_index(fresh, name, index):
+    parameters = dict.fromkeys(re.findall(r":([a-z_]\w*)", SQL[name]), None)
+    plan = [row[3] for row in fresh.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", parameters)]
+    assert [index in step for step in plan] == [True], plan
+
+
 @pytest.mark.parametrize("name", [name for name in SQL if name not in WHOLE])
 def test_it_reads_no_table_from_end_to_end(fresh, name):
     """What a commit does must cost the same in the millionth job as in the first."""

@@ -114,7 +114,7 @@ async def test_a_configured_lnbits_is_built_with_its_network(tmp_path):
 def test_a_wallet_that_is_not_built_yet_is_a_sentence_that_names_those_that_are(tmp_path):
     lnd = {"lightning__lnd__url": "https://127.0.0.1:8080", "lightning__lnd__macaroon": "00"}
     config = configured(tmp_path, lightning__backend="lnd", **lnd)
-    with pytest.raises(ConfigError, match="lnd is not offered.*; take lnbits or simulated"):
+    with pytest.raises(ConfigError, match=r"lnd is not offered.*; take lnbits or simulated"):
         wallet_of(config, CLOCK, RANDOM)
 
 

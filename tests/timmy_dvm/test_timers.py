@@ -42,10 +42,11 @@ class Engine:
             raise self.errors.pop(0)
         self.heard.append((fact.job_id, fact.due_at - START, fact.at - START))
 
-    def due(self, job_id, seconds):
-        """A commit set the deadline of a job; None takes it away."""
+    async def due(self, job_id, seconds):
+        """A commit sets the deadline of a job, None takes it away; whoever sleeps hears of it."""
         due_at = None if seconds is None else START + seconds
         self.tell(Applied(builders.job(JobState.EXECUTING, id=job_id, due_at=due_at)))
+        await self._clock.advance(0)
 
 
 @contextlib.asynccontextmanager
@@ -81,29 +82,29 @@ async def test_what_was_due_while_we_were_down_is_heard_of_at_once():
 
 async def test_a_deadline_that_is_set_later_than_all_others_waits_for_its_turn():
     async with watching(("a", 10)) as (engine, clock):
-        engine.due("b", 20)
+        await engine.due("b", 20)
         await clock.advance(30)
         assert engine.heard == [("a", 10, 10), ("b", 20, 20)]
 
 
 async def test_a_sooner_deadline_ends_the_sleep():
     async with watching(("a", 1_000)) as (engine, clock):
-        engine.due("b", 5)
+        await engine.due("b", 5)
         await clock.advance(5)
         assert engine.heard == [("b", 5, 5)]
 
 
 async def test_a_deadline_that_moved_is_heard_of_at_its_new_second_alone():
     async with watching(("a", 10), ("b", 10)) as (engine, clock):
-        engine.due("a", 20)
-        engine.due("b", 5)
+        await engine.due("a", 20)
+        await engine.due("b", 5)
         await clock.advance(30)
         assert engine.heard == [("b", 5, 5), ("a", 20, 20)]
 
 
 async def test_a_job_that_ended_has_none():
     async with watching(("a", 10)) as (engine, clock):
-        engine.due("a", None)
+        await engine.due("a", None)
         await clock.advance(30)
         assert engine.heard == []
 
@@ -111,7 +112,7 @@ async def test_a_job_that_ended_has_none():
 async def test_the_same_deadline_told_by_many_commits_is_heard_of_once():
     async with watching() as (engine, clock):
         for _ in range(5):
-            engine.due("a", 10)
+            await engine.due("a", 10)
         await clock.advance(30)
         assert engine.heard == [("a", 10, 10)]
 
@@ -137,7 +138,7 @@ async def test_a_deadline_that_moved_while_the_ledger_was_away_is_not_heard_of_a
     async with watching(("a", 10)) as (engine, clock):
         engine.errors = [StoreUnavailable("disk full")]
         await clock.advance(12)
-        engine.due("a", 100)
+        await engine.due("a", 100)
         await clock.advance(50)
         assert engine.heard == []
         await clock.advance(50)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from timmy_dvm.config.fields import Table
+from timmy_dvm.config.not_yet import has_no_effect
 from timmy_dvm.config.old_names import OLD_NAMES
 from timmy_dvm.config.schema import Key, keys_of, tables
 
@@ -51,6 +52,8 @@ def _key(key: Key, named: Mapping[str, Any]) -> Iterator[str]:
         notes.append(f"Unit: {help_.unit}.")
     if unset and not any(word in meaning for word in ("Left out", "Empty")):
         notes.append("Default: none.")
+    if has_no_effect(key.name):
+        notes.append("Has no effect in this version yet.")
     yield ""
     yield from _comment(" ".join(notes))
     short = key.name.rpartition(".")[2]

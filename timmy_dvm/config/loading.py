@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from timmy_dvm.config import not_yet
 from timmy_dvm.config.checks import check_named, choose_lnbits, notes_of, problems_of
 from timmy_dvm.config.errors import ConfigError
 from timmy_dvm.config.model import Config
@@ -63,7 +64,9 @@ def load(path: Path | None, environ: Mapping[str, str], data_dir: Path | None = 
     problems = list(problems_of(config))
     if problems:
         raise ConfigError(*problems)
-    return config.model_copy(update={"notes": (*values.notes, *notes_of(config, environ))})
+    return config.model_copy(
+        update={"notes": (*values.notes, *notes_of(config, environ), *not_yet.notes(config.origins))}
+    )
 
 
 def _place(values: Values, base: Path, data: Path) -> None:

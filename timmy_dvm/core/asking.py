@@ -5,6 +5,7 @@ is missing. Credit goes in first, an invoice asks the rest.
 """
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 
 from ledger import accounts
@@ -160,7 +161,7 @@ def _invoice(
 ) -> CreateInvoice:
     return CreateInvoice(
         job_id=job_id,
-        key=f"{job_id}:{what}",
+        key=hashlib.sha256(f"invoice:{job_id}:{what}".encode()).hexdigest()[:32],  # a job's id is a secret
         amount=amount,
         memo=f"Timmy {job_id[:8]}",
         expiry_s=min(policy.invoice_s(door), life_s or policy.invoice_s(door)),

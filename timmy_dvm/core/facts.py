@@ -235,6 +235,7 @@ class RefundClaimed:
 
     ``request_event_id`` names the job. ``origin`` is the claim's own, so that the answer goes to the claim.
     ``amount`` is None for an invoice without one; ``rail_ok`` is whether it is for our wallet's network.
+    ``answered`` is False where a refusal would be one error too many for this key.
     """
 
     event_id: str
@@ -247,6 +248,7 @@ class RefundClaimed:
     expires_at: int
     origin: str
     at: int
+    answered: bool = True
     job_id: str | None = None
 
     @property

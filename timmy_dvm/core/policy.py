@@ -1,6 +1,6 @@
 """What the operator decides, as one frozen value. Built from the configuration by the composition root.
 
-Amounts are msat, times seconds. The defaults are those of the design; each is a configuration key.
+Amounts are msat, times seconds. What the composition root does not fill in is not for the operator to change.
 """
 
 from dataclasses import dataclass, field

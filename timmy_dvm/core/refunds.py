@@ -116,7 +116,8 @@ def claimed(case: Case, fact: RefundClaimed, policy: Policy) -> Decision:
     )
     refusal = _why_not(case, fact, row, policy)
     if refusal is not None or row is None or fact.amount is None:
-        return Decision(tells=(Tell(refusal or _nothing_to_claim(case), fact.origin),))
+        told = Tell(refusal or _nothing_to_claim(case), fact.origin)
+        return Decision(tells=(told,)) if fact.answered else IGNORED
     sending = dataclasses.replace(
         row,
         state=refund_moves(row.state, RefundState.SENDING),
@@ -277,9 +278,14 @@ def _failed(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> 
     if this_round < len(policy.refund_pauses_s):
         due_at = fact.at + policy.refund_pauses_s[this_round]
         owed = dataclasses.replace(freed, state=refund_moves(row.state, RefundState.OWED), due_at=due_at)
-        return Decision(
-            refunds=(owed,), actions=(Do(RetryRefund(refund_id=row.id, attempts=row.attempts), due_at),)
+        minutes = (due_at - fact.at) // 60
+        sentence = (
+            f"{sats_down(row.amount)} sats could not be sent to your invoice yet. They go out again in {minutes} "
+            "minutes, or at once when you send a new invoice for exactly that sum (op refund)."
         )
+        again = Do(RetryRefund(refund_id=row.id, attempts=row.attempts), due_at)
+        tells = _moved(case, owed, sentence) if this_round == 0 else ()
+        return Decision(refunds=(owed,), actions=(again,), tells=tells)
     return _hold(case, freed)
 
 

@@ -3,25 +3,33 @@
 Every refusal is a sentence that ends in a next step; its code is a stable word for programs.
 """
 
+import unicodedata
+from typing import Final
+
 from ledger.money import Msats, sats_up
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case
 from timmy_dvm.core.facts import RequestReceived
 from timmy_dvm.core.policy import Policy
 
-_CANCELS_PER_PLACE = 4
+_CANCELS_PER_PLACE: Final = 4
 """A key may cancel this many requests an hour for each that it may leave unpaid."""
+
+_SEEN: Final = frozenset("LNPS")
+"""Letters, numbers, punctuation, symbols: what Unicode's general categories call by these begins to be seen."""
+_FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and symbols by category, and nothing to the eye: Hangul's fillers, and Braille without a dot."""
 
 
 def _is_blank(text: str) -> bool:
-    """Whether nothing in a text can be seen: white space, control characters, marks without width."""
-    return not any(character.isprintable() and not character.isspace() for character in text)
+    """Whether nothing in a text can be seen: white space, control characters, marks on nothing."""
+    return not any(unicodedata.category(each)[0] in _SEEN and each not in _FILLERS for each in text)
 
 
 def before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused | None:
     """What is wrong with the request itself, with what to do about it; None where nothing is."""
     limit = policy.request_chars(fact.door)
-    if _is_blank(fact.text):
+    if _is_blank(fact.text[fact.preface_chars :]):
         return Refused(
             code="empty", sentence="There is no request text: put it in an i tag of type text, or in content."
         )

@@ -94,7 +94,7 @@ def overdue(case: Case, fact: DeadlinePassed, policy: Policy) -> Decision:
 
 def _fail(case: Case, job: JobRecord, sentence: str, at: int, policy: Policy) -> Decision:
     told_why = dataclasses.replace(job, error_message=sentence)
-    settled = settle(case, told_why, JobState.FAILED, Msats(0), at, policy)
+    settled = settle(case, told_why, JobState.FAILED, ZERO, at, policy)
     return decision(settled, Tell(Ended(code="failed", sentence=sentence, money_back=settled.back.sentence)))
 
 

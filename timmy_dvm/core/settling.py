@@ -1,7 +1,7 @@
 """The end of a job: one entry says who paid what it cost, and whatever is left goes back. Pure.
 
-``cost = charge + grant + short``, always: the customer's charge, the pool's grant, and our own loss. The customer
-never pays above the share that was fixed when their invoice was made.
+``cost = charge + short``, always: the customer's charge, and our own loss. The customer never pays above the share
+that was fixed when their invoice was made.
 """
 
 import dataclasses
@@ -15,10 +15,9 @@ from ledger.records import IdentityRecord, JobRecord, JobState, RefundRecord
 from timmy_dvm.core import trust
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.pricing import MICRO_PER_USD
 from timmy_dvm.core.refunds import Returned, give_back, shown_state
 from timmy_dvm.core.transitions import job_moves
-
-_MICRO = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def cost_ledger(job: JobRecord, refunds: tuple[RefundRecord, ...]) -> dict[str, 
         "actualInputTokens": job.actual_input_tokens,
         "actualOutputTokens": job.actual_output_tokens,
         "totalTokens": job.actual_input_tokens + job.actual_output_tokens,
-        "actualCostUsd": Decimal(job.actual_cost) / _MICRO,
+        "actualCostUsd": Decimal(job.actual_cost) / MICRO_PER_USD,
         "actualAmountSats": charged,
         "workAmountSats": work,
         "refundAmountSats": work - charged,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SILENT: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
@@ -84,7 +85,10 @@ def create_app(health: Callable[[], Awaitable[dict[str, Any]]], pay: Pay | None)
 
 def _add_pay_route(app: FastAPI, pay: Pay) -> None:
     @app.post("/api/dev/stub/pay/{payment_hash}")
-    async def dev_pay(payment_hash: Annotated[str, Path(max_length=64)]) -> JSONResponse:
+    async def dev_pay(payment_hash: Annotated[str, Path(max_length=64)], request: Request) -> JSONResponse:
+        if any(name in request.headers for name in _FORWARDED):
+            # Behind a proxy "from this machine" says nothing about who asks.
+            return _fault(403, "not_local", "Invoices are paid for developers on this machine only.")
         if not _HASH.fullmatch(payment_hash):
             return _fault(404, "unknown_invoice", "A payment hash is 64 lower-case hex digits.")
         how = await pay(payment_hash)

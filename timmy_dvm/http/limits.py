@@ -1,5 +1,6 @@
 """Bounds on what a client may send, judged before anything reads it: the head's size and the body's."""
 
+import contextlib
 from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
@@ -43,26 +44,28 @@ class Limits:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A body that does not tell its length is counted as it comes."""
-        received, started = 0, False
+        received, started, refused = 0, False, False
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, refused
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._body_bytes:
+                refused = True
+                if not started:
+                    # At once: what is behind us may make another answer of the error.
+                    await self._too_large()(scope, receive, send)
                 raise TooLarge
             return message
 
         async def noted(message: Message) -> None:
             nonlocal started
-            started = True
-            await send(message)
+            if not refused or started:
+                started = True
+                await send(message)
 
-        try:
+        with contextlib.suppress(TooLarge):
             await self._app(scope, counted, noted)
-        except TooLarge:
-            if not started:
-                await self._too_large()(scope, receive, send)
 
     def _too_large(self) -> JSONResponse:
         return _fault(413, "body_too_large", f"The body may have {self._body_bytes} bytes.")

@@ -1,6 +1,7 @@
 """Bounds on how often something is done: a bucket of tokens that fills by the second, and one for each key."""
 
-from collections import OrderedDict
+import asyncio
+from collections import Counter, OrderedDict
 
 from timmy_dvm.clock import Clock
 
@@ -41,6 +42,8 @@ class TokenBucket:
 class Patience:
     """How many errors each key is still answered with, so that one key can't use up what all are owed.
 
+    Any request may turn out to be an error, so no more of a key's are dealt with at once than it may still have.
+
     Args:
         per_minute: errors for a key in a minute; as many may come at once.
         clock: its monotonic time gives patience back.
@@ -52,13 +55,29 @@ class Patience:
         self._clock = clock
         self._keys = keys
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._in_hand: Counter[str] = Counter()
+        self._one_ended = asyncio.Event()
 
-    def has_with(self, key: str) -> bool:
-        """Whether a key may still be answered with an error."""
-        return self._now_left(key) >= 1
+    async def begin(self, key: str) -> bool:
+        """Wait for a key's turn. False: it has used up its errors; True: `end` is to be called."""
+        while self._in_hand[key] >= max(1, int(self._now_left(key))):
+            await self._one_ended.wait()
+        if self._now_left(key) < 1:
+            return False
+        self._in_hand[key] += 1
+        return True
 
-    def spend(self, key: str) -> None:
-        """A key was answered with an error."""
+    def end(self, key: str, *, was_error: bool) -> None:
+        """A key's request was dealt with."""
+        self._in_hand[key] -= 1
+        if not self._in_hand[key]:
+            del self._in_hand[key]
+        if was_error:
+            self._spend(key)
+        self._one_ended.set()
+        self._one_ended = asyncio.Event()
+
+    def _spend(self, key: str) -> None:
         self._left[key] = (self._now_left(key) - 1, self._clock.monotonic())
         self._left.move_to_end(key)
         if len(self._left) > self._keys:

@@ -280,57 +280,65 @@ class NostrPort:
         self._open.pop(event.id, None)
 
     async def _hand_in(self, received: Received, asked: nip90.ForUs) -> None:
-        if not self._patience.has_with(received.event.pubkey):
+        key = received.event.pubkey
+        if isinstance(asked, nip90.CancelAsked):
+            # Before anything is waited for: what it cancels may be the very next event.
+            for request_id in asked.request_ids:
+                self._cancelled.remember(f"{key}:{request_id}")
+            for request_id in asked.request_ids:
+                await self._cancel(received.event, request_id)
+            return
+        if not await self._patience.begin(key):
             log.debug("a key makes nothing but errors", action="unheard", event_id=received.event.id)
             return
+        was_error = False
+        try:
+            was_error = await self._answer(received, asked)
+        finally:
+            self._patience.end(key, was_error=was_error)
+
+    async def _answer(
+        self, received: Received, asked: nip90.JobAsked | nip90.RefundAsked | nip90.Unreadable
+    ) -> bool:
+        """Whether it came to nothing but an error."""
         match asked:
             case nip90.JobAsked():
-                await self._ask(received, asked)
+                return await self._ask(received, asked)
             case nip90.RefundAsked():
-                await self._claim(received, asked)
+                return await self._claim(received, asked)
             case nip90.Unreadable():
-                await self._answer_error(as_facts.unreadable(received, asked, at=self._now()), received.event)
-            case nip90.CancelAsked():
-                # Before anything is waited for: what it cancels may be the very next event.
-                for request_id in asked.request_ids:
-                    self._cancelled.remember(f"{received.event.pubkey}:{request_id}")
-                for request_id in asked.request_ids:
-                    await self._cancel(received.event, request_id)
+                return await self._answer_error(as_facts.unreadable(received, asked, at=self._now()))
             case _:
                 assert_never(asked)
 
-    async def _ask(self, received: Received, asked: nip90.JobAsked) -> None:
+    async def _ask(self, received: Received, asked: nip90.JobAsked) -> bool:
         event = received.event
         if self._cancelled.has_met(f"{event.pubkey}:{event.id}"):
-            return  # relays may tell a cancellation before what it cancels
+            return False  # relays may tell a cancellation before what it cancels
         fact = as_facts.request(
             received, asked, job_id=self._randomness.new_id(), btc=self._prices.current(), at=self._now()
         )
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))
-        if isinstance(outcome, Applied) and outcome.change.new_job is None:
-            self._answered_error(event.pubkey)
+        is_refused = isinstance(outcome, Applied) and outcome.change.new_job is None
+        if is_refused and asked.addressed:
+            self._errors.spend()  # one of the answers we may give; who named nobody hears nothing
+        return is_refused
 
-    async def _claim(self, received: Received, asked: nip90.RefundAsked) -> None:
+    async def _claim(self, received: Received, asked: nip90.RefundAsked) -> bool:
         fact = as_facts.claim(received, asked, network=self._network, at=self._now())
         if isinstance(fact, facts.RequestUnreadable):
-            await self._answer_error(fact, received.event)
-            return
+            return await self._answer_error(fact)
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))
-        if isinstance(outcome, Applied) and not outcome.change.refunds:
-            self._answered_error(received.event.pubkey)
+        is_refused = isinstance(outcome, Applied) and not outcome.change.refunds
+        if is_refused:
+            self._errors.spend()
+        return is_refused
 
-    async def _answer_error(self, fact: facts.RequestUnreadable, event: Event) -> None:
+    async def _answer_error(self, fact: facts.RequestUnreadable) -> bool:
         if not self._errors.take():
             log.warning("too many requests can't be read: one is not answered", action="unsaid", code=fact.code)
-            return
-        outcome = await self._until_it_works(lambda: self._engine.handle(fact))
-        if isinstance(outcome, Applied):
-            self._patience.spend(event.pubkey)
-
-    def _answered_error(self, pubkey: str) -> None:
-        """The core answered with an error, which counts as one of those we may give."""
-        self._errors.spend()
-        self._patience.spend(pubkey)
+            return False
+        return isinstance(await self._until_it_works(lambda: self._engine.handle(fact)), Applied)
 
     async def _cancel(self, event: Event, request_id: str) -> None:
         """A deletion costs a commit only if it means a job of its own author (NIP-09)."""

@@ -15,13 +15,17 @@ _MICRO_USD_PER_CENT = 10_000
 
 def price(amount: Msats, origin: Origin) -> str:
     """`9 sats (about 1 cent)`; without a bitcoin price the sats alone."""
-    sats = f"{sats_up(amount)} sats" if amount > MSATS_PER_SAT else "1 sat"
+    sats = _sats(amount)
     if origin.btc_micro_usd is None:
         return sats
     tenths = 10 * amount * origin.btc_micro_usd // (_MSATS_PER_BITCOIN * _MICRO_USD_PER_CENT)
     cents = (tenths + 5) // 10
     about = "less than 1 cent" if not cents else f"about {cents} cent{'s' if cents > 1 else ''}"
     return f"{sats} ({about}{', by a fallback price' if origin.btc_is_fallback else ''})"
+
+
+def _sats(amount: Msats) -> str:
+    return f"{sats_up(amount)} sats" if amount > MSATS_PER_SAT else "1 sat"
 
 
 def until(expires_at: int) -> str:
@@ -32,7 +36,7 @@ def until(expires_at: int) -> str:
 def money_due(told: PriceTold, origin: Origin, pay_page: str | None) -> str:
     """The request for money, whole."""
     links = f"{pay_page} or lightning:{told.bolt11}" if pay_page else f"lightning:{told.bolt11}"
-    credit = f", with {sats_up(told.credit)} sats of your credit" if told.credit else ""
+    credit = f", with {_sats(told.credit)} of your credit" if told.credit else ""
     return (
         f"{price(told.amount, origin)} at most{credit}; what is not used comes back. "
         f"Pay: {links}. Valid until {until(told.expires_at)}."
@@ -41,9 +45,9 @@ def money_due(told: PriceTold, origin: Origin, pay_page: str | None) -> str:
 
 def money_due_line(told: PriceTold, origin: Origin) -> str:
     """The request for money in one line without the invoice."""
-    credit = f" + {sats_up(told.credit)} sats of credit" if told.credit else ""
+    credit = f" + {_sats(told.credit)} of credit" if told.credit else ""
     line = f"{price(told.amount, origin)}{credit} at most; valid until {until(told.expires_at)}"
-    return line if len(line) <= MAX_LINE_CHARS else f"{sats_up(told.amount)} sats{credit} at most"
+    return line if len(line) <= MAX_LINE_CHARS else f"{_sats(told.amount)}{credit} at most"
 
 
 def working(message: Working) -> str:

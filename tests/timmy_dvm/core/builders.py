@@ -4,6 +4,7 @@ Amounts in the signatures are whole sats, as on an invoice; what is built holds 
 """
 
 import dataclasses
+from decimal import Decimal
 
 from ledger import accounts
 from ledger.entries import Entry
@@ -300,6 +301,11 @@ def in_sats(msats: int) -> str:
 def returned(decision: Decision) -> list[str]:
     """The refunds of a decision: ``held 21 change``."""
     return [f"{r.state} {in_sats(r.amount)} {r.reason}" for r in decision.refunds]
+
+
+def msats(text: str) -> Msats:
+    """``0.5`` sats, say."""
+    return Msats(int(Decimal(text) * 1_000))
 
 
 def told(decision: Decision) -> list[str]:

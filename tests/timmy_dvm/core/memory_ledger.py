@@ -151,13 +151,22 @@ class MemoryLedger:
             identity=self.identities.get(fact.pubkey),
             open_jobs=len([job for job in of_key if job.state in WAITING]),
             jobs_last_minute=len([job for job in of_key if job.created_at >= fact.at - 60]),
-            open_invoices=len(waiting),
+            cancelled_last_hour=len(
+                [
+                    job
+                    for job in of_key
+                    if job.state is JobState.CANCELLED
+                    and job.error_message is None
+                    and job.created_at >= fact.at - 3_600
+                ]
+            ),
+            open_invoices=max(len(waiting), len(self.open_invoices())),
         )
 
     def _around(self, job) -> Case:
         if job is None:
             return Case()
-        still_open = [i for i in self.invoices.values() if i.job_id == job.id and i.state is InvoiceState.OPEN]
+        still_open = [i for i in self.open_invoices() if i.job_id == job.id]
         return Case(
             job=job,
             held=Msats(self.balances[accounts.job(job.id)]),
@@ -166,6 +175,9 @@ class MemoryLedger:
             open_invoice=still_open[-1] if still_open else None,
             refunds=tuple(self.refunds_of(job.id)),
         )
+
+    def open_invoices(self) -> list:
+        return [invoice for invoice in self.invoices.values() if invoice.state is InvoiceState.OPEN]
 
     def job_of(self, event_id: str):
         return next((job for job in self.jobs.values() if job.event_id == event_id), None)

@@ -1,4 +1,4 @@
-"""A request becomes a job: refusals with their sentence, prices, bids, credit, and the one funding rule."""
+"""A request becomes a job, and a job gets its money: prices, bids, credit, and the one funding rule."""
 
 import dataclasses
 
@@ -8,9 +8,9 @@ from ledger import accounts
 from ledger.money import ZERO, Msats
 from ledger.records import Door, InvoiceState, JobState, Mode
 from tests.timmy_dvm.core import builders as b
-from timmy_dvm.core.actions import PriceTold, Working
+from timmy_dvm.core.actions import CheckInvoice, PriceTold, Working
 from timmy_dvm.core.asking import check, fund, needed
-from timmy_dvm.core.case import IGNORED, Case
+from timmy_dvm.core.case import IGNORED, Case, Do
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.pricing import estimate_request_cost
 
@@ -118,55 +118,7 @@ def test_a_model_counts_only_from_the_configured_list(wish, taken):
     assert asked(policy=policy, model=wish).new_job.quote.work_model == taken
 
 
-# Refusals --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("code", "changes", "case", "words"),
-    [
-        ("empty", {"text": ""}, {}, "put it in an i tag"),
-        ("empty", {"text": " \n\t"}, {}, "put it in an i tag"),
-        ("too_long", {"text": "x" * 16_001}, {}, "16001 characters; the limit is 16000"),
-        ("too_long", {"text": "x" * 501, "door": Door.HTTP}, {}, "501 characters; the limit is 500"),
-        ("bad_param", {"max_tokens": 0}, {}, "whole number above 0"),
-        ("bad_param", {"max_tokens": -5}, {}, "whole number above 0"),
-        ("rate_limited", {}, {"jobs_last_minute": 20}, "wait a minute"),
-        ("too_many_open", {}, {"open_jobs": 3}, "You have 3 unpaid requests"),
-        ("busy", {}, {"open_invoices": 500}, "ask again in 10 minutes"),
-        ("busy", {}, {"open_invoices": 500, "identity": b.identity()}, "ask again in 10 minutes"),
-        ("busy", {}, {"open_invoices": 1_000, "identity": b.identity(paid_jobs=1)}, "ask again in 10 minutes"),
-        ("underbid", {"bid": Msats(BOTH * 1_000 - 1)}, {}, f"{BOTH} sats ({BOTH}000 msat)"),
-        ("underbid", {"bid": Msats(BOTH * 1_000 - 1), "mode": Mode.STEPS}, {}, f"{BOTH} sats"),
-        ("underbid", {"bid": b.sats(BOTH - 6)}, {"credit": b.sats(5)}, f"{BOTH - 5} sats"),
-    ],
-)
-def test_a_refusal_says_why_and_what_to_do_and_makes_no_job(code, changes, case, words):
-    decision = asked(Case(**case), **changes)
-    (tell,) = decision.tells
-    assert (tell.message.code, tell.origin) == (code, b.ORIGIN)
-    assert words in tell.message.sentence
-    assert decision == dataclasses.replace(IGNORED, tells=decision.tells)
-
-
-@pytest.mark.parametrize(
-    ("changes", "case"),
-    [
-        ({"text": "x" * 16_000}, {}),
-        ({"text": "x" * 500, "door": Door.HTTP}, {}),
-        ({"max_tokens": 1}, {}),
-        ({"model": "offline"}, {}),
-        ({}, {"jobs_last_minute": 19}),
-        ({}, {"open_jobs": 2}),
-        ({}, {"open_invoices": 499}),
-        ({}, {"open_invoices": 999, "identity": b.identity(paid_jobs=1)}),
-        ({"bid": b.sats(BOTH)}, {}),
-        ({"bid": b.sats(1_000_000)}, {}),
-        ({"bid": b.sats(BOTH - 5)}, {"credit": b.sats(5)}),
-        ({"bid": Msats(1)}, {"credit": b.sats(BOTH)}),
-    ],
-)
-def test_what_is_just_within_the_limits_makes_a_job(changes, case):
-    assert asked(Case(**case), **changes).new_job is not None
+# A bid, and credit -----------------------------------------------------------------------------------------------
 
 
 def test_a_bid_above_the_price_changes_nothing():
@@ -176,9 +128,6 @@ def test_a_bid_above_the_price_changes_nothing():
 def test_who_pays_from_credit_is_not_counted_among_those_who_wait():
     case = Case(credit=b.sats(BOTH), open_jobs=3, open_invoices=1_000)
     assert asked(case).new_job.state is JobState.EVALUATING
-
-
-# Credit ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_job_that_credit_covers_is_born_in_evaluating():
@@ -241,15 +190,51 @@ def test_the_customer_is_told_of_an_invoice_in_the_commit_that_keeps_it():
         accounts.job(b.JOB), b.JOB, b.sats(102), InvoiceState.OPEN,
     )  # fmt: skip
     assert decision.tells[0].message == PriceTold(
-        amount=b.sats(102), bolt11=b.BOLT11, payment_hash=b.HASH, expires_at=b.NOW + 3_600
+        amount=b.sats(102), bolt11=b.BOLT11, payment_hash=b.HASH, expires_at=b.NOW + 3_600, credit=ZERO
     )
     assert decision.job.due_at == b.NOW + 3_600 + 60
+
+
+def test_who_has_to_pay_a_rest_is_told_how_much_of_the_credit_is_in_it():
+    decision = decide(b.around(b.job(credit_used=b.sats(5)), 5), b.made(97), b.POLICY)
+    told = decision.tells[0].message
+    assert (told.amount, told.credit) == (b.sats(97), b.sats(5))
+
+
+@pytest.mark.parametrize(
+    ("left_s", "life_s"), [(60, 60), (600, 600), (3_600, 3_600), (90_000, 3_600), (None, 3_600)]
+)
+def test_an_invoice_never_lives_longer_than_its_request_or_than_its_door_allows(left_s, life_s):
+    (do,) = asked(expires_at=None if left_s is None else b.NOW + left_s).actions
+    assert do.action.expiry_s == life_s
+
+
+def test_a_request_that_expires_is_worked_on_at_once_where_credit_covers_it():
+    decision = asked(Case(credit=b.sats(BOTH)), expires_at=b.NOW + 60)
+    assert b.done(decision) == ["RunAgent eval 1"]
 
 
 def test_an_invoice_that_comes_after_a_cancel_is_watched_but_shown_to_nobody():
     decision = decide(b.around(b.job(JobState.CANCELLED)), b.made(), b.POLICY)
     assert decision.tells == ()
     assert [row.state for row in decision.invoices] == [InvoiceState.OPEN]
+    (do,) = decision.actions
+    assert do == Do(CheckInvoice(job_id=b.JOB, payment_hash=b.HASH), b.NOW + 3_600 + 60)
+
+
+def test_a_cancelled_jobs_invoice_is_looked_at_once_more_and_then_it_is_closed():
+    """Else it would be counted among what may be paid for ever."""
+    cancelled = decide(b.around(b.job(), open_invoice=b.invoice()), b.cancel(), b.POLICY)
+    (do,) = cancelled.actions
+    assert do == Do(CheckInvoice(job_id=b.JOB, payment_hash=b.HASH), b.invoice().expires_at + 60)
+    after = b.around(cancelled.job, invoice=b.invoice(), open_invoice=b.invoice())
+    closed = decide(after, b.unpaid(), b.POLICY)
+    assert [row.state for row in closed.invoices] == [InvoiceState.EXPIRED]
+    assert closed == dataclasses.replace(IGNORED, invoices=closed.invoices)
+
+
+def test_a_job_cancelled_before_it_had_an_invoice_leaves_nothing_to_look_at():
+    assert decide(b.around(b.job()), b.cancel(), b.POLICY).actions == ()
 
 
 def test_an_underpayment_asks_the_rest_by_an_invoice_of_its_own():

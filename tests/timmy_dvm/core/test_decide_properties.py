@@ -140,6 +140,7 @@ class Timmy(World):
         at_rest = (RefundState.SENT, RefundState.CREDITED, RefundState.HELD)
         assert all(refund.state in at_rest for refund in self.ledger.refunds.values())
         assert self.ledger.outbox == {}
+        assert self.ledger.open_invoices() == []
         for payment_hash, received in self.wallet.received.items():
             assert self.ledger.invoices[payment_hash].received == received
         self.the_books_balance()

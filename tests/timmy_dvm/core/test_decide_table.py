@@ -8,12 +8,10 @@ told. A row of a refund: which try it is at | the fact | what follows.
 """
 
 import dataclasses
-from decimal import Decimal
 from typing import get_args
 
 import pytest
 
-from ledger.money import Msats
 from ledger.records import JobState, Mode, RefundState
 from tests.timmy_dvm.core import builders as b
 from timmy_dvm.core.case import IGNORED, Case
@@ -45,8 +43,9 @@ awaiting_eval_payment:
     once  | 0     | eval crashed     | nothing
     once  | 0     | due              | same; CheckInvoice
     once  | 0     | due before       | nothing
-    once  | 0     | cancel           | cancelled
-    once  | 50    | cancel           | cancelled; job>refund 50; held 50 cancelled; Refused cancelled
+    once  | 0     | cancel           | cancelled; CheckInvoice +900s
+    once  | 50    | cancel           | cancelled; job>refund 50; held 50 cancelled; CheckInvoice +900s;
+                                     | Refused cancelled
     once  | 0     | stranger cancels | nothing
     anon  | 0     | stranger cancels | nothing
     steps | 0     | paid 2           | evaluating; invoice settled; node>job 2; RunAgent eval 1; Working
@@ -77,7 +76,7 @@ evaluating:
     once  | 102   | paid 102         | invoice settled; node>job 102
     once  | 102   | paid 0           | invoice settled
     once  | 102   | unpaid           | invoice expired
-    once  | 102   | made             | invoice open
+    once  | 102   | made             | invoice open; CheckInvoice +3660s
     once  | 102   | not made         | nothing
     once  | 102   | cancel           | Refused too_late
     once  | 102   | stranger cancels | nothing
@@ -90,15 +89,16 @@ awaiting_work_payment:
     steps | 2     | paid 40          | same; invoice settled; node>job 40; CreateInvoice 60
     steps | 2     | paid 0           | same; invoice settled; CreateInvoice 100
     steps | 2     | unpaid           | expired; invoice expired; job>earned 2
-    steps | 42    | unpaid           | expired; invoice expired; job>earned 2, job>refund 40; held 40 expired; RefundMoved
+    steps | 42    | unpaid           | expired; invoice expired; job>earned 2, job>refund 40; held 40 expired;
+                                     | RefundMoved
     steps | 2     | accept           | nothing
     steps | 2     | answer 79        | nothing
     steps | 2     | eval fails       | nothing
     steps | 2     | work crashed     | nothing
     steps | 2     | due              | same; CheckInvoice
-    steps | 2     | cancel           | cancelled; job>earned 2
+    steps | 2     | cancel           | cancelled; job>earned 2; CheckInvoice +900s
     steps | 42    | cancel           | cancelled; job>earned 2, job>refund 40; held 40 cancelled;
-                                     | Refused cancelled
+                                     | CheckInvoice +900s; Refused cancelled
     steps | 2     | stranger cancels | nothing
 
 executing:
@@ -128,7 +128,7 @@ executing:
     once  | 102   | reject           | nothing
     once  | 102   | paid 102         | invoice settled; node>job 102
     once  | 102   | unpaid           | invoice expired
-    once  | 102   | made             | invoice open
+    once  | 102   | made             | invoice open; CheckInvoice +3660s
     once  | 102   | not made         | nothing
     once  | 102   | cancel           | Refused too_late
     once  | 102   | stranger cancels | nothing
@@ -148,7 +148,7 @@ served:
 
 ended:
     once  | 0     | unpaid           | invoice expired
-    once  | 0     | made             | invoice open
+    once  | 0     | made             | invoice open; CheckInvoice +3660s
     once  | 0     | not made         | nothing
     once  | 0     | accept           | nothing
     once  | 0     | reject           | nothing
@@ -287,7 +287,7 @@ def the_job_fact(words: str):
         return PLAIN_FACTS[words]
     match words.split():
         case ["paid", amount]:
-            return b.seen(msats(amount))
+            return b.seen(b.msats(amount))
         case ["accept" | "reject" as word, *run]:
             return b.verdict(accepted=word == "accept", run=int(run[-1]) if run else 1)
         case ["answer", charge, *run]:
@@ -299,15 +299,11 @@ def the_job_fact(words: str):
     raise AssertionError(words)
 
 
-def msats(text: str) -> Msats:
-    return Msats(int(Decimal(text) * 1_000))
-
-
 @pytest.mark.parametrize(("state", "cells", "follows"), named(job_rows()))
 def test_a_job_in_each_state_meets_each_fact(state, cells, follows):
     who, held, fact = cells
     asked = b.invoice(102)
-    case = b.around(the_job(who, state, fact), invoice=asked, open_invoice=asked, held=msats(held))
+    case = b.around(the_job(who, state, fact), invoice=asked, open_invoice=asked, held=b.msats(held))
     decision = decide(case, the_job_fact(fact), b.POLICY)
     assert b.what_follows(decision, state) == follows
     assert decision.new_job is None

@@ -64,6 +64,15 @@ def test_a_job_without_refunds_owes_nothing():
     assert b.told(claimed(Case(job=COMPLETE))) == ["Refused nothing_owed"]
 
 
+@pytest.mark.parametrize("state", JobState)
+def test_before_its_job_has_ended_nothing_can_be_claimed_and_the_customer_is_told_to_wait(state):
+    is_ended = b.job(state).ended_at is not None
+    (tell,) = claimed(Case(job=b.job(state))).tells
+    assert tell.message.code == ("nothing_owed" if is_ended else "not_ended")
+    assert ("yours to claim when it has" in tell.message.sentence) is not is_ended
+    assert tell.origin == b.CLAIM
+
+
 def test_an_invoice_that_lives_just_long_enough_is_taken():
     assert claimed(books(b.refund()), expires_at=b.NOW + 120).refunds[0].state is RefundState.SENDING
 

@@ -105,19 +105,20 @@ class World(RuleBasedStateMachine):
     # What customers do -----------------------------------------------------------------------------------------
 
     @rule(
-        pubkey=st.sampled_from([KEY, STRANGER, None]),
-        mode=st.sampled_from(Mode),
-        text=st.sampled_from(list(TEXTS)),
-        bid=st.sampled_from([None, None, sats(1), sats(1_000)]),
-    )
-    def ask(self, pubkey, mode, text, bid):
+        pubkey=st.sampled_from([KEY, STRANGER, None]), mode=st.sampled_from(Mode),
+        text=st.sampled_from(list(TEXTS)), bid=st.sampled_from([None, None, sats(1), sats(1_000)]),
+        life=st.sampled_from([None, None, 59, 60, 600]), addressed=st.booleans(),
+    )  # fmt: skip
+    def ask(self, pubkey, mode, text, bid, life=None, addressed=True):
         n = self.fresh()
         fact = RequestReceived(
             job_id=f"{n:032x}", door=Door.NOSTR, mode=mode, event_id=f"e{n:063x}", pubkey=pubkey, text=TEXTS[text],
-            origin=ORIGIN, btc=PRICE, asked_at=self.now, at=self.now, bid=bid,
+            origin=ORIGIN, btc=PRICE, asked_at=self.now, at=self.now, bid=bid, addressed=addressed,
+            expires_at=life and self.now + life,
         )  # fmt: skip
         decision = self.ledger.commit(fact)
-        assert (decision.new_job is None) == any(type(t.message).__name__ == "Refused" for t in decision.tells)
+        refused = any(type(tell.message).__name__ == "Refused" for tell in decision.tells)
+        assert refused == (decision.new_job is None and addressed)
 
     @rule(pubkey=st.sampled_from([KEY, STRANGER, None]), mode=st.sampled_from(Mode), **PAYS)
     def ask_and_pay(self, pubkey, mode, percent, msat):

@@ -139,10 +139,10 @@ class Books(dict):
 class Door:
     """A port and the world around it."""
 
-    def __init__(self, *, books=None, pool=None, **config):
+    def __init__(self, *, books=None, pool=None, engine=None, **config):
         self.clock = ManualClock(NOW)
         self.pool = pool or ScriptedPool()
-        self.engine = RecordingEngine()
+        self.engine = engine or RecordingEngine()
         self.books = Books({KEY: str(NOW)}) if books is None else books
         self.port = NostrPort(
             pool=self.pool,

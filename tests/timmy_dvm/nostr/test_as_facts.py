@@ -33,10 +33,17 @@ def test_a_job_asked_for():
     assert (fact.door, fact.mode, fact.pubkey) == (Door.NOSTR, Mode.ONCE, ALICE.public_key)
     assert (fact.text, fact.bid, fact.max_tokens, fact.model, fact.refund_to) == ("Hi", 5_000, 9, "m", None)
     assert (fact.asked_at, fact.at, fact.btc) == (NOW - 5, NOW, BTC)
+    assert (fact.addressed, fact.expires_at, fact.preface_chars) == (True, None, 0)
     origin, event = read_origin(fact.origin)
     assert event.id == came.event.id
     assert (origin.relay, origin.relays, origin.scheme) == (RELAY, ("wss://a.example",), Scheme.NIP04)
     assert origin.btc_micro_usd == BTC.micro_usd
+
+
+def test_what_a_request_says_of_itself_reaches_the_core():
+    asked = JobAsked(text="Sum up: Hi", reply=Reply(), addressed=False, expires_at=NOW + 90, preface_chars=8)
+    fact = as_facts.request(received(), asked, job_id="j" * 32, btc=BTC, at=NOW)
+    assert (fact.addressed, fact.expires_at, fact.preface_chars) == (False, NOW + 90, 8)
 
 
 @pytest.mark.parametrize("form", ["{}", "lightning:{}", " {}\n", "LIGHTNING:{}"])

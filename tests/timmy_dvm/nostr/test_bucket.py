@@ -1,5 +1,9 @@
+import asyncio
+
 from timmy_dvm.clock import ManualClock
-from timmy_dvm.nostr.bucket import TokenBucket
+from timmy_dvm.nostr.bucket import Patience, TokenBucket
+
+TIMEOUT_S = 10
 
 
 async def test_a_second_has_so_many_tokens_and_no_more_are_saved_up():
@@ -28,3 +32,81 @@ async def test_setting_the_wall_clock_changes_nothing():
     assert bucket.take()
     clock.set_wall_clock(2_000_000_000)
     assert not bucket.take()
+
+
+async def errors(patience, key, count):
+    """How many of so many errors of a key, one after another, are still answered."""
+    answered = 0
+    for _ in range(count):
+        if await patience.begin(key):
+            patience.end(key, was_error=True)
+            answered += 1
+    return answered
+
+
+async def test_a_key_has_so_many_errors_a_minute_and_they_come_back_with_time():
+    clock = ManualClock()
+    patience = Patience(20, clock)
+    assert await errors(patience, "one", 300) == 20
+    await clock.advance(2.9)
+    assert await errors(patience, "one", 300) == 0
+    await clock.advance(0.2)
+    assert await errors(patience, "one", 300) == 1
+    await clock.advance(3_600)
+    assert await errors(patience, "one", 300) == 20
+
+
+async def test_no_key_uses_up_what_another_has():
+    patience = Patience(20, ManualClock())
+    await errors(patience, "one", 300)
+    assert await errors(patience, "two", 300) == 20
+
+
+async def test_what_was_no_error_costs_nothing():
+    patience = Patience(2, ManualClock())
+    for _ in range(100):
+        assert await patience.begin("one")
+        patience.end("one", was_error=False)
+    assert await errors(patience, "one", 5) == 2
+
+
+async def test_no_more_are_dealt_with_at_once_than_may_turn_out_to_be_errors():
+    patience = Patience(3, ManualClock())
+    begun = [asyncio.create_task(patience.begin("one")) for _ in range(10)]
+    other = asyncio.create_task(patience.begin("two"))
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await other
+        assert [await task for task in begun[:3]] == [True] * 3
+        assert not any(task.done() for task in begun[3:])
+        patience.end("one", was_error=False)
+        assert await begun[3]
+        assert not any(task.done() for task in begun[4:])
+        for _ in range(3):
+            patience.end("one", was_error=True)
+        assert [await task for task in begun[4:]] == [False] * 6
+
+
+async def test_who_gave_up_waiting_takes_nobodys_turn():
+    patience = Patience(1, ManualClock())
+    assert await patience.begin("one")
+    waits, leaves = (asyncio.create_task(patience.begin("one")) for _ in range(2))
+    await asyncio.sleep(0)
+    leaves.cancel()
+    patience.end("one", was_error=False)
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await waits
+
+
+async def test_of_too_many_keys_the_one_longest_quiet_is_forgotten():
+    patience = Patience(1, ManualClock(), keys=2)
+    for key in ("one", "two", "three"):
+        assert await errors(patience, key, 1) == 1
+    assert [await errors(patience, key, 1) for key in ("three", "two", "one")] == [0, 0, 1]
+
+
+async def test_the_wall_clock_gives_no_patience_back():
+    clock = ManualClock()
+    patience = Patience(1, clock)
+    await errors(patience, "one", 1)
+    clock.set_wall_clock(2_000_000_000)
+    assert await errors(patience, "one", 1) == 0

@@ -13,6 +13,7 @@ from relay_client.keys import Keys, note
 from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, TIMMY, sealed, signed
 from timmy_dvm.nostr.nip90 import (
     MAX_CANCELS,
+    OTHER_REQUESTS,
     CancelAsked,
     JobAsked,
     NotForUs,
@@ -85,11 +86,11 @@ def test_one_of_many_providers_is_enough_to_be_asked(others, is_ours):
     assert isinstance(found, JobAsked if is_ours else NotForUs)
 
 
-def test_open_jobs_are_the_operators_choice():
+def test_open_jobs_are_the_operators_choice_and_known_as_such():
     request = signed(("i", "Hi"))
-    assert isinstance(asked(request), JobAsked)
+    assert asked(request) == JobAsked(text="Hi", reply=Reply(), addressed=False)
     assert isinstance(asked(request, open_jobs=False), NotForUs)
-    assert isinstance(asked(signed(("i", "Hi"), P_TIMMY), open_jobs=False), JobAsked)
+    assert asked(signed(("i", "Hi"), P_TIMMY), open_jobs=False).addressed
 
 
 FOREIGN = {
@@ -126,9 +127,6 @@ UNREADABLE = {
     "an image": ([("i", "Hi"), ("output", "image/png")], "output"),
     "a bid with separators": ([("i", "Hi"), ("bid", "100_000")], "bad_bid"),
     "max_tokens in words": ([("i", "Hi"), ("param", "max_tokens", "many")], "bad_param"),
-    "max_tokens below nothing": ([("i", "Hi"), ("param", "max_tokens", "-5")], "bad_param"),
-    "max_tokens in other digits": ([("i", "Hi"), ("param", "max_tokens", "١٢")], "bad_param"),
-    "a refund address in two words": ([("i", "Hi"), ("param", "refund", "a b")], "bad_param"),
     "an unknown operation": ([("param", "op", "launch")], "unknown_op"),
     "an operation to come": ([("param", "op", "estimate")], "op_not_offered"),
     "a claim without an invoice": ([("param", "op", "refund"), ("param", "job", "00" * 32)], "bad_param"),
@@ -157,18 +155,6 @@ def test_a_prompt_of_ours_may_be_blank_and_is_then_judged_by_the_core():
     assert not found.text
 
 
-@pytest.mark.parametrize("case", json.loads((VECTORS / "amount_strings.json").read_text())["cases"])
-def test_a_bid_is_digits_or_it_is_refused(case):
-    text = case["text"] * (case["repeat"] or 1)
-    found = asked(signed(("i", "Hi"), P_TIMMY, ("bid", text)))
-    if case["expect"] == "accept":
-        assert isinstance(found, JobAsked)
-        assert found.bid == int(text)
-    else:
-        assert isinstance(found, Unreadable)
-        assert found.code == "bad_bid"
-
-
 def test_the_customers_wishes_are_read():
     found = asked(
         signed(
@@ -188,30 +174,13 @@ def test_the_customers_wishes_are_read():
     )
 
 
-def test_a_model_nobody_offers_a_choice_of_is_ignored():
-    found = asked(signed(("i", "Hi"), P_TIMMY, ("param", "model", "LLaMA-2")))
-    assert isinstance(found, JobAsked)
-    assert found.model is None
-
-
 @pytest.mark.parametrize(
-    ("kind", "params", "text"),
-    [
-        (5001, [], "Summarize the following text.\n\nLong"),
-        (5001, [("param", "length", "3 lines")], "Summarize the following text in 3 lines.\n\nLong"),
-        (5002, [("param", "language", "Greek")], "Translate the following text into Greek.\n\nLong"),
-        (5002, [], "Translate the following text into English.\n\nLong"),
-    ],
+    ("kind", "text", "preface"),
+    [(5001, "Long", "Summarize the following text.\n\n"), (5001, "", ""), (5050, "Long", "")],
 )
-def test_the_kind_says_what_to_do_with_the_text(kind, params, text):
-    found = asked(signed(("i", "Long"), P_TIMMY, *params, kind=kind))
-    assert isinstance(found, JobAsked)
-    assert found.text == text
-
-
-def test_a_wish_that_would_fill_the_prompt_is_refused():
-    found = asked(signed(("i", "Long"), P_TIMMY, ("param", "language", "x\n" * 50), kind=5002))
-    assert isinstance(found, Unreadable)
+def test_the_words_we_put_before_a_text_are_told_apart(kind, text, preface):
+    found = asked(signed(("i", f" {text}\n"), P_TIMMY, kind=kind))
+    assert (found.text, found.preface_chars) == (preface + text, len(preface))
 
 
 def test_reply_relays_are_few_and_could_be_dialled():
@@ -255,10 +224,53 @@ def test_an_expired_request_is_ignored(expiration, is_taken):
     assert isinstance(found, JobAsked if is_taken else NotForUs)
 
 
-def test_our_own_events_and_other_kinds_are_ignored():
-    assert isinstance(asked(signed(("i", "Hi"), P_TIMMY, keys=TIMMY)), NotForUs)
-    assert isinstance(asked(signed(("i", "Hi"), P_TIMMY, kind=5100)), NotForUs)
-    assert isinstance(asked(signed(("i", "Hi"), P_TIMMY, kind=7000)), NotForUs)
+@pytest.mark.parametrize("to_us", [True, False])
+@pytest.mark.parametrize(
+    ("expirations", "expires_at"),
+    [
+        ([], None),
+        ([NOW + 90], NOW + 90),
+        ([NOW + 90, NOW + 60], NOW + 60),
+        (["soon", NOW + 60], NOW + 60),
+        ([-1], None),
+    ],
+)
+def test_the_soonest_expiration_of_a_request_goes_with_it(expirations, expires_at, to_us):
+    tags = [("expiration", str(value)) for value in expirations]
+    assert asked(signed(("i", "Hi"), *([P_TIMMY] if to_us else []), *tags)).expires_at == expires_at
+
+
+@pytest.mark.parametrize("kind", sorted(OTHER_REQUESTS - KINDS))
+def test_a_kind_in_use_but_not_served_is_answered_where_it_names_us(kind):
+    found = asked(signed(("i", "Secret"), P_TIMMY, ("relays", "wss://one.example"), kind=kind))
+    sentence = f"Requests of kind {kind} are not served here. Served are: 5001, 5002, 5050."
+    assert found == Unreadable(
+        code="kind_not_served", sentence=sentence, reply=Reply(relays=("wss://one.example",))
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        signed(("i", "Hi"), kind=5100),
+        signed(("i", "Hi"), ("p", STRANGER), kind=5100),
+        signed(("i", "Hi"), P_TIMMY, ("expiration", str(NOW)), kind=5100),
+        signed(("i", "Hi"), P_TIMMY, kind=5100, at=NOW - 3_601),
+        signed(("i", "Hi"), P_TIMMY, kind=5100, keys=TIMMY),
+        signed(("i", "Hi"), P_TIMMY, keys=TIMMY),
+        signed(("i", "Hi"), P_TIMMY, kind=5999),
+        signed(("i", "Hi"), P_TIMMY, kind=6050),
+        signed(("i", "Hi"), P_TIMMY, kind=7000),
+    ],
+)
+def test_other_kinds_are_met_with_silence_unless_they_ask_us_and_now(event):
+    assert isinstance(asked(event), NotForUs)
+
+
+def test_what_is_encrypted_in_a_kind_we_do_not_serve_is_not_even_tried(monkeypatch):
+    monkeypatch.setattr("timmy_dvm.nostr.nip90.decrypt", lambda *_: pytest.fail("decrypted"))
+    found = asked(signed(P_TIMMY, ("encrypted",), content=sealed([["i", "x"]], "nip44"), kind=5100))
+    assert found.code == "kind_not_served"
 
 
 def test_a_refund_is_claimed_for_a_job_named_in_any_form():
@@ -373,7 +385,7 @@ _words = st.sampled_from(
 @given(
     tags=st.lists(st.lists(_words, min_size=1, max_size=5), max_size=12),
     content=st.text(max_size=200) | st.just(sealed([["i", "x"]], "nip04")),
-    kind=st.sampled_from([5, 5001, 5002, 5050]),
+    kind=st.sampled_from([5, 5001, 5002, 5050, 5100]),
     to_us=st.booleans(),
 )
 @settings(max_examples=300, deadline=None)

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from ledger.records import Applied
+from ledger.records import Applied, Change, Replayed
 from ledger.store import RuleBroken, StoreUnavailable
 from relay_client.dial import PublishOutcome, PublishState
+from relay_client.keys import Keys
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from relay_client.wire import Prefix
@@ -16,7 +17,7 @@ from timmy_dvm.clock import SeededRandomness, SystemClock
 from timmy_dvm.core.facts import CancelAsked, RequestReceived
 from timmy_dvm.engine import Contended
 from timmy_dvm.nostr.nip90 import read
-from timmy_dvm.nostr.port import AT_ONCE, NostrPort
+from timmy_dvm.nostr.port import AT_ONCE, ERRORS_PER_KEY_MINUTE, NostrPort
 
 
 async def test_a_request_becomes_a_fact():
@@ -59,7 +60,8 @@ async def test_what_is_not_for_us_costs_nothing():
             signed(("cmd", "make")),
             job(at=NOW - 3_601),
             job(at=NOW + 901),
-            job(kind=5100),
+            signed(("i", "x"), kind=5100),
+            job(kind=5999),
         )
         assert not await door.marked()
 
@@ -75,9 +77,10 @@ async def test_the_same_event_twice_is_one_fact():
 async def test_many_are_handed_in_at_once_but_not_all():
     """At once, so that the ledger commits them in one group; bounded, so that a flood waits in the relays."""
     gate = asyncio.Event()
+    people = [Keys.from_bytes(bytes([number]) * 32) for number in range(10, 16)]
     async with Door() as door:
         door.engine.plan = [gate] * (AT_ONCE + 20)
-        door.pool.hear(*(job(str(number)) for number in range(AT_ONCE + 20)))
+        door.pool.hear(*(job(str(number), keys=people[number % 6]) for number in range(AT_ONCE + 20)))
         await door.engine.wait_tried(AT_ONCE)
         for _ in range(50):
             await asyncio.sleep(0)
@@ -145,6 +148,104 @@ async def test_requests_that_can_be_read_are_not_limited():
     async with Door(error_answers_per_second=1) as door:
         door.pool.hear(*(job(str(n)) for n in range(50)))
         assert len(await door.marked()) == 50
+
+
+REFUSED = Applied(None)
+"""What the engine answers where the core made no job of a request."""
+
+
+async def test_a_key_that_makes_nothing_but_errors_gets_twenty_a_minute_and_an_honest_one_is_answered():
+    underbids = [job(str(n), keys=MALLORY) for n in range(300)]
+    async with Door() as door:
+        door.engine.plan = [REFUSED] * ERRORS_PER_KEY_MINUTE
+        door.pool.hear(*underbids, job("honest"))
+        heard = await door.marked()
+        assert [fact.event_id for fact in heard[:-1]] == [event.id for event in underbids[:20]]
+        assert heard[-1].text == "honest"
+        door.pool.hear(job("21st", keys=MALLORY))
+        assert len(await door.marked()) == 21
+        await door.clock.advance(60)
+        door.pool.hear(job("a minute later", keys=MALLORY))
+        assert (await door.marked())[-1].text == "a minute later"
+
+
+async def test_a_key_gets_no_more_errors_by_asking_all_at_once():
+    """While the first are being written nobody knows yet that they are errors."""
+    gate = asyncio.Event()
+
+    class Refusing(RecordingEngine):
+        async def handle(self, fact):
+            answer = await super().handle(fact)
+            return REFUSED if fact.pubkey == MALLORY.public_key else answer
+
+    async with Door(engine=Refusing()) as door:
+        door.engine.plan = [gate] * ERRORS_PER_KEY_MINUTE
+        door.pool.hear(*(job(str(n), keys=MALLORY) for n in range(60)), job("honest"))
+        await door.engine.wait_for(1)
+        assert [fact.text for fact in door.engine.facts] == ["honest"]
+        gate.set()
+        heard = await door.marked()
+    assert len([fact for fact in heard if fact.pubkey == MALLORY.public_key]) == ERRORS_PER_KEY_MINUTE
+
+
+@pytest.mark.parametrize("shape", ["unreadable", "claim", "claim that is none"])
+async def test_errors_of_every_sort_use_up_a_keys_patience(shape):
+    tags = {
+        "unreadable": [("i", "x", "url")],
+        "claim": [("param", "op", "refund"), ("param", "invoice", invoice()), ("param", "job", "ab" * 32)],
+        "claim that is none": [("param", "op", "refund"), ("param", "invoice", "ln"), ("param", "job", "ab" * 32)],
+    }[shape]
+    async with Door(error_answers_per_second=1_000) as door:
+        door.pool.hear(*(signed(P_TIMMY, *tags, ("n", str(n)), keys=MALLORY) for n in range(30)))
+        door.pool.hear(job("too much", keys=MALLORY))
+        assert len(await door.marked()) == ERRORS_PER_KEY_MINUTE
+        door.pool.hear(job("honest"))
+        assert (await door.marked())[-1].text == "honest"
+
+
+async def test_a_claim_that_sends_money_is_no_error():
+    claims = [
+        signed(P_TIMMY, ("param", "op", "refund"), ("param", "invoice", invoice()), ("param", "job", f"{n:064x}"))
+        for n in range(30)
+    ]
+    async with Door() as door:
+        door.engine.plan = [Applied(None, change=Change(refunds=(None,)))] * 30
+        door.pool.hear(*claims)
+        assert len(await door.marked()) == 30
+
+
+async def test_what_was_answered_before_a_restart_is_no_new_error():
+    async with Door() as door:
+        door.engine.plan = [Replayed()] * 30
+        door.pool.hear(*(job(str(n)) for n in range(31)))
+        assert len(await door.marked()) == 31
+
+
+async def test_a_refusal_that_nobody_hears_takes_no_answer_from_others():
+    """Who names no provider is refused in silence; it costs us a commit, so it costs that key its patience."""
+    async with Door(error_answers_per_second=3) as door:
+        door.engine.plan = [REFUSED] * 20
+        door.pool.hear(*(signed(("i", str(n)), ("bid", "1"), keys=MALLORY) for n in range(30)))
+        door.pool.hear(*(signed(P_TIMMY, ("i", str(n), "url")) for n in range(3)))
+        heard = await door.marked()
+    assert [type(fact).__name__ for fact in heard[20:]] == ["RequestUnreadable"] * 3
+
+
+async def test_who_makes_nothing_but_errors_may_still_cancel():
+    async with Door() as door:
+        mine = job("mine")
+        door.books.has(mine)
+        door.pool.hear(mine, *(signed(P_TIMMY, ("i", str(n), "url")) for n in range(30)))
+        door.pool.hear(signed(("e", mine.id), kind=5))
+        heard = await door.engine.wait_for(22)
+    assert isinstance(heard[-1], CancelAsked)
+
+
+async def test_a_kind_we_do_not_serve_is_answered_where_it_names_us():
+    async with Door() as door:
+        door.pool.hear(signed(("i", "a cat"), P_TIMMY, kind=5100))
+        (fact,) = await door.engine.wait_for(1)
+    assert fact.code == "kind_not_served"
 
 
 # Cancellations (NIP-09).

@@ -5,17 +5,18 @@ import asyncio
 from ledger.store import StoreUnavailable
 from tests.timmy_dvm.nostr.door import KEY, OTHER, TIMEOUT_S, Books, Door, job
 from tests.timmy_dvm.nostr.kit import NOW, RELAY, TIMMY
+from timmy_dvm.nostr.nip90 import OTHER_REQUESTS
 
 # Cursors.
 
 
 async def test_what_is_subscribed_to():
-    async with Door(kinds=(5050, 5001)) as door:
+    async with Door(kinds=(5050, 5001, 5999)) as door:
         wanted = [filter_.to_obj() for filter_ in door.pool.filters]
     assert wanted == [
-        {"kinds": [5001, 5050], "#p": [TIMMY.public_key]},
-        {"kinds": [5001, 5050]},
-        {"kinds": [5], "#k": ["5001", "5050"]},
+        {"kinds": sorted({5001, 5050, 5999} | OTHER_REQUESTS), "#p": [TIMMY.public_key]},
+        {"kinds": [5001, 5050, 5999]},
+        {"kinds": [5], "#k": ["5001", "5050", "5999"]},
         {"kinds": [5], "#p": [TIMMY.public_key]},
         {"kinds": [5]},
     ]
@@ -23,12 +24,23 @@ async def test_what_is_subscribed_to():
 
 async def test_without_open_jobs_only_those_that_name_us_are_asked_for():
     async with Door(open_jobs=False) as door:
-        assert {"kinds": [5050]} not in [filter_.to_obj() for filter_ in door.pool.filters]
+        wanted = [filter_.to_obj() for filter_ in door.pool.filters]
+    assert {"kinds": [5050]} not in wanted
+    assert wanted[0] == {"kinds": sorted(OTHER_REQUESTS), "#p": [TIMMY.public_key]}
 
 
 async def test_relays_are_asked_from_their_cursors_on():
     async with Door(books=Books({KEY: str(NOW - 5_000)})) as door:
-        assert door.pool.sinces == {RELAY: NOW - 5_600, OTHER: NOW - 600}
+        assert door.pool.sinces == {RELAY: NOW - 5_600, OTHER: NOW - 3_600}
+
+
+async def test_a_customer_whose_clock_is_slow_is_heard_once_the_relay_has_caught_up_at_the_very_first_start():
+    async with Door(books=Books()) as door:
+        door.pool.hear(job("before we were ever here", at=NOW - 3_540))
+        door.pool.catch_up()
+        door.pool.hear(job("slow clock", at=NOW - 3_540))
+        door.pool.hear(job("slower clock", at=NOW - 3_601))
+        assert [fact.text for fact in await door.marked()] == ["slow clock"]
 
 
 async def test_requests_that_came_while_we_were_away_are_taken_until_the_relay_has_caught_up():

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from ledger.money import Msats
@@ -34,8 +35,14 @@ def test_a_price_by_the_fallback_says_so():
     )
 
 
-def told(expires_at=1_700_058_720):
-    return PriceTold(amount=Msats(9_000), bolt11="lnbc90n1x", payment_hash="ab" * 32, expires_at=expires_at)
+def told(expires_at=1_700_058_720, credit=0):
+    return PriceTold(
+        amount=Msats(9_000),
+        bolt11="lnbc90n1x",
+        payment_hash="ab" * 32,
+        expires_at=expires_at,
+        credit=Msats(credit),
+    )
 
 
 def test_the_request_for_money_begins_with_the_price():
@@ -48,14 +55,29 @@ def test_the_request_for_money_begins_with_the_price():
     )
 
 
+@pytest.mark.parametrize(("credit", "said"), [(1_000, "1 sat"), (4_000, "4 sats")])
+def test_the_request_for_money_tells_the_credit_that_goes_with_it(credit, said):
+    whole = words.money_due(told(credit=credit), origin(100_000), None)
+    assert whole.startswith(f"9 sats (about 1 cent) at most, with {said} of your credit; what is not used")
+    line = words.money_due_line(told(credit=credit), origin(100_000))
+    assert line == f"9 sats (about 1 cent) + {said} of credit at most; valid until 14:32 UTC"
+
+
+def test_without_credit_no_word_is_lost_on_it():
+    assert "credit" not in words.money_due(told(), origin(100_000), None)
+    assert "credit" not in words.money_due_line(told(), origin(100_000))
+
+
 @pytest.mark.parametrize("usd", [None, 1, 100_000, 10**9])
 @pytest.mark.parametrize("amount", [1_000, 9_000, 2_100_000_000_000_000_000])
-def test_the_line_is_short_and_without_the_invoice(usd, amount):
-    due = PriceTold(amount=Msats(amount), bolt11="lnbc90n1x", payment_hash="ab" * 32, expires_at=1)
+@pytest.mark.parametrize("credit", [0, 1_000, 2_100_000_000_000_000_000])
+def test_the_line_is_short_and_without_the_invoice(usd, amount, credit):
+    due = msgspec.structs.replace(told(1), amount=Msats(amount), credit=Msats(credit))
     line = words.money_due_line(due, origin(usd, fallback=True))
     assert len(line) <= 80
     assert "lnbc" not in line
     assert line.startswith(f"{amount // 1_000} sat")
+    assert (f" {credit // 1_000} sat" in line) is bool(credit)
 
 
 def test_work_begins_with_the_money_it_uses():
