@@ -40,7 +40,7 @@ from timmy_dvm.nostr.speaker import NostrSpeaker
 from timmy_dvm.payments import Payments
 from timmy_dvm.runs import Runs
 from timmy_dvm.timers import Timers
-from timmy_dvm.wallet import Wallet
+from timmy_dvm.wallet import WalletSteps
 
 _READY_S = 20
 _LAST_MOMENTS_S = 2.5
@@ -157,7 +157,7 @@ class App:
             error_answers_per_second=config.limits.error_answers_per_second,
         )
         runs = Runs(agent, store, engine, clock, policy.prices, config.limits.in_flight)
-        dispatch = Dispatch(store, engine, Wallet(wallet, store, engine, clock), runs, port, clock)
+        dispatch = Dispatch(store, engine, WalletSteps(wallet, store, engine, clock), runs, port, clock)
         pay = _DevPay(wallet, store).pay if config.pay_route else None
         limits = config.limits
         payments = Payments(store, engine, wallet, clock)

@@ -30,7 +30,7 @@ from timmy_dvm.engine import SHORT_ID, Contended, Engine
 from timmy_dvm.log import get_logger
 from timmy_dvm.outbox import Outbox
 from timmy_dvm.runs import Runs
-from timmy_dvm.wallet import Wallet
+from timmy_dvm.wallet import WalletSteps
 
 ACCEPTED = "accepted"
 _OFFERS = 180
@@ -67,7 +67,7 @@ class Dispatch:
     """
 
     def __init__(
-        self, store: Store, engine: Engine, wallet: Wallet, runs: Runs, publisher: Publisher, clock: Clock
+        self, store: Store, engine: Engine, wallet: WalletSteps, runs: Runs, publisher: Publisher, clock: Clock
     ) -> None:
         self._store = store
         self._engine = engine

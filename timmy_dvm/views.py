@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from ledger.accounts import as_shown
-from ledger.money import MSATS_PER_SAT, Msats, sats_down, sats_up
+from ledger.money import Msats, sats_down, sats_up
 from ledger.records import InvoiceRecord, JobRecord, JobState, Quote, RefundRecord
 from ledger.store import Story
 from timmy_dvm.core.pricing import MICRO_PER_USD
@@ -111,9 +112,9 @@ def quote_view(quote: Quote) -> dict[str, object]:
         "estimatedSats": sats_up(Msats(quote.eval_fee + quote.work_fee)),
         "evalFeeSats": sats_up(quote.eval_fee),
         "workFeeSats": sats_up(quote.work_fee),
-        "estimatedCostUsd": quote.estimated_cost / MICRO_PER_USD,
+        "estimatedCostUsd": Decimal(quote.estimated_cost) / MICRO_PER_USD,
         "marginPct": quote.margin_percent,
-        "btcPriceUsd": quote.btc_price_micro_usd / MICRO_PER_USD,
+        "btcPriceUsd": Decimal(quote.btc_price_micro_usd) / MICRO_PER_USD,
         "btcPriceSource": quote.btc_price_source,
         "workModel": quote.work_model,
         "maxOutputTokens": quote.max_output_tokens,
@@ -124,10 +125,11 @@ def refund_view(refund: RefundRecord) -> dict[str, object]:
     """One amount on its way back."""
     return {
         "refundId": refund.id,
-        "amountSats": refund.amount / MSATS_PER_SAT,
+        "amountSats": sats_down(refund.amount),
+        "amountMsat": refund.amount,
         "reason": refund.reason,
         "state": str(refund.state),
-        "feeSats": refund.fee / MSATS_PER_SAT,
+        "feeMsat": refund.fee,
         "note": refund.note,
     }
 

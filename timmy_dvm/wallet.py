@@ -26,7 +26,7 @@ _FORGOTTEN_S = 86_400
 log = get_logger("wallet")
 
 
-class Wallet:
+class WalletSteps:
     """Invoices made and checked, refunds paid and found, as facts for the engine."""
 
     def __init__(self, lightning: Lightning, store: Store, engine: Engine, clock: Clock) -> None:

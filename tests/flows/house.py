@@ -29,7 +29,7 @@ from timmy_dvm.engine import Engine
 from timmy_dvm.payments import Payments
 from timmy_dvm.runs import Runs
 from timmy_dvm.timers import Timers
-from timmy_dvm.wallet import Wallet
+from timmy_dvm.wallet import WalletSteps
 
 ALICE = "a" * 64
 BTC = BtcPrice.from_usd(100_000, source="test", freshness=Freshness.FIXED, at=1_700_000_000)
@@ -89,7 +89,7 @@ class House:
         self.agent = agent or OfflineAgent(sleep=clock.sleep)
         self.engine = Engine(store, self.policy, self.recorder)
         runs = Runs(self.agent, store, self.engine, clock, self.policy.prices, in_flight=50)
-        steps = Wallet(self.wallet, store, self.engine, clock)
+        steps = WalletSteps(self.wallet, store, self.engine, clock)
         self.dispatch = Dispatch(store, self.engine, steps, runs, self.recorder, clock)
         self.timers = Timers(store, self.engine, clock)
         self.payments = Payments(store, self.engine, self.wallet, clock)

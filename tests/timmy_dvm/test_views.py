@@ -131,7 +131,7 @@ def test_an_invoice_asks_whole_sats_rounded_up():
 
 def test_a_refund_is_shown_to_the_msat():
     view = refund_view(builders.refund(RefundState.SENT, amount=21, fee=Msats(1_500)))
-    assert (view["amountSats"], view["feeSats"], view["state"], view["reason"]) == (21, 1.5, "sent", "change")
+    assert (view["amountSats"], view["feeMsat"], view["state"], view["reason"]) == (21, 1_500, "sent", "change")
 
 
 def test_the_books_are_summed_by_family_and_shown_from_the_readers_side():

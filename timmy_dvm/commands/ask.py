@@ -25,6 +25,7 @@ from timmy_dvm.clock import SystemClock, SystemRandomness
 from timmy_dvm.commands.options import Shared, UserError, shared_options
 from timmy_dvm.identity import load_or_create_key
 from timmy_dvm.nostr.customer import Answer, Customer, Order, Said
+from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.purse import NotPaid, Purse, SimulatedPurse
 from timmy_dvm.terminal import Narrator, held_sats, ledger_line, printable
 
@@ -261,7 +262,13 @@ def _order(text: str, provider: str | None, options: dict[str, Any]) -> Order:
         raise click.UsageError(f"--bid: {error}.") from None
     if options["encrypt"] and provider is None:
         raise click.UsageError("--encrypt needs --to: an encrypted request has one reader.")
-    return Order(text=text, provider=provider, encrypt=options["encrypt"], bid=bid, params=params)
+    return Order(
+        text=text,
+        provider=provider,
+        encrypt=Scheme(options["encrypt"]) if options["encrypt"] else None,
+        bid=bid,
+        params=params,
+    )
 
 
 async def _shop(shared: Shared, options: dict[str, Any]) -> Shop:

@@ -278,10 +278,11 @@ def _failed(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> 
     if this_round < len(policy.refund_pauses_s):
         due_at = fact.at + policy.refund_pauses_s[this_round]
         owed = dataclasses.replace(freed, state=refund_moves(row.state, RefundState.OWED), due_at=due_at)
-        minutes = (due_at - fact.at) // 60
+        minutes = -(-(due_at - fact.at) // 60)
+        pause = "a minute" if minutes == 1 else f"{minutes} minutes"
         sentence = (
-            f"{sats_down(row.amount)} sats could not be sent to your invoice yet. They go out again in {minutes} "
-            "minutes, or at once when you send a new invoice for exactly that sum (op refund)."
+            f"{sats_down(row.amount)} sats could not be sent to your invoice yet. They go out again in {pause}, "
+            "or at once when you send a new invoice for exactly that sum (op refund)."
         )
         again = Do(RetryRefund(refund_id=row.id, attempts=row.attempts), due_at)
         tells = _moved(case, owed, sentence) if this_round == 0 else ()

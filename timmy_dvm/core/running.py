@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ledger.money import ZERO, MicroUsd, Msats, msats_from_sats
+from ledger.money import ZERO, MicroUsd, msats_from_sats
 from ledger.records import JobRecord, JobState
 from timmy_dvm.core.actions import Delivered, Ended, RunAgent
 from timmy_dvm.core.asking import ask_for_work, check

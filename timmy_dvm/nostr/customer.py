@@ -9,7 +9,6 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
 
 from ledger.money import Msats, parse_msats
 from relay_client.errors import DecryptionFailed
@@ -18,14 +17,12 @@ from relay_client.filter import Filter
 from relay_client.keys import Keys
 from relay_client.pool import RelayPool
 from timmy_dvm.clock import Clock, Randomness
+from timmy_dvm.nostr.nip90 import KIND_DELETION, KIND_FEEDBACK, RESULT_OFFSET
+from timmy_dvm.nostr.privacy import Scheme, decrypt, encrypt
 
 KIND_TEXT = 5050
-KIND_FEEDBACK = 7000
-KIND_DELETION = 5
-_RESULT_OFFSET = 1_000
 _LONGEST_TAG_BYTES = 1_024
 _ANSWERS = "answers"
-Scheme = Literal["nip44", "nip04"]
 Tags = list[list[str]]
 
 
@@ -125,7 +122,7 @@ class Customer:
         elif order.provider is None:
             raise ValueError("an encrypted request must name its provider")
         else:
-            content = self._encrypt(json.dumps(inner), order.provider, order.encrypt)
+            content = encrypt(json.dumps(inner), order.encrypt, self._keys, order.provider, self._randomness.token)
             clear.append(["encrypted"])
         return self._keys.sign(
             kind=KIND_TEXT,
@@ -154,7 +151,7 @@ class Customer:
         Raises:
             ConnectionError: no relay took the request; the sentence says what each answered.
         """
-        kinds = frozenset({request.kind + _RESULT_OFFSET, KIND_FEEDBACK})
+        kinds = frozenset({request.kind + RESULT_OFFSET, KIND_FEEDBACK})
         authors = None if provider is None else frozenset({provider})
         wanted = Filter(kinds=kinds, authors=authors, tags={"e": frozenset({request.id})})
         self._pool.subscribe(_ANSWERS, [wanted])
@@ -181,7 +178,7 @@ class Customer:
     def _decrypted(self, event: Event) -> tuple[str, list[Sequence[str]]]:
         """The words and the tags inside an encrypted answer; feedback holds a JSON array of tags."""
         try:
-            plain = self._decrypt(event.content, event.pubkey)
+            plain = decrypt(event.content, _scheme(event), self._keys, event.pubkey)
         except DecryptionFailed:
             return "(this answer could not be decrypted)", []
         if event.kind != KIND_FEEDBACK:
@@ -194,22 +191,9 @@ class Customer:
         words = next((str(tag[1]) for tag in inner if tag[0] == "content" and len(tag) > 1), "")
         return words, [[str(item) for item in tag] for tag in inner]
 
-    def _encrypt(self, plain: str, to: str, scheme: Scheme) -> str:
-        # Imported here: most requests are in clear, and the ciphers cost 40 ms.
-        if scheme == "nip44":
-            from relay_client import nip44
 
-            return nip44.encrypt(plain, nip44.conversation_key(self._keys, to), self._randomness.token(32))
-        from relay_client import nip04
-
-        return nip04.encrypt(plain, self._keys, to, self._randomness.token(16))
-
-    def _decrypt(self, content: str, sender: str) -> str:
-        from relay_client import nip04, nip44
-
-        if nip04.is_nip04(content):
-            return nip04.decrypt(content, self._keys, sender)
-        return nip44.decrypt(content, nip44.conversation_key(self._keys, sender))
+def _scheme(event: Event) -> Scheme:
+    return Scheme.NIP04 if "?iv=" in event.content else Scheme.NIP44
 
 
 def _providers(request: Event) -> Sequence[Sequence[str]]:

@@ -186,12 +186,12 @@ sending:
     1  | sent at 2         | sent; refund>node 21, routing_fees>node 2; RefundMoved
     2  | sent of try 1     | sent; refund>node 21; RefundMoved
     1  | sent elsewhere    | nothing
-    1  | failed            | owed; RetryRefund try 1 +60s
+    1  | failed            | owed; RetryRefund try 1 +60s; RefundMoved
     2  | failed            | owed; RetryRefund try 2 +600s
     3  | failed            | owed; RetryRefund try 3 +3600s
     4  | failed            | owed; RetryRefund try 4 +21600s
     5  | failed            | held; RefundMoved
-    6  | failed            | owed; RetryRefund try 6 +60s
+    6  | failed            | owed; RetryRefund try 6 +60s; RefundMoved
     10 | failed            | held; RefundMoved
     2  | failed of try 1   | nothing
     1  | failed elsewhere  | nothing
@@ -203,7 +203,7 @@ sending:
 
 in_doubt:
     1  | sent at 1         | sent; refund>node 21, routing_fees>node 1; RefundMoved
-    1  | failed            | owed; RetryRefund try 1 +60s
+    1  | failed            | owed; RetryRefund try 1 +60s; RefundMoved
     5  | failed            | held; RefundMoved
     1  | unknown           | nothing
     1  | in flight         | nothing

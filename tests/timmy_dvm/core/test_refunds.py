@@ -8,7 +8,7 @@ from ledger.money import ZERO, Msats
 from ledger.records import JobState, RefundState
 from tests.timmy_dvm.core import builders as b
 from timmy_dvm.core import refunds
-from timmy_dvm.core.case import Case
+from timmy_dvm.core.case import IGNORED, Case
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import PayResult
 
@@ -52,6 +52,12 @@ def test_a_claim_is_refused_with_a_sentence_and_nothing_moves(code, changes, cas
     assert (tell.message.code, tell.origin) == (code, b.CLAIM)
     assert tell.message.sentence.endswith(".")
     assert decision.refunds == decision.entries == decision.actions == ()
+
+
+def test_a_claim_that_would_be_one_error_too_many_is_refused_in_silence_and_a_good_one_is_paid():
+    assert claimed(books(b.refund()), amount=b.sats(22), answered=False) is IGNORED
+    assert claimed(Case(job=COMPLETE), answered=False) is IGNORED
+    assert claimed(books(b.refund()), answered=False) == claimed(books(b.refund()))
 
 
 def test_a_wrong_amount_is_told_the_sums_that_are_held():
@@ -194,6 +200,24 @@ def test_unknown_is_not_failed_and_its_hash_is_looked_up():
     assert (do.due_at, do.action.payment_hash, do.action.since) == (b.NOW + 5, b.OUT, b.NOW)
     assert do.action.resend_until == b.NOW + 600
     assert decision.refunds[0].payment_hash == b.OUT
+
+
+def test_the_first_failure_of_a_round_is_told_with_what_the_customer_may_do_and_the_next_are_not():
+    told = {}
+    for attempts in range(1, 7):
+        row = b.refund(RefundState.SENDING, attempts=attempts)
+        told[attempts] = decide(books(row), b.out(PayResult.FAILED, attempts=attempts), b.POLICY).tells
+    assert [attempts for attempts, tells in told.items() if tells] == [
+        1,
+        5,
+        6,
+    ]  # the fifth ends a round: it is held
+    first = told[1][0].message
+    assert (first.state, first.sats, first.status) == ("owed", 21, "complete")
+    assert first.sentence.startswith(
+        "21 sats could not be sent to your invoice yet. They go out again in a minute, or"
+    )
+    assert "send a new invoice for exactly that sum" in first.sentence
 
 
 def test_a_failure_keeps_the_wallets_words_to_a_length():
