@@ -18,7 +18,7 @@ returns only when its group is on disk.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from ledger.entries import Entry
 from ledger.money import Msats
@@ -111,9 +111,13 @@ Decide = Callable[[View], Change]
 """Looks, and says what changes. Pure but for the view; it may be called again after Stale or Short."""
 
 
+ACCEPTED: Final = "accepted"
+"""A relay took the event."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of one event at one relay. ``outcome`` is ``accepted`` or the relay's machine word."""
+    """What became of one event at one relay. ``outcome`` is :data:`ACCEPTED` or the relay's machine word."""
 
     relay: str
     outcome: str

@@ -100,6 +100,14 @@ class PublishOutcome:
         """Whether the relay says that it has the event now."""
         return self.state is PublishState.ACCEPTED
 
+    @property
+    def word(self) -> str:
+        """One word: `accepted`, the relay's own machine word (NIP-01), or how far we came."""
+        if self.is_accepted:
+            return "accepted"
+        word: str = self.state.value if self.prefix is Prefix.NONE else self.prefix.value
+        return word.replace(" ", "_")
+
 
 def outcome_of(answer: PublishAnswered) -> PublishOutcome:
     """A relay's OK, judged: `duplicate:` means it has the event, whatever its yes or no (some say no)."""

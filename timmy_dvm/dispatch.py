@@ -13,7 +13,7 @@ from typing import Protocol, assert_never
 import msgspec
 
 from ledger.records import PUBLISH, Applied, NewEvent, PendingAction
-from ledger.store import Store, StoreUnavailable
+from ledger.store import ACCEPTED, Store, StoreUnavailable
 from lightning.errors import LightningError
 from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import (
@@ -32,7 +32,6 @@ from timmy_dvm.outbox import Outbox
 from timmy_dvm.runs import Runs
 from timmy_dvm.wallet import WalletSteps
 
-ACCEPTED = "accepted"
 _OFFERS = 180
 """With the pauses below: an event is offered for 7 days until a relay takes it."""
 _LONGEST_PAUSE_S = 3_600

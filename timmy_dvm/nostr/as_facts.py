@@ -34,7 +34,9 @@ def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, 
     )
 
 
-def claim(received: Received, asked: RefundAsked, *, network: str, at: int) -> RefundClaimed | RequestUnreadable:
+def claim(
+    received: Received, asked: RefundAsked, *, network: str, at: int, answered: bool = True
+) -> RefundClaimed | RequestUnreadable:
     """A refund was claimed with a BOLT11; one that does not decode is answered with why."""
     event = received.event
     try:
@@ -53,6 +55,7 @@ def claim(received: Received, asked: RefundAsked, *, network: str, at: int) -> R
         expires_at=invoice.expires_at,
         origin=_origin(received, asked.reply),
         at=at,
+        answered=answered,
     )
 
 

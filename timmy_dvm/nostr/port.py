@@ -15,6 +15,7 @@ then the relays wait: nothing is dropped, and the cursors stand still (`cursors`
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, TypeVar, assert_never
@@ -31,10 +32,8 @@ from relay_client.filter import Filter
 from relay_client.keys import Keys
 from relay_client.pool import OnCaughtUp, Received, RelayStatus, Since
 from relay_client.stream import RecentIds
-from relay_client.wire import Prefix
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.core import facts
-from timmy_dvm.dispatch import ACCEPTED
 from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
@@ -207,7 +206,7 @@ class NostrPort:
             return {}
         urls = [url for url in self._pool.urls if url in named] or None
         await self._first_dials()
-        return {url: _outcome(outcome) for url, outcome in (await self._pool.publish(event, urls)).items()}
+        return {url: outcome.word for url, outcome in (await self._pool.publish(event, urls)).items()}
 
     async def _first_dials(self) -> None:
         """At the start, let every relay be reached: one acceptance is enough, so the others would never get it."""
@@ -288,26 +287,28 @@ class NostrPort:
             for request_id in asked.request_ids:
                 await self._cancel(received.event, request_id)
             return
-        if not await self._patience.begin(key):
-            log.debug("a key makes nothing but errors", action="unheard", event_id=received.event.id)
-            return
+        # With its errors used up a key is still served what is right; what is wrong is met with silence.
+        is_heard = await self._patience.begin(key)
         was_error = False
         try:
-            was_error = await self._answer(received, asked)
+            was_error = await self._answer(received, asked, is_heard=is_heard)
         finally:
-            self._patience.end(key, was_error=was_error)
+            if is_heard:
+                self._patience.end(key, was_error=was_error)
 
     async def _answer(
-        self, received: Received, asked: nip90.JobAsked | nip90.RefundAsked | nip90.Unreadable
+        self, received: Received, asked: nip90.JobAsked | nip90.RefundAsked | nip90.Unreadable, *, is_heard: bool
     ) -> bool:
         """Whether it came to nothing but an error."""
         match asked:
             case nip90.JobAsked():
-                return await self._ask(received, asked)
+                addressed = asked.addressed and is_heard
+                return await self._ask(received, dataclasses.replace(asked, addressed=addressed))
             case nip90.RefundAsked():
-                return await self._claim(received, asked)
+                return await self._claim(received, asked, is_heard=is_heard)
             case nip90.Unreadable():
-                return await self._answer_error(as_facts.unreadable(received, asked, at=self._now()))
+                fact = as_facts.unreadable(received, asked, at=self._now())
+                return is_heard and await self._answer_error(fact)
             case _:
                 assert_never(asked)
 
@@ -324,10 +325,10 @@ class NostrPort:
             self._errors.spend()  # one of the answers we may give; who named nobody hears nothing
         return is_refused
 
-    async def _claim(self, received: Received, asked: nip90.RefundAsked) -> bool:
-        fact = as_facts.claim(received, asked, network=self._network, at=self._now())
+    async def _claim(self, received: Received, asked: nip90.RefundAsked, *, is_heard: bool) -> bool:
+        fact = as_facts.claim(received, asked, network=self._network, at=self._now(), answered=is_heard)
         if isinstance(fact, facts.RequestUnreadable):
-            return await self._answer_error(fact)
+            return is_heard and await self._answer_error(fact)
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))
         is_refused = isinstance(outcome, Applied) and not outcome.change.refunds
         if is_refused:
@@ -390,11 +391,3 @@ class NostrPort:
             for task in late:
                 task.cancel()
         await self._save_cursors()
-
-
-def _outcome(outcome: PublishOutcome) -> str:
-    """One word for one relay: `accepted`, the relay's own machine word, or how far we came."""
-    if outcome.is_accepted:
-        return ACCEPTED
-    word: str = outcome.state.value if outcome.prefix is Prefix.NONE else outcome.prefix.value
-    return word.replace(" ", "_")

@@ -66,7 +66,12 @@ class NostrSpeaker:
         try:
             came = read_origin(origin)
         except ValueError as error:
-            log.warning("a customer can't be answered", action="origin_unreadable", job=job_id, error=str(error))
+            log.warning(
+                "a customer can't be answered",
+                action="origin_unreadable",
+                job=(job_id or "")[:8],
+                error=str(error),
+            )
             return ()
         if came is None:
             return ()
