@@ -14,7 +14,7 @@ from relay_client.wire import Prefix
 from tests.timmy_dvm.nostr.door import OTHER, PRICES, Books, Door, RecordingEngine, job
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, TIMMY, invoice, sealed, signed
 from timmy_dvm.clock import SeededRandomness, SystemClock
-from timmy_dvm.core.facts import CancelAsked, RequestReceived
+from timmy_dvm.core.facts import CancelAsked, RequestReceived, RequestUnreadable
 from timmy_dvm.engine import Contended
 from timmy_dvm.nostr.nip90 import read
 from timmy_dvm.nostr.port import AT_ONCE, ERRORS_PER_KEY_MINUTE, NostrPort
@@ -154,19 +154,31 @@ REFUSED = Applied(None)
 """What the engine answers where the core made no job of a request."""
 
 
+def told(heard, keys=MALLORY):
+    """The facts of a key whose refusal would be told."""
+    return [fact for fact in heard if getattr(fact, "pubkey", None) == keys.public_key and is_told(fact)]
+
+
+def is_told(fact):
+    return getattr(fact, "addressed", True) and getattr(fact, "answered", True)
+
+
 async def test_a_key_that_makes_nothing_but_errors_gets_twenty_a_minute_and_an_honest_one_is_answered():
+    """What is right is handed in all the same: only the errors beyond the twenty are met with silence."""
     underbids = [job(str(n), keys=MALLORY) for n in range(300)]
     async with Door() as door:
         door.engine.plan = [REFUSED] * ERRORS_PER_KEY_MINUTE
         door.pool.hear(*underbids, job("honest"))
-        heard = await door.marked()
-        assert [fact.event_id for fact in heard[:-1]] == [event.id for event in underbids[:20]]
-        assert heard[-1].text == "honest"
+        heard = await door.engine.wait_for(301)
+        assert [fact.event_id for fact in told(heard)] == [event.id for event in underbids[:20]]
+        assert [fact.text for fact in told(heard, ALICE)] == ["honest"]
         door.pool.hear(job("21st", keys=MALLORY))
-        assert len(await door.marked()) == 21
+        heard = await door.engine.wait_for(302)
+        assert (heard[-1].text, is_told(heard[-1])) == ("21st", False)
         await door.clock.advance(60)
         door.pool.hear(job("a minute later", keys=MALLORY))
-        assert (await door.marked())[-1].text == "a minute later"
+        heard = await door.engine.wait_for(303)
+        assert (heard[-1].text, is_told(heard[-1])) == ("a minute later", True)
 
 
 async def test_a_key_gets_no_more_errors_by_asking_all_at_once():
@@ -184,8 +196,8 @@ async def test_a_key_gets_no_more_errors_by_asking_all_at_once():
         await door.engine.wait_for(1)
         assert [fact.text for fact in door.engine.facts] == ["honest"]
         gate.set()
-        heard = await door.marked()
-    assert len([fact for fact in heard if fact.pubkey == MALLORY.public_key]) == ERRORS_PER_KEY_MINUTE
+        heard = await door.engine.wait_for(61)
+    assert len(told(heard)) == ERRORS_PER_KEY_MINUTE
 
 
 @pytest.mark.parametrize("shape", ["unreadable", "claim", "claim that is none"])
@@ -197,10 +209,13 @@ async def test_errors_of_every_sort_use_up_a_keys_patience(shape):
     }[shape]
     async with Door(error_answers_per_second=1_000) as door:
         door.pool.hear(*(signed(P_TIMMY, *tags, ("n", str(n)), keys=MALLORY) for n in range(30)))
-        door.pool.hear(job("too much", keys=MALLORY))
-        assert len(await door.marked()) == ERRORS_PER_KEY_MINUTE
-        door.pool.hear(job("honest"))
-        assert (await door.marked())[-1].text == "honest"
+        door.pool.hear(job("right all the same", keys=MALLORY), job("honest"))
+        heard = await door.engine.wait_for(32 if shape == "claim" else 22)
+        assert len([fact for fact in heard if is_told(fact)]) == ERRORS_PER_KEY_MINUTE + 1
+        assert {fact.text: is_told(fact) for fact in heard if isinstance(fact, RequestReceived)} == {
+            "right all the same": False,
+            "honest": True,
+        }
 
 
 async def test_a_claim_that_sends_money_is_no_error():
@@ -228,7 +243,8 @@ async def test_a_refusal_that_nobody_hears_takes_no_answer_from_others():
         door.pool.hear(*(signed(("i", str(n)), ("bid", "1"), keys=MALLORY) for n in range(30)))
         door.pool.hear(*(signed(P_TIMMY, ("i", str(n), "url")) for n in range(3)))
         heard = await door.marked()
-    assert [type(fact).__name__ for fact in heard[20:]] == ["RequestUnreadable"] * 3
+    unreadable = [fact for fact in heard if isinstance(fact, RequestUnreadable)]
+    assert len(unreadable) == 3
 
 
 async def test_who_makes_nothing_but_errors_may_still_cancel():
