@@ -64,9 +64,7 @@ def load(path: Path | None, environ: Mapping[str, str], data_dir: Path | None = 
     problems = list(problems_of(config))
     if problems:
         raise ConfigError(*problems)
-    return config.model_copy(
-        update={"notes": (*values.notes, *notes_of(config, environ), *not_yet.notes(config.origins))}
-    )
+    return config.model_copy(update={"notes": (*values.notes, *notes_of(config, environ), *not_yet.notes(config))})
 
 
 def _place(values: Values, base: Path, data: Path) -> None:

@@ -31,8 +31,8 @@ RESULT_OFFSET: Final = 1000
 """A result's kind is its request's kind and this."""
 
 OTHER_REQUESTS: Final = frozenset(
-    {5000, 5001, 5002, 5003, 5005, 5050, 5100, 5200, 5201, 5202, 5203, 5204, 5250, 5300, 5301, 5302, 5303, 5400}
-    | {5500, 5800, 5900, 5901, 5905, 5970}
+    {5000, 5001, 5002, 5003, 5005, 5050, 5100, 5200, 5201, 5202, 5250, 5300, 5301, 5302, 5303, 5400, 5500}
+    | {5900, 5901, 5905, 5970}
 )
 """Kinds of request that are in use: one that names us is answered even where its kind is not served."""
 

@@ -37,9 +37,10 @@ from timmy_dvm.core import facts
 from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
+from timmy_dvm.nostr.asked_for import wanted
 from timmy_dvm.nostr.bucket import Patience, TokenBucket
 from timmy_dvm.nostr.cursors import Cursors, Memory
-from timmy_dvm.nostr.nip90 import KIND_DELETION, Terms
+from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.prices import PriceSource
 
 SUBSCRIPTION: Final = "timmy"
@@ -172,7 +173,10 @@ class NostrPort:
         try:
             await self._cursors.load(self._pool.urls)
             self._pool.subscribe(
-                SUBSCRIPTION, self._filters(), since=self._cursors.since, on_caught_up=self._caught_up
+                SUBSCRIPTION,
+                wanted(self._terms, self._keys.public_key),
+                since=self._cursors.since,
+                on_caught_up=self._caught_up,
             )
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read_all(group))
@@ -214,17 +218,6 @@ class NostrPort:
             with contextlib.suppress(TimeoutError):
                 await self._pool.wait_connected(len(self._pool.urls), FIRST_DIALS_S)
             self._had_first_dials = True
-
-    def _filters(self) -> tuple[Filter, ...]:
-        kinds, me = self._terms.kinds, frozenset({self._keys.public_key})
-        deletions = frozenset({KIND_DELETION})
-        return (
-            Filter(kinds=kinds | nip90.OTHER_REQUESTS, tags={"p": me}),
-            *((Filter(kinds=kinds),) if self._terms.open_jobs else ()),
-            Filter(kinds=deletions, tags={"k": frozenset(map(str, kinds))}),
-            Filter(kinds=deletions, tags={"p": me}),
-            Filter(kinds=deletions),
-        )
 
     def _caught_up(self, url: str) -> None:
         self._cursors.caught_up(url)
