@@ -5,16 +5,18 @@ import asyncio
 from ledger.store import StoreUnavailable
 from tests.timmy_dvm.nostr.door import KEY, OTHER, TIMEOUT_S, Books, Door, job
 from tests.timmy_dvm.nostr.kit import NOW, RELAY, TIMMY
-from timmy_dvm.nostr.nip90 import OTHER_REQUESTS
+from timmy_dvm.nostr.asked_for import wanted
+from timmy_dvm.nostr.nip90 import OTHER_REQUESTS, Terms
 
 # Cursors.
 
 
 async def test_what_is_subscribed_to():
     async with Door(kinds=(5050, 5001, 5999)) as door:
-        wanted = [filter_.to_obj() for filter_ in door.pool.filters]
-    assert wanted == [
-        {"kinds": sorted({5001, 5050, 5999} | OTHER_REQUESTS), "#p": [TIMMY.public_key]},
+        asked_for = [filter_.to_obj() for filter_ in door.pool.filters]
+    assert asked_for == [
+        {"kinds": [5001, 5050, 5999], "#p": [TIMMY.public_key]},
+        {"kinds": sorted(OTHER_REQUESTS - {5001, 5050}), "#p": [TIMMY.public_key]},
         {"kinds": [5001, 5050, 5999]},
         {"kinds": [5], "#k": ["5001", "5050", "5999"]},
         {"kinds": [5], "#p": [TIMMY.public_key]},
@@ -24,9 +26,16 @@ async def test_what_is_subscribed_to():
 
 async def test_without_open_jobs_only_those_that_name_us_are_asked_for():
     async with Door(open_jobs=False) as door:
-        wanted = [filter_.to_obj() for filter_ in door.pool.filters]
-    assert {"kinds": [5050]} not in wanted
-    assert wanted[0] == {"kinds": sorted(OTHER_REQUESTS), "#p": [TIMMY.public_key]}
+        asked_for = [filter_.to_obj() for filter_ in door.pool.filters]
+    assert {"kinds": [5050]} not in asked_for
+    assert asked_for[0] == {"kinds": [5050], "#p": [TIMMY.public_key]}
+
+
+def test_no_filter_names_more_kinds_than_relays_take():
+    """An npm relay refuses the whole subscription for a filter of more than 20."""
+    filters = wanted(Terms(kinds=frozenset(range(5500, 5550))), TIMMY.public_key)
+    assert max(len(one.kinds) for one in filters) == 20
+    assert set(range(5500, 5550)) <= set().union(*(one.kinds for one in filters if one.tags))
 
 
 async def test_relays_are_asked_from_their_cursors_on():
