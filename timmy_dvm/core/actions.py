@@ -84,7 +84,10 @@ class PriceTold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Working(msgspec.Struct, frozen=True, kw_only=True):
-    """Work has begun. ``covered_by`` is ``invoice`` or ``credit``; ``credit`` is what was taken from it."""
+    """Work has begun. ``covered_by`` is ``invoice`` or ``credit``; ``credit`` is what was taken from it.
+
+    ``begun`` answers a cancellation that came too late.
+    """
 
     covered_by: str
     credit: Msats

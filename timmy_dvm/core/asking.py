@@ -326,8 +326,8 @@ def cancelled(case: Case, fact: CancelAsked, policy: Policy) -> Decision:
     if job is None or job.pubkey != fact.pubkey or job.state in ENDED:
         return IGNORED
     if job.state in RUNNING:
-        sentence = "Work on this request has begun: it finishes, and only what it really costs is kept."
-        return Decision(tells=(Tell(Refused(code="too_late", sentence=sentence)),))
+        # Not an error: many clients give a job up when they hear one, and this one goes on.
+        return Decision(tells=(Tell(Working(covered_by="begun", credit=ZERO)),))
     settled = settle(case, job, JobState.CANCELLED, ZERO, fact.at, policy)
     tells: tuple[Tell, ...] = ()
     if settled.back.sentence:

@@ -52,6 +52,8 @@ def money_due_line(told: PriceTold, origin: Origin) -> str:
 
 def working(message: Working) -> str:
     """Work has begun, and with what money."""
+    if message.covered_by == "begun":
+        return "Work on this request has begun: it finishes, and only what it really costs is kept."
     if message.covered_by == "credit":
         return f"Covered by your credit: {sats_up(message.credit)} sats. Working on it."
     return "Payment received. Working on it."

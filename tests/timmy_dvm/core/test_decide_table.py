@@ -78,7 +78,7 @@ evaluating:
     once  | 102   | unpaid           | invoice expired
     once  | 102   | made             | invoice open; CheckInvoice +3660s
     once  | 102   | not made         | nothing
-    once  | 102   | cancel           | Refused too_late
+    once  | 102   | cancel           | Working
     once  | 102   | stranger cancels | nothing
 
 awaiting_work_payment:
@@ -130,7 +130,7 @@ executing:
     once  | 102   | unpaid           | invoice expired
     once  | 102   | made             | invoice open; CheckInvoice +3660s
     once  | 102   | not made         | nothing
-    once  | 102   | cancel           | Refused too_late
+    once  | 102   | cancel           | Working
     once  | 102   | stranger cancels | nothing
 
 unserved:

@@ -106,3 +106,7 @@ def test_an_end_without_an_answer_says_why_what_returns_and_what_next(code):
 
 def test_a_sentence_others_had_a_hand_in_is_cut():
     assert len(words.shortened("x" * 100_000)) == words.MAX_SENTENCE_CHARS + 1
+
+
+def test_a_cancellation_that_came_too_late_is_told_so_without_alarm():
+    assert words.working(Working(covered_by="begun", credit=Msats(0))).startswith("Work on this request has begun")
