@@ -1,8 +1,12 @@
 """What tests of several folders share: one real LNbits for all that need one."""
 
 import pytest
+from hypothesis import settings
 
 from tests.lnbits_server import LnbitsServer, require_lnbits
+
+settings.register_profile("timmy", deadline=None)  # how long an example takes says more of the machine than of us
+settings.load_profile("timmy")
 
 _SERVERS = {"lnbits", "far_lnbits", "node_and_lnbits"}
 
