@@ -15,7 +15,11 @@ from timmy_dvm.clock import Clock
 from timmy_dvm.log import get_logger
 
 ROOM = 2_000
-"""Actions held in memory: performed, waiting for a place, or waiting for their moment."""
+"""Actions held in memory that are performed or wait for a place."""
+ROOM_FOR_LATER = 8_000
+"""Actions held in memory that wait for their moment. They take no room from what can be done now: events that no
+relay takes for a week must not keep a paid job waiting.
+"""
 _LONGEST_NAP_S = 3_600
 _RETRY_S = 5
 log = get_logger("outbox")
@@ -43,7 +47,8 @@ class Outbox:
         self._waiting: set[int] = set()
         self._sooner = asyncio.Event()
         self._more_on_disk = True
-        self._ended: set[int] = set()
+        self._later_on_disk = False
+        self._ended_meanwhile: set[int] | None = None
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -51,7 +56,18 @@ class Outbox:
     @property
     def has_room(self) -> bool:
         """Whether a fresh action is held in memory."""
-        return len(self._held) < ROOM
+        return self._active < ROOM
+
+    @property
+    def _active(self) -> int:
+        return len(self._held) - len(self._waiting)
+
+    @property
+    def _wants_more(self) -> bool:
+        """Whether something was left on disk for want of room, and there is room again."""
+        return (self._more_on_disk and self._active <= ROOM // 2) or (
+            self._later_on_disk and len(self._waiting) <= ROOM_FOR_LATER // 2
+        )
 
     async def run(self) -> None:
         """Go on with what is on disk, then with what is added, until cancelled.
@@ -60,38 +76,45 @@ class Outbox:
         """
         async with asyncio.TaskGroup() as group:
             self._group = group
-            while True:
-                if self._more_on_disk and len(self._held) <= ROOM // 2:
-                    await self._refill()
-                await self._nap()
-                while self._later and self._later[0][0] <= self._clock.monotonic():
-                    _, _, action, recovered = heapq.heappop(self._later)
-                    self._waiting.discard(action.id)
-                    group.create_task(self._run(action, recovered=recovered))
+            try:
+                while True:
+                    if self._wants_more:
+                        await self._refill()
+                    await self._nap()
+                    while self._later and self._later[0][0] <= self._clock.monotonic():
+                        _, _, action, recovered = heapq.heappop(self._later)
+                        self._waiting.discard(action.id)
+                        group.create_task(self._run(action, recovered=recovered))
+            finally:
+                # A commit may end after this: what it adds is left on disk, for the next start.
+                self._group = None
 
     async def idle(self) -> None:
         """Wait until nothing is being performed; what is delayed does not count."""
         await self._idle.wait()
 
     def add(self, action: PendingAction, *, recovered: bool = False) -> None:
-        """Take an action that is on disk. Before :meth:`run`, and beyond the room, it is left there."""
+        """Take an action that is on disk. Before and after :meth:`run`, and beyond the room, it is left there."""
         if self._group is None or action.id in self._held:
             return
-        if not self.has_room:
-            self._more_on_disk = True
-            return
-        self._held.add(action.id)
         pause = 0 if action.due_at is None else action.due_at - self._clock.now()
         if pause > 0:
             self._wait(action, pause, recovered=recovered)
-        else:
+        elif self.has_room:
+            self._held.add(action.id)
             self._group.create_task(self._run(action, recovered=recovered))
+        else:
+            self._more_on_disk = True
 
     def later(self, action: PendingAction, pause_s: float) -> None:
-        """Try an action again that is being performed."""
+        """Try an action again that is being performed; on disk it is due then already."""
         self._wait(action, pause_s, recovered=False)
 
     def _wait(self, action: PendingAction, pause_s: float, *, recovered: bool) -> None:
+        if len(self._waiting) >= ROOM_FOR_LATER:
+            self._later_on_disk = True
+            return
+        self._held.add(action.id)
         self._waiting.add(action.id)
         heapq.heappush(self._later, (self._clock.monotonic() + pause_s, action.id, action, recovered))
         self._sooner.set()
@@ -104,31 +127,36 @@ class Outbox:
         finally:
             if action.id not in self._waiting:
                 self._held.discard(action.id)
-                self._ended.add(action.id)
+                if self._ended_meanwhile is not None:
+                    self._ended_meanwhile.add(action.id)
             self._busy -= 1
             if not self._busy:
                 self._idle.set()
-            if self._more_on_disk and len(self._held) <= ROOM // 2:
+            if self._wants_more:
                 self._sooner.set()
 
     async def _refill(self) -> None:
         """Read what is on disk. What ended while it was read is not begun again."""
-        self._ended.clear()
+        self._ended_meanwhile = ended = set[int]()
+        # Before the read: what finds no room while it goes on may be too new to be in it.
+        self._more_on_disk = self._later_on_disk = False
         try:
             actions = await self._store.pending()
         except StoreUnavailable as error:
+            self._more_on_disk = True
             log.warning("the outbox can't be read now", action="outbox_unread", error=str(error))
             await self._clock.sleep(_RETRY_S)
             return
-        self._more_on_disk = False
+        finally:
+            self._ended_meanwhile = None
         for action in actions:
-            if action.id not in self._ended:
+            if action.id not in ended:
                 self.add(action, recovered=True)
 
     async def _nap(self) -> None:
         """Sleep until the next moment, or until something is added that may be sooner."""
         self._sooner.clear()
-        if self._more_on_disk and len(self._held) <= ROOM // 2:
+        if self._wants_more:
             return
         pause = self._later[0][0] - self._clock.monotonic() if self._later else float(_LONGEST_NAP_S)
         if pause <= 0:
