@@ -250,6 +250,13 @@ SELECT refunds.*, jobs.id AS job_id FROM refunds LEFT JOIN jobs ON jobs.row = re
 SELECT refunds.*, jobs.id AS job_id FROM refunds LEFT JOIN jobs ON jobs.row = refunds.job
 WHERE refunds.state NOT IN ('sent', 'credited') ORDER BY refunds.row;
 
+-- CROSS JOIN keeps this order: nearly all refunds that are open are those of others.
+-- name: open_refunds_of_key
+SELECT refunds.*, jobs.id AS job_id, jobs.event_id
+FROM jobs CROSS JOIN refunds ON refunds.job = jobs.row
+WHERE jobs.nostr_pubkey = :pubkey AND refunds.state NOT IN ('sent', 'credited')
+ORDER BY jobs.created_at, refunds.row LIMIT :limit;
+
 -- name: payment_is_known
 SELECT 1 FROM payments WHERE payment_hash = :payment_hash;
 

@@ -74,6 +74,12 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return self._all(refund_from, "refunds_of_job", job_id=job_id)
 
+    def open_refunds_of(self, pubkey: str, limit: int) -> Sequence[tuple[str | None, RefundRecord]]:
+        """See :class:`ledger.store.View`."""
+        return self._all(
+            lambda row: (row["event_id"], refund_from(row)), "open_refunds_of_key", pubkey=pubkey, limit=limit
+        )
+
     def payment_is_known(self, payment_hash: str) -> bool:
         """See :class:`ledger.store.View`."""
         return bool(self._number("payment_is_known", payment_hash=payment_hash))

@@ -76,6 +76,11 @@ class View(Protocol):
     def refunds_of(self, job_id: str) -> Sequence[RefundRecord]:
         """All refunds of a job, oldest first."""
 
+    def open_refunds_of(self, pubkey: str, limit: int) -> Sequence[tuple[str | None, RefundRecord]]:
+        """A key's refunds neither sent nor credited, at most ``limit``, oldest jobs first; each with the event id
+        of its job's request, None where an event did not make it. Reads along all jobs of the key.
+        """
+
     def payment_is_known(self, payment_hash: str) -> bool:
         """Whether a refund was ever sent, or tried, to this hash."""
 

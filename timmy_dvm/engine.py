@@ -31,14 +31,16 @@ from ledger.records import (
 from ledger.store import Store, StoreUnavailable, View
 from timmy_dvm.core import trust
 from timmy_dvm.core.actions import Message
-from timmy_dvm.core.case import Case, Decision, Do, Tell
+from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Do, Tell
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import (
     CancelAsked,
     Fact,
     InvoiceUnpaid,
+    Op,
     PaymentOut,
     PaymentSeen,
+    QuestionAsked,
     RefundClaimed,
     RefundDue,
     RequestReceived,
@@ -231,6 +233,8 @@ def load(view: View, fact: Fact) -> Case:
             return _around_request(view, fact)
         case RequestUnreadable():
             return Case()
+        case QuestionAsked():
+            return _around_question(view, fact)
         case CancelAsked():
             return _around_job(view, view.job_of_event(fact.request_event_id))
         case PaymentSeen() | InvoiceUnpaid():
@@ -258,6 +262,14 @@ def _around_request(view: View, fact: RequestReceived) -> Case:
         jobs_last_minute=view.jobs_since(fact.pubkey, fact.at - 60),
         cancelled_last_hour=view.cancelled_since(fact.pubkey, fact.at - 3_600),
         open_invoices=open_invoices,
+    )
+
+
+def _around_question(view: View, fact: QuestionAsked) -> Case:
+    return Case(
+        credit=view.balance(accounts.customer(fact.pubkey)),
+        identity=view.identity(fact.pubkey),
+        claims=tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1)) if fact.op is Op.BALANCE else (),
     )
 
 

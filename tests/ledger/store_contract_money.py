@@ -20,10 +20,12 @@ from ledger.store import RuleBroken
 from tests.ledger.books import (
     HASH,
     JOB,
+    KEY,
     NOW,
     applied,
     balance,
     begun,
+    identity,
     invoice,
     moves,
     new_job,
@@ -188,6 +190,31 @@ class MoneyBackContract:
         assert await store.look(lambda view: view.refunds_of(JOB)) == (row,)
         with pytest.raises(RuleBroken, match="may not go"):
             await write(store, refunds=(dataclasses.replace(row, state=RefundState.OWED),))
+
+    async def test_a_keys_open_refunds_are_told_with_their_requests_and_no_others(self, store):
+        async def told(pubkey=KEY, limit=10):
+            found = await store.look(lambda view: view.open_refunds_of(pubkey, limit))
+            return [(event_id, row.id, row.job_id) for event_id, row in found]
+
+        other = "cd" * 32
+        for number, event_id, pubkey in (("01", "e1" * 32, KEY), ("02", None, KEY), ("03", "e3" * 32, other)):
+            job = new_job(number * 16, event_id=event_id, pubkey=pubkey)
+            await applied(store, new_job=job, identity=identity(pubkey) if number != "02" else None)
+            rows = (
+                refund(f"{state} {number}", job_id=number * 16, pubkey=pubkey, state=state)
+                for state in (RefundState.HELD, RefundState.OWED, RefundState.CREDITED)
+            )
+            await applied(store, refunds=tuple(rows))
+        mine = [
+            ("e1" * 32, "held 01", "01" * 16),
+            ("e1" * 32, "owed 01", "01" * 16),
+            (None, "held 02", "02" * 16),
+            (None, "owed 02", "02" * 16),
+        ]
+        assert await told() == mine
+        assert await told(limit=3) == mine[:3]
+        assert [row[1] for row in await told(other)] == ["held 03", "owed 03"]
+        assert await told("ef" * 32) == []
 
     async def test_a_refund_that_moved_since_it_was_read_is_stale(self, store):
         await applied(store, refunds=(refund(),))

@@ -75,6 +75,12 @@ def test_what_each_request_asks_is_counted_along_an_index(fresh, name, index):
     assert [index in step for step in plan] == [True], plan
 
 
+def test_a_keys_refunds_are_found_along_its_jobs_and_not_among_everybodys(fresh):
+    plan = fresh.execute(f"EXPLAIN QUERY PLAN {SQL['open_refunds_of_key']}", {"pubkey": None, "limit": 1})
+    steps = [row[3] for row in plan if row[3].startswith(("SCAN", "SEARCH"))]
+    assert ["jobs_of_key" in steps[0], "refunds_of_job" in steps[1]] == [True, True], steps
+
+
 @pytest.mark.parametrize("name", [name for name in SQL if name not in WHOLE])
 def test_it_reads_no_table_from_end_to_end(fresh, name):
     """What a commit does must cost the same in the millionth job as in the first."""

@@ -30,11 +30,12 @@ from timmy_dvm.core.facts import (
     InvoiceNotMade,
     InvoiceUnpaid,
     PaymentSeen,
+    QuestionAsked,
     RequestReceived,
     Step,
 )
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.pricing import estimate_request_cost
+from timmy_dvm.core.pricing import PriceBreakdown, estimate_request_cost
 from timmy_dvm.core.refunds import give_back
 from timmy_dvm.core.settling import Settled, decision, settle
 from timmy_dvm.core.transitions import AWAITING, ENDED, RUNNING, UNSERVED, job_moves
@@ -75,7 +76,7 @@ def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
     refusal = refusing.before_pricing(case, fact, policy)
     if refusal is not None:
         return _refused(refusal, fact)
-    quote = _quote(fact, policy)
+    quote = _quote(price(fact, policy))
     need = needed_for_eval(fact.mode, quote.eval_fee, quote.work_fee)
     funding = fund(need, ZERO, case.credit)
     due_now = fund(Msats(quote.eval_fee + quote.work_fee), ZERO, case.credit).missing
@@ -91,21 +92,25 @@ def _refused(refusal: Refused, fact: RequestReceived) -> Decision:
     return Decision(tells=(Tell(refusal, fact.origin),)) if fact.addressed else IGNORED
 
 
-def _quote(fact: RequestReceived, policy: Policy) -> Quote:
-    price = estimate_request_cost(
+def price(fact: RequestReceived | QuestionAsked, policy: Policy) -> PriceBreakdown:
+    """What a text costs, whether it is asked for or only asked about."""
+    return estimate_request_cost(
         fact.text,
         fact.model if fact.model in policy.work_models else policy.work_models[0],
         policy.prices,
         fact.btc,
         max_tokens=fact.max_tokens,
     )
+
+
+def _quote(price: PriceBreakdown) -> Quote:
     return Quote(
         eval_fee=msats_from_sats(price.eval_fee_sats),
         work_fee=msats_from_sats(price.work_fee_sats),
         estimated_cost=price.total_micro_usd,
         margin_percent=price.margin_percent,
-        btc_price_micro_usd=fact.btc.micro_usd,
-        btc_price_source=f"{fact.btc.source} ({fact.btc.freshness})",
+        btc_price_micro_usd=price.btc.micro_usd,
+        btc_price_source=price.btc.told_by,
         work_model=price.model,
         max_output_tokens=price.max_output_tokens,
     )

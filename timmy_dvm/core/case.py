@@ -11,6 +11,9 @@ from ledger.money import ZERO, Msats
 from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord
 from timmy_dvm.core.actions import Action, Message
 
+MAX_CLAIMS = 50
+"""Refunds that one answer names: as many as fit into one event."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -25,6 +28,8 @@ class Case:
         open_invoice: the job's invoice that may still be paid.
         refund: the refund the fact speaks of.
         refunds: all refunds of the job, oldest first.
+        claims: the key's refunds that are on their way or to be claimed, oldest first, each with the event id of
+            the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more.
         open_jobs, jobs_last_minute, cancelled_last_hour: of this key. ``open_invoices``: of all.
         ours: what is in the wallet by our books beyond all that is payable and the fee caps of refunds in flight;
             may be negative.
@@ -40,6 +45,7 @@ class Case:
     open_invoice: InvoiceRecord | None = None
     refund: RefundRecord | None = None
     refunds: tuple[RefundRecord, ...] = ()
+    claims: tuple[tuple[str | None, RefundRecord], ...] = ()
     open_jobs: int = 0
     jobs_last_minute: int = 0
     cancelled_last_hour: int = 0

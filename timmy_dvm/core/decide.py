@@ -6,7 +6,7 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, refunds, running
+from timmy_dvm.core import asking, questions, refunds, running
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.facts import (
@@ -19,6 +19,7 @@ from timmy_dvm.core.facts import (
     InvoiceUnpaid,
     PaymentOut,
     PaymentSeen,
+    QuestionAsked,
     RefundClaimed,
     RefundDue,
     RequestReceived,
@@ -37,6 +38,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return asking.asked(case, fact, policy)
         case RequestUnreadable():
             return Decision(tells=(Tell(Refused(code=fact.code, sentence=fact.sentence), fact.origin),))
+        case QuestionAsked():
+            return questions.answered(case, fact, policy)
         case CancelAsked():
             return asking.cancelled(case, fact, policy)
         case InvoiceMade():

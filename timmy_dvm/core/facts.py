@@ -20,6 +20,14 @@ class Step(StrEnum):
     WORK = "work"
 
 
+class Op(StrEnum):
+    """Questions a key may ask beside its jobs. Each is answered from the books, and changes nothing in them."""
+
+    ESTIMATE = "estimate"
+    ME = "me"
+    BALANCE = "balance"
+
+
 class PayResult(StrEnum):
     """What became of a payment of ours. Only FAILED frees its money; UNKNOWN is not FAILED."""
 
@@ -71,6 +79,33 @@ class RequestUnreadable:
     code: str
     sentence: str
     at: int
+    job_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"request:{self.event_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAsked:
+    """Somebody asks what something would cost, or how they stand here. Nothing but the answer comes of it.
+
+    ``npub`` is the key as people write it. ``text``, ``max_tokens``, ``model`` and ``preface_chars`` are those of
+    the request an estimate is wanted for, as in :class:`RequestReceived`.
+    """
+
+    event_id: str
+    op: Op
+    door: Door
+    pubkey: str
+    npub: str
+    origin: str
+    btc: BtcPrice
+    at: int
+    text: str = ""
+    max_tokens: int | None = None
+    model: str | None = None
+    preface_chars: int = 0
     job_id: str | None = None
 
     @property
@@ -291,6 +326,7 @@ class PaymentOut:
 Fact = (
     RequestReceived
     | RequestUnreadable
+    | QuestionAsked
     | CancelAsked
     | InvoiceMade
     | InvoiceNotMade

@@ -70,6 +70,11 @@ class BtcPrice:
         if self.micro_usd <= 0:
             raise ValueError("a bitcoin price must be above 0 USD")
 
+    @property
+    def told_by(self) -> str:
+        """Who said so and how far to trust it, as it is shown: ``coingecko (fresh)``."""
+        return f"{self.source} ({self.freshness})"
+
     @classmethod
     def from_usd(cls, usd: int | Decimal, *, source: str, freshness: Freshness, at: int) -> Self:
         """A price given in dollars; digits below a micro-dollar are dropped.

@@ -9,7 +9,7 @@ from typing import Final
 from ledger.money import Msats, sats_up
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case
-from timmy_dvm.core.facts import RequestReceived
+from timmy_dvm.core.facts import QuestionAsked, RequestReceived
 from timmy_dvm.core.policy import Policy
 
 _CANCELS_PER_PLACE: Final = 4
@@ -26,8 +26,8 @@ def _is_blank(text: str) -> bool:
     return not any(unicodedata.category(each)[0] in _SEEN and each not in _FILLERS for each in text)
 
 
-def before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused | None:
-    """What is wrong with the request itself, with what to do about it; None where nothing is."""
+def no_price(fact: RequestReceived | QuestionAsked, policy: Policy) -> Refused | None:
+    """Why a text can't be priced, with what to do about it; None where it can."""
     limit = policy.request_chars(fact.door)
     if _is_blank(fact.text[fact.preface_chars :]):
         return Refused(
@@ -39,6 +39,13 @@ def before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused
         return Refused(code="too_long", sentence=sentence)
     if fact.max_tokens is not None and fact.max_tokens < 1:
         return Refused(code="bad_param", sentence="max_tokens must be a whole number above 0, or be left out.")
+    return None
+
+
+def before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused | None:
+    """What is wrong with the request itself, with what to do about it; None where nothing is."""
+    if (refusal := no_price(fact, policy)) is not None:
+        return refusal
     if fact.expires_at is not None and fact.expires_at < fact.at + policy.shortest_invoice_s:
         sentence = "Your request expires before it could be paid: ask again with a later expiration, or none."
         return Refused(code="expires_too_soon", sentence=sentence)

@@ -8,7 +8,7 @@ import dataclasses
 from enum import StrEnum
 from typing import Final
 
-from ledger.money import Msats, msats_from_sats
+from ledger.money import Msats, msats_from_sats, sats_down
 from ledger.records import IdentityRecord
 
 LOWEST, HIGHEST = 0, 100
@@ -44,6 +44,19 @@ def score(identity: IdentityRecord, now: int) -> int:
     """The score with decay: after 30 days of absence one point a day, down to 0."""
     days_away = max(0, now - identity.last_seen) // _DAY
     return max(LOWEST, identity.trust_score - max(0, days_away - DECAY_AFTER_DAYS))
+
+
+def why(identity: IdentityRecord, now: int) -> str:
+    """A key's tier in words: what made it, and what the next one needs."""
+    points = score(identity, now)
+    above = [(threshold, tier) for threshold, tier in THRESHOLDS if threshold > points]
+    threshold, next_tier = above[-1] if above else (HIGHEST, tier_of(HIGHEST))
+    onward = f"{threshold - points} more make it {next_tier}" if above else "there is no higher tier"
+    return (
+        f"{points} of {HIGHEST} points make this key {tier_of(points)}; {onward}. A paid answer gives 1 point, "
+        f"from {sats_down(LARGE_JOB)} sats 2; a rejected request takes 5, a failed one 1, "
+        f"and after {DECAY_AFTER_DAYS} days of absence each day 1."
+    )
 
 
 def met(identity: IdentityRecord | None, pubkey: str, now: int) -> IdentityRecord:

@@ -3,11 +3,13 @@
 from ledger.records import Door, Mode
 from lightning import bolt11
 from lightning.errors import InvalidInvoice
+from relay_client.keys import npub
 from relay_client.pool import Received
-from timmy_dvm.core.facts import RefundClaimed, RequestReceived, RequestUnreadable
+from timmy_dvm.core.facts import QuestionAsked, RefundClaimed, RequestReceived, RequestUnreadable
 from timmy_dvm.core.pricing import BtcPrice
-from timmy_dvm.nostr.nip90 import JobAsked, RefundAsked, Reply, Unreadable
-from timmy_dvm.nostr.origin import write_origin
+from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
+from timmy_dvm.nostr.operations import Question, RefundAsked
+from timmy_dvm.nostr.origin import Reply, write_origin
 
 
 def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, at: int) -> RequestReceived:
@@ -30,6 +32,25 @@ def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, 
         refund_to=asked.refund_to,
         addressed=asked.addressed,
         expires_at=asked.expires_at,
+        preface_chars=asked.preface_chars,
+    )
+
+
+def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> QuestionAsked:
+    """An operation that changes nothing was asked for."""
+    event = received.event
+    return QuestionAsked(
+        event_id=event.id,
+        op=asked.op,
+        door=Door.NOSTR,
+        pubkey=event.pubkey,
+        npub=npub(event.pubkey),
+        origin=_origin(received, asked.reply),
+        btc=btc,
+        at=at,
+        text=asked.text,
+        max_tokens=asked.max_tokens,
+        model=asked.model,
         preface_chars=asked.preface_chars,
     )
 

@@ -1,7 +1,7 @@
 """What an event asks of us, by NIP-90 and by what clients really send. Pure but for our key, and never raises.
 
-One question, five answers: a job, a refund claim, a cancellation, something addressed to us that we cannot read
-(which is answered with what to do about it), or nothing for us (which is met with silence).
+One question, five answers: a job, an operation (`operations`), a cancellation, something addressed to us that we
+cannot read (which is answered with what to do about it), or nothing for us (which is met with silence).
 
 NIP-90 is `unrecommended` in its own repository, and clients differ from it and from each other. Where they do,
 this reads what was meant: the prompt in an `i` tag of type `text`, `prompt` or none, in `input`, in
@@ -18,9 +18,12 @@ import msgspec
 from ledger.money import Msats
 from relay_client.errors import DecryptionFailed, InvalidKey, InvalidRelayUrl
 from relay_client.event import Event, Tags
-from relay_client.keys import Keys, parse_event_id
+from relay_client.keys import Keys
 from relay_client.wire import parse_relay_url
+from timmy_dvm.core.facts import Op
 from timmy_dvm.nostr import wishes
+from timmy_dvm.nostr.operations import Operation, Question, read_operation
+from timmy_dvm.nostr.origin import Reply
 from timmy_dvm.nostr.privacy import Scheme, decrypt, scheme_of
 from timmy_dvm.nostr.wishes import Bad
 
@@ -41,8 +44,6 @@ MAX_AHEAD_S: Final = 900
 MAX_REPLY_RELAYS: Final = 3
 MAX_CANCELS: Final = 20
 """Requests one cancellation may name; the others are ignored."""
-OPERATIONS: Final = frozenset({"estimate", "me", "balance", "topup", "refund", "forget"})
-_OFFERED: Final = "refund (with param invoice and param job)"
 
 _TEXT_TYPES: Final = frozenset({"", "text", "prompt"})
 _FOREIGN_MARKS: Final = frozenset({"cmd", "secret", "table", "filter"})
@@ -52,14 +53,6 @@ _inner_tags: Final = msgspec.json.Decoder(Tags)
 _is_id: Final = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
 
 _Tags = Sequence[tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """How to answer: in which encryption, and where the customer would like it besides."""
-
-    scheme: Scheme = Scheme.NONE
-    relays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +72,6 @@ class JobAsked:
     addressed: bool = True
     expires_at: int | None = None
     preface_chars: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundAsked:
-    """``op refund``: pay what is held for a job to this BOLT11, which is not decoded yet."""
-
-    invoice: str
-    request_id: str
-    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +97,7 @@ class NotForUs:
     why: str
 
 
-ForUs = JobAsked | RefundAsked | CancelAsked | Unreadable
+ForUs = JobAsked | Operation | CancelAsked | Unreadable
 Asked = ForUs | NotForUs
 
 
@@ -229,9 +213,15 @@ def _open_envelope(event: Event, scheme: Scheme, keys: Keys) -> _Tags:
 def _read_tags(event: Event, private: _Tags, reply: Reply, terms: Terms) -> Asked:
     """What the tags say. `private` holds input and params; the rest may also stand in clear beside it."""
     params = wishes.params(private)
+    operation = read_operation(params, reply)
+    if operation is not None and not (isinstance(operation, Question) and operation.op is Op.ESTIMATE):
+        return operation
+    job = _read_job(event, private, params, reply, terms)
+    return job if operation is None else _about(job)
+
+
+def _read_job(event: Event, private: _Tags, params: dict[str, str], reply: Reply, terms: Terms) -> JobAsked:
     everywhere = private if reply.scheme is Scheme.NONE else (*private, *event.tags)
-    if "op" in params:
-        return _read_operation(params, reply)
     wishes.check_output(everywhere)
     texts, foreign = _inputs(private)
     if foreign is not None:
@@ -250,6 +240,18 @@ def _read_tags(event: Event, private: _Tags, reply: Reply, terms: Terms) -> Aske
         bid=wishes.bid(everywhere),
         refund_to=wishes.refund_to(params),
         reply=reply,
+    )
+
+
+def _about(job: JobAsked) -> Question:
+    """The question what this job would cost. A bid and an end of its time are for jobs that are made."""
+    return Question(
+        op=Op.ESTIMATE,
+        text=job.text,
+        max_tokens=job.max_tokens,
+        model=job.model,
+        preface_chars=job.preface_chars,
+        reply=job.reply,
     )
 
 
@@ -284,23 +286,6 @@ def _input_refusal(kind: str) -> str:
             )
         case _:
             return "That type of input is not understood: put your text into an i tag of type text."
-
-
-def _read_operation(params: dict[str, str], reply: Reply) -> RefundAsked:
-    op = params["op"].lower()
-    if op not in OPERATIONS:
-        raise Bad("unknown_op", f"That operation is not known here. Offered is: {_OFFERED}.")
-    if op != "refund":
-        raise Bad("op_not_offered", f"The operation {op} is not offered yet. Offered is: {_OFFERED}.")
-    if not params.get("invoice"):
-        raise Bad("bad_param", "A refund needs a BOLT11 invoice for exactly the sum: add it as param invoice.")
-    if not params.get("job"):
-        raise Bad("bad_param", "Name the job whose money you claim: add its request's event id as param job.")
-    try:
-        request_id = parse_event_id(params["job"])
-    except InvalidKey:
-        raise Bad("bad_param", "The param job must be a request's event id: hex, note1 or nevent1.") from None
-    return RefundAsked(invoice=params["invoice"], request_id=request_id, reply=reply)
 
 
 def _reply_relays(tags: _Tags) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""What the relay door keeps with a job so that it can be answered, after any number of restarts. Pure.
+"""How to answer a request, and what the relay door keeps of it to do so after any number of restarts. Pure.
 
 It travels through the core and the ledger as a text that only this door reads.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -36,6 +37,14 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag_field="door", tag="n
     btc_micro_usd: int | None = None
     btc_is_fallback: bool = False
     version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How to answer: in which encryption, and where the customer would like it besides."""
+
+    scheme: Scheme = Scheme.NONE
+    relays: tuple[str, ...] = ()
 
 
 _encode: Final = msgspec.json.Encoder().encode

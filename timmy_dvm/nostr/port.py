@@ -41,6 +41,7 @@ from timmy_dvm.nostr.asked_for import wanted
 from timmy_dvm.nostr.bucket import Patience, TokenBucket
 from timmy_dvm.nostr.cursors import Cursors, Memory
 from timmy_dvm.nostr.nip90 import Terms
+from timmy_dvm.nostr.operations import Operation, Question, RefundAsked
 from timmy_dvm.prices import PriceSource
 
 SUBSCRIPTION: Final = "timmy"
@@ -50,7 +51,8 @@ HANDLED_IDS: Final = 20_000
 CANCELLED_IDS: Final = 10_000
 TICK_S: Final = 30
 ERRORS_PER_KEY_MINUTE: Final = 20
-"""A key that asks for more nonsense than this is not listened to until the minute is over."""
+"""A key that asks for more nonsense than this, questions (`op me`) counted in, is not answered to either until the
+minute is over. Both cost us a commit and an event, and nobody pays for them."""
 FIRST_DIALS_S: Final = 3.0
 """How long the first events to be published wait for all relays to be connected."""
 _LAST_MOMENTS_S: Final = 1.0
@@ -119,7 +121,8 @@ class NostrPort:
         open_jobs: also take requests that name no provider.
         network: our wallet's, as BOLT11 writes it: bc, tb, tbs or bcrt.
         models: what a customer may choose from; empty: a `model` parameter is ignored.
-        error_answers_per_second: requests that can't be read are answered no more often than this, all together.
+        error_answers_per_second: questions, and requests that can't be read, are answered no more often than this,
+            all together.
     """
 
     def __init__(
@@ -290,18 +293,21 @@ class NostrPort:
                 self._patience.end(key, was_error=was_error)
 
     async def _answer(
-        self, received: Received, asked: nip90.JobAsked | nip90.RefundAsked | nip90.Unreadable, *, is_heard: bool
+        self, received: Received, asked: nip90.JobAsked | Operation | nip90.Unreadable, *, is_heard: bool
     ) -> bool:
-        """Whether it came to nothing but an error."""
+        """Whether it came to nothing but an error, or to an answer that nobody pays for."""
         match asked:
             case nip90.JobAsked():
                 addressed = asked.addressed and is_heard
                 return await self._ask(received, dataclasses.replace(asked, addressed=addressed))
-            case nip90.RefundAsked():
+            case RefundAsked():
                 return await self._claim(received, asked, is_heard=is_heard)
+            case Question():
+                fact = as_facts.question(received, asked, btc=self._prices.current(), at=self._now())
+                return is_heard and await self._answer_free(fact)
             case nip90.Unreadable():
-                fact = as_facts.unreadable(received, asked, at=self._now())
-                return is_heard and await self._answer_error(fact)
+                unreadable = as_facts.unreadable(received, asked, at=self._now())
+                return is_heard and await self._answer_free(unreadable)
             case _:
                 assert_never(asked)
 
@@ -318,19 +324,19 @@ class NostrPort:
             self._errors.spend()  # one of the answers we may give; who named nobody hears nothing
         return is_refused
 
-    async def _claim(self, received: Received, asked: nip90.RefundAsked, *, is_heard: bool) -> bool:
+    async def _claim(self, received: Received, asked: RefundAsked, *, is_heard: bool) -> bool:
         fact = as_facts.claim(received, asked, network=self._network, at=self._now(), answered=is_heard)
         if isinstance(fact, facts.RequestUnreadable):
-            return is_heard and await self._answer_error(fact)
+            return is_heard and await self._answer_free(fact)
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))
         is_refused = isinstance(outcome, Applied) and not outcome.change.refunds
         if is_refused:
             self._errors.spend()
         return is_refused
 
-    async def _answer_error(self, fact: facts.RequestUnreadable) -> bool:
+    async def _answer_free(self, fact: facts.RequestUnreadable | facts.QuestionAsked) -> bool:
         if not self._errors.take():
-            log.warning("too many requests can't be read: one is not answered", action="unsaid", code=fact.code)
+            log.warning("too many free answers: one is not given", action="unsaid", fact=type(fact).__name__)
             return False
         return isinstance(await self._until_it_works(lambda: self._engine.handle(fact)), Applied)
 

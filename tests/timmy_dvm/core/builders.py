@@ -30,9 +30,11 @@ from timmy_dvm.core.facts import (
     InvoiceMade,
     InvoiceNotMade,
     InvoiceUnpaid,
+    Op,
     PaymentOut,
     PaymentSeen,
     PayResult,
+    QuestionAsked,
     RefundClaimed,
     RefundDue,
     RequestReceived,
@@ -172,6 +174,21 @@ def asking(text: str = "What is a relay?", **changes) -> RequestReceived:
         btc=BTC,
         asked_at=NOW - 1,
         at=NOW,
+    )
+    return dataclasses.replace(fact, **changes)
+
+
+def question(op: Op, text: str = "", **changes) -> QuestionAsked:
+    fact = QuestionAsked(
+        event_id="e5" * 32,
+        op=op,
+        door=Door.NOSTR,
+        pubkey=KEY,
+        npub="npub1key",
+        origin=CLAIM,
+        btc=BTC,
+        at=NOW,
+        text=text,
     )
     return dataclasses.replace(fact, **changes)
 

@@ -19,6 +19,7 @@ from timmy_dvm.core.facts import (
     InvoiceUnpaid,
     PaymentOut,
     PaymentSeen,
+    QuestionAsked,
     RefundClaimed,
     RefundDue,
     RequestReceived,
@@ -27,6 +28,7 @@ from timmy_dvm.core.policy import Policy
 
 DAY = 86_400
 WAITING = (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT)
+BACK = (RefundState.SENT, RefundState.CREDITED)
 FLYING = (RefundState.SENDING, RefundState.IN_DOUBT)
 
 
@@ -120,6 +122,8 @@ class MemoryLedger:
         match fact:
             case RequestReceived():
                 return self._around_request(fact)
+            case QuestionAsked():
+                return self._around_question(fact)
             case PaymentSeen() | InvoiceUnpaid():
                 invoice = self.invoices.get(fact.payment_hash)
                 job = self.jobs.get(invoice.job_id) if invoice else None
@@ -161,6 +165,16 @@ class MemoryLedger:
                 ]
             ),
             open_invoices=max(len(waiting), len(self.open_invoices())),
+        )
+
+    def _around_question(self, fact: QuestionAsked) -> Case:
+        open_ones = [refund for refund in self.refunds.values() if refund.state not in BACK]
+        return Case(
+            credit=Msats(self.balances[accounts.customer(fact.pubkey)]),
+            identity=self.identities.get(fact.pubkey),
+            claims=tuple(
+                (self.jobs[refund.job_id].event_id, refund) for refund in open_ones if refund.pubkey == fact.pubkey
+            ),
         )
 
     def _around(self, job) -> Case:

@@ -3,11 +3,12 @@ import pytest
 from ledger.records import Door, Mode
 from relay_client.pool import Received
 from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, invoice, signed
-from timmy_dvm.core.facts import RefundClaimed, RequestUnreadable
+from timmy_dvm.core.facts import Op, RefundClaimed, RequestUnreadable
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.nostr import as_facts
-from timmy_dvm.nostr.nip90 import JobAsked, RefundAsked, Reply, Unreadable
-from timmy_dvm.nostr.origin import read_origin
+from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
+from timmy_dvm.nostr.operations import Question, RefundAsked
+from timmy_dvm.nostr.origin import Reply, read_origin
 from timmy_dvm.nostr.privacy import Scheme
 
 BTC = BtcPrice.from_usd(100_000, source="test", freshness=Freshness.FRESH, at=NOW)
@@ -44,6 +45,25 @@ def test_what_a_request_says_of_itself_reaches_the_core():
     asked = JobAsked(text="Sum up: Hi", reply=Reply(), addressed=False, expires_at=NOW + 90, preface_chars=8)
     fact = as_facts.request(received(), asked, job_id="j" * 32, btc=BTC, at=NOW)
     assert (fact.addressed, fact.expires_at, fact.preface_chars) == (False, NOW + 90, 8)
+
+
+def test_a_question():
+    came = received()
+    asked = Question(
+        op=Op.ESTIMATE, text="Sum up: Hi", preface_chars=8, max_tokens=9, model="m", reply=Reply(Scheme.NIP44)
+    )
+    fact = as_facts.question(came, asked, btc=BTC, at=NOW)
+    assert fact.id == f"request:{came.event.id}"
+    assert (fact.op, fact.door, fact.pubkey, fact.npub) == (
+        Op.ESTIMATE,
+        Door.NOSTR,
+        ALICE.public_key,
+        ALICE.npub,
+    )
+    assert (fact.text, fact.preface_chars, fact.max_tokens, fact.model) == ("Sum up: Hi", 8, 9, "m")
+    assert (fact.btc, fact.at, fact.job_id) == (BTC, NOW, None)
+    origin, event = read_origin(fact.origin)
+    assert (event.id, origin.scheme) == (came.event.id, Scheme.NIP44)
 
 
 @pytest.mark.parametrize("form", ["{}", "lightning:{}", " {}\n", "LIGHTNING:{}"])

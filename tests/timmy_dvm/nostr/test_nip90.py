@@ -17,12 +17,12 @@ from timmy_dvm.nostr.nip90 import (
     CancelAsked,
     JobAsked,
     NotForUs,
-    RefundAsked,
-    Reply,
     Terms,
     Unreadable,
     read,
 )
+from timmy_dvm.nostr.operations import RefundAsked
+from timmy_dvm.nostr.origin import Reply
 from timmy_dvm.nostr.privacy import Scheme
 
 VECTORS = Path(__file__).parents[2] / "vectors"
@@ -128,7 +128,7 @@ UNREADABLE = {
     "a bid with separators": ([("i", "Hi"), ("bid", "100_000")], "bad_bid"),
     "max_tokens in words": ([("i", "Hi"), ("param", "max_tokens", "many")], "bad_param"),
     "an unknown operation": ([("param", "op", "launch")], "unknown_op"),
-    "an operation to come": ([("param", "op", "estimate")], "op_not_offered"),
+    "an operation to come": ([("param", "op", "topup")], "op_not_offered"),
     "a claim without an invoice": ([("param", "op", "refund"), ("param", "job", "00" * 32)], "bad_param"),
     "a claim without a job": ([("param", "op", "refund"), ("param", "invoice", "lnbc1")], "bad_param"),
     "a claim for nonsense": (

@@ -174,6 +174,31 @@ def test_an_operation_is_answered_with_json_and_is_not_the_jobs_result():
     assert json.loads(event.content) == {"op": "refund", "refundState": "pending"}
 
 
+def test_a_question_of_no_job_is_answered_to_whoever_asked():
+    body = {"op": "estimate", "estimatedSats": 13, "btcPriceUsd": Decimal("99999.5")}
+    question = signed(P_TIMMY, ("param", "op", "estimate"), ("i", "Secret question", "text"))
+    _, (event,) = say(OperationDone(body=body), question, job_id=None)
+    tags, content = shape(event)
+    assert content == '{"op":"estimate","estimatedSats":13,"btcPriceUsd":99999.5}'
+    assert tags[:-1] == [
+        ["e", question.id, RELAY],
+        P_ALICE,
+        ["status", "success"],
+        ["trust_tier", "established"],
+        ["alt", "NIP-90 job result"],
+        ["i", "Secret question", "text"],
+    ]
+    assert tags[-1][0] == "request"
+
+
+@pytest.mark.parametrize("scheme", [Scheme.NIP04, Scheme.NIP44])
+def test_a_question_in_private_is_answered_for_its_key_alone(scheme):
+    question = encrypted(scheme)
+    _, (event,) = say(OperationDone(body={"op": "me"}), question, scheme, job_id=None)
+    assert shape(event)[0] == [["e", question.id, RELAY], P_ALICE, ["encrypted"], ["status", "success"]]
+    assert opened(event.content) == '{"op":"me"}'
+
+
 def test_a_result_is_of_its_requests_kind():
     _, (result, _) = say(DELIVERED, signed(("i", "x"), P_TIMMY, kind=5002))
     assert result.kind == 6002

@@ -1,0 +1,96 @@
+"""What a key may ask beside its jobs: what a text would cost, how it stands, what is its own. Pure.
+
+An answer is read from the books and changes nothing in them: no job is made, no invoice, no row of a key that was
+never here, and no score fades by being looked at. Names are those of the HTTP port.
+"""
+
+from decimal import Decimal
+from typing import assert_never
+
+from ledger.money import ZERO, msats_from_sats, sats_down, sats_up
+from ledger.records import RefundRecord
+from timmy_dvm.core import asking, refusing, trust
+from timmy_dvm.core.actions import OperationDone, Refused
+from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
+from timmy_dvm.core.facts import Op, QuestionAsked
+from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.pricing import MICRO_PER_USD
+from timmy_dvm.core.refunds import CLAIMABLE
+
+
+def answered(case: Case, fact: QuestionAsked, policy: Policy) -> Decision:
+    """Answer, and change nothing."""
+    message: OperationDone | Refused
+    match fact.op:
+        case Op.ESTIMATE:
+            message = _estimate(case, fact, policy)
+        case Op.ME:
+            message = _done(fact, _me(case, fact))
+        case Op.BALANCE:
+            message = _done(fact, _balance(case))
+        case _:
+            assert_never(fact.op)
+    return Decision(tells=(Tell(message, fact.origin),))
+
+
+def _done(fact: QuestionAsked, body: dict[str, object]) -> OperationDone:
+    return OperationDone(body={"op": str(fact.op), **body})
+
+
+def _estimate(case: Case, fact: QuestionAsked, policy: Policy) -> OperationDone | Refused:
+    """The price as a request of this text would get it now, and what its one invoice would ask."""
+    refusal = refusing.no_price(fact, policy)
+    if refusal is not None:
+        return refusal
+    price = asking.price(fact, policy)
+    funding = asking.fund(msats_from_sats(price.estimated_sats), ZERO, case.credit)
+    return _done(
+        fact,
+        {
+            "estimatedSats": price.estimated_sats,
+            "evalFeeSats": price.eval_fee_sats,
+            "workFeeSats": price.work_fee_sats,
+            "creditSats": sats_down(funding.from_credit),
+            "invoiceSats": sats_up(funding.missing),
+            "estimatedCostUsd": Decimal(price.total_micro_usd) / MICRO_PER_USD,
+            "marginPct": price.margin_percent,
+            "btcPriceUsd": Decimal(price.btc.micro_usd) / MICRO_PER_USD,
+            "btcPriceSource": price.btc.told_by,
+            "tokenEstimate": price.input_tokens + price.output_tokens,
+            "workModel": price.model,
+            "maxOutputTokens": price.max_output_tokens,
+        },
+    )
+
+
+def _me(case: Case, fact: QuestionAsked) -> dict[str, object]:
+    row = trust.met(case.identity, fact.pubkey, fact.at)
+    return {
+        "pubkey": fact.pubkey,
+        "npub": fact.npub,
+        "trust_score": trust.score(row, fact.at),
+        "tier": str(trust.tier(row, fact.at)),
+        "interaction_count": row.interaction_count,
+        "why": trust.why(row, fact.at),
+        "creditSats": sats_down(case.credit),
+    }
+
+
+def _balance(case: Case) -> dict[str, object]:
+    """Credit and open refunds; what a customer needs to claim one is its request's id and the exact sum."""
+    return {
+        "creditSats": sats_down(case.credit),
+        "creditMsat": case.credit,
+        "refunds": [_claim(request_id, refund) for request_id, refund in case.claims[:MAX_CLAIMS]],
+        "moreRefunds": len(case.claims) > MAX_CLAIMS,
+    }
+
+
+def _claim(request_id: str | None, refund: RefundRecord) -> dict[str, object]:
+    return {
+        "requestId": request_id,
+        "amountSats": sats_down(refund.amount),
+        "state": str(refund.state),
+        "reason": refund.reason,
+        "claimable": refund.state in CLAIMABLE,
+    }
