@@ -6,7 +6,8 @@ import click
 import msgspec
 
 from ledger.audit import audit
-from timmy_dvm.commands.options import Shared, shared_options
+from ledger.store import StoreUnavailable
+from timmy_dvm.commands.options import Shared, UserError, shared_options
 from timmy_dvm.commands.reading import ledger_file, reading
 from timmy_dvm.views import books_view
 
@@ -17,7 +18,10 @@ from timmy_dvm.views import books_view
 @click.pass_context
 def command(context: click.Context, shared: Shared, *, as_json: bool) -> None:
     """Check the books: every promise the ledger makes, row by row. Safe beside a running bot."""
-    findings = audit(ledger_file(shared))
+    try:
+        findings = audit(ledger_file(shared))
+    except StoreUnavailable as error:
+        raise UserError(str(error)) from None
     books = asyncio.run(_books(shared))
     if as_json:
         body = {"findings": [str(finding) for finding in findings], "booksSats": books}

@@ -6,6 +6,7 @@ import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -35,7 +36,7 @@ class Bot:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._serve)
 
-    def __enter__(self) -> "Bot":
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._is_ready.wait(PATIENCE_S)
         if self._error is not None:

@@ -19,7 +19,10 @@ COMPLETE, REJECTED, WAITING = "abcd" + "1" * 60, "abcd" + "2" * 60, "ef" * 32
 async def _fill(folder):
     """Three jobs of the production engine: done with change held, rejected, and waiting for its payment."""
     async with a_house(f"sqlite:///{folder / 'timmy.db'}") as house:
-        for event_id, text, end in ((COMPLETE, QUESTION, "complete"), (REJECTED, "[reject] " + QUESTION, "rejected")):
+        for event_id, text, end in (
+            (COMPLETE, QUESTION, "complete"),
+            (REJECTED, "[reject] " + QUESTION, "rejected"),
+        ):
             job_id = await house.ask(text, event_id=event_id)
             await house.state_is(job_id, "awaiting_eval_payment")
             await house.until(lambda job_id=job_id: _invoices(house, job_id))
@@ -223,7 +226,7 @@ def test_an_altered_row_ends_1_and_is_named(look, books, jobs):
     altered(
         books,
         "DROP TRIGGER refund_keeps_its_amount",
-        "UPDATE refunds SET amount = amount + 1000 WHERE state = 'held'",
+        "UPDATE refunds SET amount_msat = amount_msat + 1000 WHERE state = 'held'",
     )
     done = look("audit", code=1)
     broken = [line for line in done.lines if line.startswith("BROKEN  ")]
@@ -241,7 +244,7 @@ def test_an_altered_row_is_found_though_the_trigger_was_put_back(look, books):
     altered(
         books,
         "DROP TRIGGER postings_stay",
-        "UPDATE postings SET amount = amount + 1000 WHERE amount > 0",
+        "UPDATE postings SET amount_msat = amount_msat + 1000 WHERE amount_msat > 0",
         trigger,
     )
     done = look("audit", code=1)
