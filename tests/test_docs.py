@@ -13,7 +13,7 @@ from timmy_dvm.config.schema import all_keys, tables
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "config.example.toml"
-_COMMENTED = re.compile(r"^# (?=[a-z_]+ = |  \"|\])", re.MULTILINE)
+_COMMENTED = re.compile(r"^# (?=[a-z0-9_]+ = |  \"|\])", re.MULTILINE)
 """A key that is commented out, or a line of a list that is."""
 
 

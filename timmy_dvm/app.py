@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi import FastAPI
+
 from ledger.files import lock_ledger
 from ledger.money import ZERO, Msats, msats_from_sats, sats_down
 from ledger.records import InvoiceState
@@ -25,7 +27,7 @@ from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from timmy_dvm import __version__
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import agent_of, check, policy_of, price_source_of, wallet_of
+from timmy_dvm.building import agent_of, card_of, check, policy_of, price_source_of, wallet_of
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.dispatch import Dispatch
@@ -35,6 +37,7 @@ from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.server import Gate, Server, bind, make_server
 from timmy_dvm.identity import load_or_create_key
 from timmy_dvm.log import get_logger, redact
+from timmy_dvm.nostr.announce import Announcer
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.nostr.speaker import NostrSpeaker
 from timmy_dvm.payments import Payments
@@ -142,6 +145,14 @@ class App:
         policy = policy_of(config, agent, wallet)
         speaker = NostrSpeaker(keys, randomness)
         engine = Engine(store, policy, speaker)
+        announcer = Announcer(
+            card=card_of(config, policy),
+            pool=pool,
+            memory=store,
+            keys=keys,
+            clock=clock,
+            randomness=randomness,
+        )
         port = NostrPort(
             pool=pool,
             engine=engine,
@@ -155,22 +166,13 @@ class App:
             network=wallet.network,
             models=policy.work_models,
             error_answers_per_second=config.limits.error_answers_per_second,
+            aside=announcer.heard,
         )
         runs = Runs(agent, store, engine, clock, policy.prices, config.limits.in_flight)
         dispatch = Dispatch(store, engine, WalletSteps(wallet, store, engine, clock), runs, port, clock)
         pay = _DevPay(wallet, store).pay if config.pay_route else None
-        limits = config.limits
         payments = Payments(store, engine, wallet, clock)
         routes = create_app(_Health(config, keys, pool, store, payments).show, pay)
-        server = make_server(
-            Limits(routes, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes),
-            Gate(
-                read_s=limits.read_seconds,
-                connections=limits.connections,
-                per_address=limits.connections_per_address,
-            ),
-            header_bytes=limits.header_bytes,
-        )
         return _Parts(
             Ready(keys.npub, address, pool.urls),
             pool,
@@ -178,7 +180,8 @@ class App:
             dispatch,
             Timers(store, engine, clock),
             payments,
-            server,
+            announcer if config.nostr.announce else None,
+            _server_of(config, routes),
             listening,
         )
 
@@ -193,6 +196,7 @@ class _Parts:
     dispatch: Dispatch
     timers: Timers
     payments: Payments
+    announcer: Announcer | None
     server: Server
     listening: socket.socket
 
@@ -213,6 +217,8 @@ class _Parts:
                 await self.payments.caught_up.wait()
         tasks.append(group.create_task(self.port.run()))
         await self.port.ready()
+        if self.announcer is not None:
+            tasks.append(group.create_task(self.announcer.run()))
         ready = self.ready
         log.info("serving", action="ready", npub=ready.npub, http=ready.http, relays=list(ready.relays))
         on_ready(ready)
@@ -337,6 +343,19 @@ async def _open_books(store: Store, wallet: Lightning, config: Config, clock: Cl
     at = int(clock.now())
     await store.open_books(balance, pool, at)
     await store.remember("books_open", str(at))
+
+
+def _server_of(config: Config, routes: FastAPI) -> Server:
+    limits = config.limits
+    return make_server(
+        Limits(routes, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes),
+        Gate(
+            read_s=limits.read_seconds,
+            connections=limits.connections,
+            per_address=limits.connections_per_address,
+        ),
+        header_bytes=limits.header_bytes,
+    )
 
 
 def _keys_of(config: Config, randomness: Randomness) -> Keys:

@@ -13,6 +13,7 @@ from timmy_dvm.config.money_tables import PricingTable
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
 from timmy_dvm.log import get_logger, redact
+from timmy_dvm.nostr.announce import Card
 from timmy_dvm.prices import FixedPrice
 
 _WALLETS = ("lnbits", "simulated")
@@ -79,6 +80,20 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         fee_per_refund=msats_from_sats(limits.refund_fee_sats),
         fee_per_day=msats_from_sats(limits.refund_fees_per_day_sats),
         wallet_limits_fees=wallet.caps.fee_limit,
+    )
+
+
+def card_of(config: Config, policy: Policy) -> Card:
+    """What is announced of this instance; with one model there is nothing to choose."""
+    table = config.nostr
+    return Card(
+        name=table.name,
+        about=table.about,
+        kinds=tuple(dict.fromkeys(table.kinds)),
+        models=policy.work_models if len(policy.work_models) > 1 else (),
+        picture=table.picture,
+        lud16=table.lud16,
+        nip05=table.nip05,
     )
 
 

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "jobs": "List the newest jobs.",
     "job": "Tell one job's whole story.",
     "audit": "Check the books.",
+    "retire": "Withdraw what was announced on the relays.",
     "init": "Write a commented configuration and make a key.",
     "check-config": "Read the configuration and say what is wrong with it.",
 }

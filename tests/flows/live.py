@@ -23,7 +23,7 @@ from timmy_dvm.nostr.customer import Answer, Customer, Order, Said
 PATIENCE_S = 60.0
 """How long a test waits for what must come. A machine under load is slow; only what never comes fails."""
 _READY = re.compile(r"ready npub=(\S+) http=(\S+) relays=(\S+)")
-_SETTING = re.compile(r"(?:# )?([a-z_]+) = ")
+_SETTING = re.compile(r"(?:# )?([a-z0-9_]+) = ")
 
 
 def edited(text: str, **settings: object) -> str:

@@ -70,10 +70,14 @@ class Shop:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, *relays: str, clock: SystemClock | None = None, agent: Agent | None = None
+    folder: Path, *relays: str, clock: SystemClock | None = None, agent: Agent | None = None, **nostr: str
 ) -> AsyncIterator[Shop]:
-    """`timmy run` in this process; without relays it brings its own. At the end it has stopped in order."""
+    """`timmy run` in this process; without relays it brings its own. At the end it has stopped in order.
+
+    More names set keys of `[nostr]`, as the environment does.
+    """
     environ = {"TIMMY_HTTP__PORT": "0", "TIMMY_NOSTR__RELAY_PORT": "0", "TIMMY_NOSTR__SECRET_KEY": TIMMY.to_nsec()}
+    environ |= {f"TIMMY_NOSTR__{name.upper()}": value for name, value in nostr.items()}
     if relays:
         environ["TIMMY_NOSTR__RELAYS"] = ",".join(relays)
     app = App(load(None, environ, folder), clock=clock, agent=agent)
@@ -151,12 +155,12 @@ async def heard(url: str, request: Event, status: str) -> Event:
 
 
 async def said(url: str) -> list[Event]:
-    """All of Timmy's events that the relay has."""
+    """All of Timmy's answers that the relay has: feedback and results."""
     events: list[Event] = []
     async with line_to(url) as ws:
         await ws.send(json.dumps(["REQ", "all", {"authors": [TIMMY.public_key]}]))
         while (message := json.loads(await ws.recv()))[0] == "EVENT":
-            if message[2]["pubkey"] == TIMMY.public_key:
+            if message[2]["pubkey"] == TIMMY.public_key and 6_000 <= message[2]["kind"] <= FEEDBACK:
                 events.append(Event.from_wire(json.dumps(message[2])))
     return events
 

@@ -60,7 +60,7 @@ def words_of(answer, keys):
 
 
 class Parrot:
-    """A relay that believes everything, and repeats everything to everybody else."""
+    """A relay that believes everything, and repeats it all to everybody else for what they asked first."""
 
     def __init__(self):
         self._texts = []
@@ -79,7 +79,7 @@ class Parrot:
         with contextlib.suppress(ConnectionClosed):
             async for frame in ws:
                 name, *rest = json.loads(frame)
-                if name == "REQ":
+                if name == "REQ" and ws not in self._listeners:
                     await self._tell_all(ws, rest[0])
                 elif name == "EVENT":
                     await self._repeat(ws, rest[0])

@@ -90,6 +90,12 @@ REFUSED = [
     ('[nostr]\nrelays = "ws://127.0.0.1"', "nostr.relays: is not a list (from timmy.toml)"),
     ('[nostr]\nrelays = ["http://127.0.0.1"]', "nostr.relays: is not an address that starts with wss:// or ws://"),
     ('[nostr]\nowner_pubkey = "me"', "nostr.owner_pubkey: 'me' is not a public key"),
+    (
+        '[nostr]\nlud16 = "timmy"',
+        "nostr.lud16: 'timmy' is not an address like timmy@domain.example, in lower case",
+    ),
+    ('[nostr]\nnip05 = "a@b@c"', "nostr.nip05: 'a@b@c' is not an address like timmy@domain.example"),
+    ('[nostr]\nname = ""', "nostr.name: '' is empty"),
     ('[http]\npublic_url = "timmy.example"', "http.public_url: 'timmy.example' is not an address"),
     ('[http]\ncors_origins = ["*"]', "http.cors_origins: '*' is refused: name each origin"),
     ('[http]\ncors_origins = ["https://a.example/x"]', "http.cors_origins: is an origin"),

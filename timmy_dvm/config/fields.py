@@ -19,6 +19,7 @@ from timmy_dvm.config.secret import Secret
 MAX_ITEMS: Final = 64
 MAX_TEXT: Final = 2_048
 _SECRET_WORD = re.compile(r"pass|key|token|secret|auth", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z0-9._+-]{1,64}@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,7}(:[0-9]{1,5})?", re.ASCII)
 _PUBLIC_KEY = re.compile(r"[0-9a-f]{64}|npub1[02-9ac-hj-np-z]{58}", re.ASCII)
 
 
@@ -166,12 +167,19 @@ def _public_key(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    if not _ADDRESS.fullmatch(value):
+        raise ValueError("is not an address like timmy@domain.example, in lower case")
+    return value
+
+
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_printable)]
 WebUrl = Annotated[Text, AfterValidator(_web_url)]
 RelayUrl = Annotated[Text, AfterValidator(_relay_url)]
 Origin = Annotated[Text, AfterValidator(_origin)]
 Network = Annotated[Text, AfterValidator(_network)]
 PublicKey = Annotated[Text, AfterValidator(_public_key)]
+Address = Annotated[Text, AfterValidator(_address)]
 RequestKind = Annotated[int, Field(ge=5000, le=5999)]
 
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple), Field(max_length=MAX_ITEMS)]

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from timmy_dvm.config.errors import ConfigError
 from timmy_dvm.config.fields import (
+    Address,
     FilePath,
     KeyHelp,
     Networks,
@@ -56,6 +57,27 @@ class NostrTable(Table):
         (5050, 5001, 5002),
         "Kinds of request to serve: 5050 text, 5001 summary, 5002 translation.",
         KeyHelp(unit="NIP-90 request kinds, 5000 to 5999"),
+    )
+    announce: bool = key(
+        True,
+        "Publish the profile (kind 0, in place of the one this key may have), the relay lists, one announcement "
+        "for each kind served (NIP-89) and heartbeats, and answer pings. `timmy retire` withdraws.",
+    )
+    name: Text = key("Timmy", "Name in the profile and the announcements.")
+    about: Text = key(
+        "An AI agent that answers text requests for sats: each has its exact price first, and change comes back.",
+        "What the profile and the announcements say about this service.",
+    )
+    picture: WebUrl | None = key(
+        None, "Address of the picture shown there.", KeyHelp(example="https://timmy.example/timmy.png")
+    )
+    lud16: Address | None = key(
+        None, "Lightning address shown there (LUD-16).", KeyHelp(example="timmy@timmy.example")
+    )
+    nip05: Address | None = key(
+        None,
+        "Nostr address shown there (NIP-05); its domain must confirm it.",
+        KeyHelp(example="timmy@timmy.example"),
     )
 
     @property

@@ -123,6 +123,7 @@ class NostrPort:
         models: what a customer may choose from; empty: a `model` parameter is ignored.
         error_answers_per_second: questions, and requests that can't be read, are answered no more often than this,
             all together.
+        aside: takes what the pool's other subscriptions bring, without waiting.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class NostrPort:
         network: str,
         models: Collection[str] = (),
         error_answers_per_second: int = 20,
+        aside: Callable[[Received], None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._engine = engine
@@ -150,6 +152,7 @@ class NostrPort:
         self._randomness = randomness
         self._terms = Terms(kinds=frozenset(kinds), open_jobs=open_jobs, models=tuple(models))
         self._network = network
+        self._aside = aside
         self._errors = TokenBucket(error_answers_per_second, clock)
         self._patience = Patience(ERRORS_PER_KEY_MINUTE, clock)
         self._cursors = Cursors(store, clock)
@@ -230,6 +233,9 @@ class NostrPort:
         async for received in self._pool.events():
             if self._stopping.is_set():
                 return
+            if received.subscription != SUBSCRIPTION:
+                self._aside(received)
+                continue
             asked = self._read(received)
             if asked is None:
                 continue

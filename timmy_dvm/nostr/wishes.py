@@ -8,7 +8,7 @@ from ledger.money import Msats, parse_msats
 
 _OUTPUTS: Final = frozenset({"text/plain", "text/markdown", "text/*", "*/*", "text", "markdown", "plain"})
 _COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
-_MAX_MODEL_CHARS: Final = 100
+MAX_MODEL_CHARS: Final = 100
 _MAX_WISH_CHARS: Final = 60
 _MAX_ADDRESS_CHARS: Final = 320
 KIND_SUMMARY: Final = 5001
@@ -71,7 +71,7 @@ def max_tokens(params: dict[str, str]) -> int | None:
 def model(params: dict[str, str], offered: Collection[str]) -> str | None:
     """The core says which models there are; without a choice the wish is ignored."""
     value = params.get("model")
-    return value[:_MAX_MODEL_CHARS] if value and offered else None
+    return value[:MAX_MODEL_CHARS] if value and offered else None
 
 
 def refund_to(params: dict[str, str]) -> str | None:

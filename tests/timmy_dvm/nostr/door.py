@@ -37,9 +37,9 @@ class ScriptedPool:
         self.sinces = {url: since(url) for url in self.urls}
         self.subscribed.set()
 
-    def hear(self, *events, url=RELAY):
+    def hear(self, *events, url=RELAY, subscription="timmy"):
         for event in events:
-            self.items.put_nowait(Received(url, "timmy", event))
+            self.items.put_nowait(Received(url, subscription, event))
 
     def catch_up(self, url=RELAY):
         self.items.put_nowait(url)

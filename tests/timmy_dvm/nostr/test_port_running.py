@@ -8,6 +8,17 @@ from tests.timmy_dvm.nostr.kit import NOW, RELAY, TIMMY
 from timmy_dvm.nostr.asked_for import wanted
 from timmy_dvm.nostr.nip90 import OTHER_REQUESTS, Terms
 
+# Subscriptions.
+
+
+async def test_what_another_subscription_brings_is_laid_aside_and_makes_no_fact():
+    aside = []
+    async with Door(aside=aside.append) as door:
+        door.pool.hear(job("for another part"), subscription="other")
+        assert await door.marked() == []
+    assert [(received.url, received.subscription) for received in aside] == [(RELAY, "other")]
+
+
 # Cursors.
 
 
