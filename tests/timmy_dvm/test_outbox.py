@@ -271,16 +271,18 @@ async def test_a_moment_that_is_hours_away_comes_at_its_second():
 async def test_a_wall_clock_that_is_set_neither_holds_a_pause_up_nor_shortens_it():
     for step in (-24 * HOUR_S, 24 * HOUR_S):
         street = Street()
-        street.pauses = {2: [100]}
+        street.pauses = {2: [100], 3: [100]}
         async with street.running():
             street.commit(1, due_at=int(street.clock.now()) + 100)
             street.commit(2)
             await street.settles()
             street.clock.set_wall_clock(street.clock.now() + step)
+            street.commit(3)
+            await street.settles()
             await street.clock.advance(99)
-            assert street.begun == [2]
+            assert street.begun == [2, 3]
             await street.clock.advance(1)
-        assert street.times == {1: [100], 2: [0, 100]}
+        assert street.times == {1: [100], 2: [0, 100], 3: [0, 100]}
 
 
 async def test_while_the_ledger_is_away_at_the_start_it_is_read_again_and_fresh_actions_are_begun_at_once():

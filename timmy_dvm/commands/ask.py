@@ -52,6 +52,8 @@ class Wishes:
     max_sats: int
     timeout_s: int
     as_json: bool
+    has_receipt: bool = True
+    """An operation's answer is not followed by one."""
 
 
 @click.command("ask")
@@ -115,8 +117,9 @@ def _from_stdin() -> str:
 
 async def _ask(shared: Shared, text: str, options: dict[str, Any]) -> int:
     shop = await _shop(shared, options)
-    wishes = Wishes(options["max_sats"], options["timeout_s"], options["as_json"])
     order = _order(text, shop.provider, options)
+    is_job = "op" not in order.params
+    wishes = Wishes(options["max_sats"], options["timeout_s"], options["as_json"], has_receipt=is_job)
     clock, randomness = SystemClock(), SystemRandomness()
     keys = _keys(shared, options["sec"], randomness)
     outside = Outside(jitter=randomness.uniform, entropy=randomness.token)
@@ -174,7 +177,7 @@ class Conversation:
                 code = await self._until_result()
         except TimeoutError:
             return self._too_late()
-        if code == ANSWERED:
+        if code == ANSWERED and self._wishes.has_receipt:
             await self._receipt()
         return code
 
