@@ -15,30 +15,33 @@ from typing import Any
 from fastapi import FastAPI
 
 from ledger.files import lock_ledger
-from ledger.money import ZERO, Msats, msats_from_sats, sats_down
-from ledger.records import InvoiceState
+from ledger.money import msats_from_sats
 from ledger.sqlite import open_ledger
-from ledger.store import Store, StoreUnavailable
-from lightning.backend import Lightning, Paid, Sent
-from lightning.errors import LightningError, WalletRefused
+from ledger.store import Store
+from lightning.backend import Lightning
+from lightning.errors import LightningError
 from relay_client.dial import Outside
 from relay_client.keys import Keys
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
-from timmy_dvm import __version__
 from timmy_dvm.agent.runner import Agent
 from timmy_dvm.building import agent_of, card_of, check, policy_of, price_source_of, wallet_of
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.dispatch import Dispatch
 from timmy_dvm.engine import Engine
-from timmy_dvm.http.app import PaidHow, create_app
+from timmy_dvm.http.app import create_app
+from timmy_dvm.http.dev_pay import DevPay
+from timmy_dvm.http.health import Health
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.server import Gate, Server, bind, make_server
 from timmy_dvm.identity import load_or_create_key
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Announcer
+from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
+from timmy_dvm.nostr.publishing import NostrPublisher
 from timmy_dvm.nostr.speaker import NostrSpeaker
 from timmy_dvm.payments import Payments
 from timmy_dvm.runs import Runs
@@ -153,26 +156,28 @@ class App:
             clock=clock,
             randomness=randomness,
         )
-        port = NostrPort(
-            pool=pool,
+        desk = Desk(
             engine=engine,
             store=store,
-            keys=keys,
             prices=price_source_of(config, clock),
             clock=clock,
             randomness=randomness,
-            kinds=config.nostr.kinds,
-            open_jobs=config.nostr.open_jobs,
             network=wallet.network,
-            models=policy.work_models,
             error_answers_per_second=config.limits.error_answers_per_second,
-            aside=announcer.heard,
+        )
+        terms = Terms(
+            kinds=frozenset(config.nostr.kinds), open_jobs=config.nostr.open_jobs, models=tuple(policy.work_models)
+        )
+        port = NostrPort(
+            pool=pool, desk=desk, memory=store, keys=keys, clock=clock, terms=terms, aside=announcer.heard
         )
         runs = Runs(agent, store, engine, clock, policy.prices, config.limits.in_flight)
-        dispatch = Dispatch(store, engine, WalletSteps(wallet, store, engine, clock), runs, port, clock)
-        pay = _DevPay(wallet, store).pay if config.pay_route else None
+        dispatch = Dispatch(
+            store, engine, WalletSteps(wallet, store, engine, clock), runs, NostrPublisher(pool), clock
+        )
+        pay = DevPay(wallet, store).pay if config.pay_route else None
         payments = Payments(store, engine, wallet, clock)
-        routes = create_app(_Health(config, keys, pool, store, payments).show, pay)
+        routes = create_app(Health(config, keys, pool, store, payments).show, pay)
         return _Parts(
             Ready(keys.npub, address, pool.urls),
             pool,
@@ -234,67 +239,6 @@ class _Parts:
                 await self.dispatch.idle()
         for task in tasks:
             task.cancel()
-
-
-class _Health:
-    """What ``/api/healthz`` shows: ``ok``, or the first thing that stands in the way of serving."""
-
-    def __init__(self, config: Config, keys: Keys, pool: RelayPool, store: Store, payments: Payments) -> None:
-        self._config = config
-        self._keys = keys
-        self._pool = pool
-        self._store = store
-        self._payments = payments
-
-    async def show(self) -> dict[str, Any]:
-        relays = [
-            {"url": r.url, "state": r.state.name.lower(), "reconnects": r.reconnects} for r in self._pool.status()
-        ]
-        state: dict[str, Any] = {
-            "status": "ok",
-            "version": __version__,
-            "npub": self._keys.npub,
-            "stubMode": self._config.lightning.backend == "simulated",
-            "agent": self._config.agent.backend,
-            "relays": relays,
-        }
-        if not any(relay["state"] == "connected" for relay in relays):
-            state["status"] = "no_relay"
-        if self._payments.trouble:
-            state["status"] = "no_wallet"
-        try:
-            balances = await self._store.balances()
-        except StoreUnavailable:
-            return state | {"status": "no_ledger"}
-        reserved = sum(amount for name, amount in balances.items() if name.startswith("reserved:"))
-        pool = {"balanceSats": sats_down(balances["pool"]), "reservedSats": sats_down(Msats(reserved))}
-        return state | {"pool": pool}
-
-
-class _DevPay:
-    """A developer pays one of our invoices: with the simulated wallet, or out of our own real one."""
-
-    def __init__(self, wallet: Lightning, store: Store) -> None:
-        self._wallet = wallet
-        self._store = store
-
-    async def pay(self, payment_hash: str) -> PaidHow:
-        from lightning.simulated import SimulatedWallet
-
-        invoice = await self._store.invoice(payment_hash)
-        if invoice is None:
-            return PaidHow.UNKNOWN
-        if invoice.state is InvoiceState.SETTLED:
-            return PaidHow.ALREADY
-        if isinstance(self._wallet, SimulatedWallet):
-            try:
-                self._wallet.settle(payment_hash)
-            except WalletRefused:  # paid a moment ago, or withdrawn
-                status = await self._wallet.lookup_invoice(payment_hash)
-                return PaidHow.ALREADY if status.state is Paid.SETTLED else PaidHow.UNKNOWN
-            return PaidHow.PAID
-        sent = await self._wallet.pay(invoice.bolt11, max_fee_msat=ZERO, key=f"dev:{payment_hash}")
-        return PaidHow.FAILED if sent.state is Sent.FAILED else PaidHow.PAID
 
 
 @contextlib.asynccontextmanager

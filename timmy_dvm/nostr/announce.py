@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -30,10 +30,11 @@ from relay_client.keys import Keys
 from relay_client.pool import Received
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.log import get_logger
+from timmy_dvm.nostr import port
 from timmy_dvm.nostr.bucket import TokenBucket
 from timmy_dvm.nostr.cursors import Memory
 from timmy_dvm.nostr.nip90 import KIND_DELETION, KIND_FEEDBACK, MAX_AHEAD_S
-from timmy_dvm.nostr.port import FIRST_DIALS_S, Pool
+from timmy_dvm.nostr.publishing import FIRST_DIALS_S, Outlet
 from timmy_dvm.nostr.wishes import KIND_SUMMARY, KIND_TRANSLATION, MAX_MODEL_CHARS
 
 KIND_PROFILE: Final = 0
@@ -227,6 +228,10 @@ class Announced(msgspec.Struct):
         at = self.newest + 1 if 0 <= self.newest - now < MAX_AHEAD_S else now
         self.newest = at
         return at
+
+
+class Pool(port.Pool, Outlet, Protocol):
+    """The relays, heard and spoken to (`relay_client.pool.RelayPool`)."""
 
 
 class Announcer:

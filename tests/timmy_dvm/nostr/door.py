@@ -11,6 +11,8 @@ from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, RELAY, TIMMY, signed
 from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.core.facts import RequestReceived
 from timmy_dvm.core.pricing import BtcPrice, Freshness
+from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.prices import FixedPrice
 
@@ -136,6 +138,19 @@ class Books(dict):
         self.jobs[event.id] = types.SimpleNamespace(event_id=event.id, pubkey=pubkey or event.pubkey)
 
 
+def port_of(pool, engine, books, clock, *, kinds=(5050,), open_jobs=True, aside=lambda _: None, **how):
+    desk = Desk(
+        engine=engine,
+        store=books,
+        prices=PRICES,
+        clock=clock,
+        randomness=SeededRandomness(1),
+        **{"network": "bcrt", "error_answers_per_second": 20, **how},
+    )
+    terms = Terms(kinds=frozenset(kinds), open_jobs=open_jobs)
+    return NostrPort(pool=pool, desk=desk, memory=books, keys=TIMMY, clock=clock, terms=terms, aside=aside)
+
+
 class Door:
     """A port and the world around it."""
 
@@ -144,16 +159,7 @@ class Door:
         self.pool = pool or ScriptedPool()
         self.engine = engine or RecordingEngine()
         self.books = Books({KEY: str(NOW)}) if books is None else books
-        self.port = NostrPort(
-            pool=self.pool,
-            engine=self.engine,
-            store=self.books,
-            keys=TIMMY,
-            prices=PRICES,
-            clock=self.clock,
-            randomness=SeededRandomness(1),
-            **{"kinds": (5050,), "open_jobs": True, "network": "bcrt", **config},
-        )
+        self.port = port_of(self.pool, self.engine, self.books, self.clock, **config)
 
     async def __aenter__(self):
         self.running = asyncio.create_task(self.port.run())

@@ -6,18 +6,18 @@ import pytest
 
 from ledger.records import Applied, Change, Replayed
 from ledger.store import RuleBroken, StoreUnavailable
-from relay_client.dial import PublishOutcome, PublishState
 from relay_client.keys import Keys
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
-from relay_client.wire import Prefix
-from tests.timmy_dvm.nostr.door import OTHER, PRICES, Books, Door, RecordingEngine, job
+from tests.timmy_dvm.nostr.door import OTHER, Books, Door, RecordingEngine, job, port_of
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, TIMMY, invoice, sealed, signed
-from timmy_dvm.clock import SeededRandomness, SystemClock
+from timmy_dvm.clock import SystemClock
 from timmy_dvm.core.facts import CancelAsked, RequestReceived, RequestUnreadable
 from timmy_dvm.engine import Contended
+from timmy_dvm.nostr.desk import ERRORS_PER_KEY_MINUTE
 from timmy_dvm.nostr.nip90 import read
-from timmy_dvm.nostr.port import AT_ONCE, ERRORS_PER_KEY_MINUTE, NostrPort
+from timmy_dvm.nostr.port import AT_ONCE
+from timmy_dvm.nostr.publishing import NostrPublisher
 
 
 async def test_a_request_becomes_a_fact():
@@ -324,66 +324,13 @@ async def test_a_cancellation_is_not_lost_while_the_ledger_is_away():
 # Publishing.
 
 
-def outcome(state, prefix=Prefix.NONE):
-    return PublishOutcome(state, prefix, "words")
-
-
-async def test_publish_reports_one_word_for_each_relay():
-    door = Door()
-    door.pool.outcomes = {
-        "a": outcome(PublishState.ACCEPTED, Prefix.DUPLICATE),
-        "b": outcome(PublishState.REFUSED, Prefix.RATE_LIMITED),
-        "c": outcome(PublishState.REFUSED),
-        "d": outcome(PublishState.NO_ANSWER),
-        "e": outcome(PublishState.NOT_CONNECTED),
-    }
-    words = await door.port.publish(job().to_json(), "[]")
-    assert words == {
-        "a": "accepted", "b": "rate-limited", "c": "refused", "d": "no_answer", "e": "not_connected"
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("targets", "urls"),
-    [
-        ("[]", None),
-        ("", None),
-        (f'["{OTHER}"]', [OTHER]),
-        (f'["wss://strange.example","{OTHER}"]', [OTHER]),
-        ('["wss://strange.example"]', None),
-    ],
-)
-async def test_only_configured_relays_are_published_to(targets, urls):
-    door = Door()
-    event = job()
-    await door.port.publish(event.to_json(), targets)
-    assert door.pool.published == [(event.id, urls)]
-
-
-@pytest.mark.parametrize(("event", "targets"), [("{}", "[]"), (job().to_json(), "{")])
-async def test_what_cannot_be_an_event_of_ours_is_not_published(event, targets):
-    door = Door()
-    assert await door.port.publish(event, targets) == {}
-    assert not door.pool.published
-
-
 # A real relay.
 
 
 async def test_a_customer_reaches_us_over_a_real_relay_and_we_them():
     async with asyncio.timeout(30), LocalRelay() as relay, RelayPool([relay.url], keys=TIMMY) as pool:
         clock, engine = SystemClock(), RecordingEngine()
-        port = NostrPort(
-            pool=pool,
-            engine=engine,
-            store=Books(),
-            keys=TIMMY,
-            prices=PRICES,
-            clock=clock,
-            randomness=SeededRandomness(1),
-            kinds=(5050,),
-            network="bcrt",
-        )
+        port, publisher = port_of(pool, engine, Books(), clock), NostrPublisher(pool)
         running = asyncio.create_task(port.run())
         await port.ready()
         async with RelayPool([relay.url], keys=ALICE) as customers:
@@ -393,7 +340,7 @@ async def test_a_customer_reaches_us_over_a_real_relay_and_we_them():
             (fact,) = await engine.wait_for(1)
             assert fact.event_id == request.id
             answer = TIMMY.sign(kind=7000, created_at=int(clock.now()), tags=[("e", request.id)], aux=b"\x01" * 32)
-            assert await port.publish(answer.to_json(), "[]") == {relay.url: "accepted"}
-            assert await port.publish(answer.to_json(), f'["{relay.url}"]') == {relay.url: "accepted"}
+            assert await publisher.publish(answer.to_json(), "[]") == {relay.url: "accepted"}
+            assert await publisher.publish(answer.to_json(), f'["{relay.url}"]') == {relay.url: "accepted"}
         await port.stop()
         await running

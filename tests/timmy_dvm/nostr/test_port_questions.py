@@ -6,7 +6,7 @@ from ledger.records import Replayed
 from tests.timmy_dvm.nostr.door import PRICES, Door, job
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, signed
 from timmy_dvm.core.facts import Op, QuestionAsked, RequestReceived
-from timmy_dvm.nostr.port import ERRORS_PER_KEY_MINUTE
+from timmy_dvm.nostr.desk import ERRORS_PER_KEY_MINUTE
 
 
 def question(op="me", number=0, keys=ALICE):

@@ -1,0 +1,186 @@
+"""What is done with an event that was read: it becomes a fact for the engine, or an answer that nobody pays for.
+
+Answers that cost nothing to ask for are bounded: a key may be wrong so often a minute (`bucket.Patience`), and all
+keys together so often a second (`bucket.TokenBucket`). Whoever asks rightly is always heard. While the ledger is
+away an event waits here and tries again.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar, assert_never
+
+from ledger.records import Applied, JobRecord, Replayed
+from ledger.store import StoreUnavailable
+from relay_client.event import Event
+from relay_client.pool import Received
+from relay_client.stream import RecentIds
+from timmy_dvm.clock import Clock, Randomness
+from timmy_dvm.core import facts
+from timmy_dvm.engine import Contended
+from timmy_dvm.log import get_logger
+from timmy_dvm.nostr import as_facts, nip90
+from timmy_dvm.nostr.bucket import Patience, TokenBucket
+from timmy_dvm.nostr.operations import Operation, Question, RefundAsked
+from timmy_dvm.prices import PriceSource
+
+CANCELLED_IDS: Final = 10_000
+ERRORS_PER_KEY_MINUTE: Final = 20
+"""A key that asks for more nonsense than this, questions (`op me`) counted in, is not answered to either until the
+minute is over. Both cost us a commit and an event, and nobody pays for them."""
+_LONGEST_PAUSE_S: Final = 30
+
+_T = TypeVar("_T")
+log = get_logger("nostr")
+
+
+class Handler(Protocol):
+    """The one way in (`engine.Engine`)."""
+
+    async def handle(self, fact: facts.Fact) -> Applied | Replayed:
+        """Apply one fact, once for ever."""
+
+
+class Jobs(Protocol):
+    """What is read of the ledger (`ledger.store.Store`)."""
+
+    async def find_jobs(self, text: str) -> Sequence[JobRecord]:
+        """Jobs whose id or event id starts with `text`."""
+
+
+class Desk:
+    """Hands in what customers ask.
+
+    Args:
+        engine: where facts go.
+        store: to see whether a deletion means a job of its author.
+        prices: the bitcoin price that goes with a request.
+        clock, randomness: time, and fresh job ids.
+        network: our wallet's, as BOLT11 writes it: bc, tb, tbs or bcrt.
+        error_answers_per_second: questions, and requests that can't be read, are answered no more often than this,
+            all together.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Handler,
+        store: Jobs,
+        prices: PriceSource,
+        clock: Clock,
+        randomness: Randomness,
+        network: str,
+        error_answers_per_second: int,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._prices = prices
+        self._clock = clock
+        self._randomness = randomness
+        self._network = network
+        self._errors = TokenBucket(error_answers_per_second, clock)
+        self._patience = Patience(ERRORS_PER_KEY_MINUTE, clock)
+        self._cancelled = RecentIds(CANCELLED_IDS)
+        self._underway: dict[str, asyncio.Future[None]] = {}
+
+    async def take(self, received: Received, asked: nip90.ForUs) -> None:
+        """Deal with one event to its end; returns when what it caused is in the ledger."""
+        event_id = received.event.id
+        done = self._underway[event_id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._hand_in(received, asked)
+        finally:
+            del self._underway[event_id]
+            done.set_result(None)
+
+    async def _hand_in(self, received: Received, asked: nip90.ForUs) -> None:
+        key = received.event.pubkey
+        if isinstance(asked, nip90.CancelAsked):
+            # Before anything is waited for: what it cancels may be the very next event.
+            for request_id in asked.request_ids:
+                self._cancelled.remember(f"{key}:{request_id}")
+            for request_id in asked.request_ids:
+                await self._cancel(received.event, request_id)
+            return
+        # With its errors used up a key is still served what is right; what is wrong is met with silence.
+        is_heard = await self._patience.begin(key)
+        was_error = False
+        try:
+            was_error = await self._answer(received, asked, is_heard=is_heard)
+        finally:
+            if is_heard:
+                self._patience.end(key, was_error=was_error)
+
+    async def _answer(
+        self, received: Received, asked: nip90.JobAsked | Operation | nip90.Unreadable, *, is_heard: bool
+    ) -> bool:
+        """Whether it came to nothing but an error, or to an answer that nobody pays for."""
+        match asked:
+            case nip90.JobAsked():
+                addressed = asked.addressed and is_heard
+                return await self._ask(received, dataclasses.replace(asked, addressed=addressed))
+            case RefundAsked():
+                return await self._claim(received, asked, is_heard=is_heard)
+            case Question():
+                fact = as_facts.question(received, asked, btc=self._prices.current(), at=self._now())
+                return is_heard and await self._answer_free(fact)
+            case nip90.Unreadable():
+                unreadable = as_facts.unreadable(received, asked, at=self._now())
+                return is_heard and await self._answer_free(unreadable)
+            case _:
+                assert_never(asked)
+
+    async def _ask(self, received: Received, asked: nip90.JobAsked) -> bool:
+        event = received.event
+        if self._cancelled.has_met(f"{event.pubkey}:{event.id}"):
+            return False  # relays may tell a cancellation before what it cancels
+        fact = as_facts.request(
+            received, asked, job_id=self._randomness.new_id(), btc=self._prices.current(), at=self._now()
+        )
+        outcome = await self._until_it_works(lambda: self._engine.handle(fact))
+        is_refused = isinstance(outcome, Applied) and outcome.change.new_job is None
+        if is_refused and asked.addressed:
+            self._errors.spend()  # one of the answers we may give; who named nobody hears nothing
+        return is_refused
+
+    async def _claim(self, received: Received, asked: RefundAsked, *, is_heard: bool) -> bool:
+        fact = as_facts.claim(received, asked, network=self._network, at=self._now(), answered=is_heard)
+        if isinstance(fact, facts.RequestUnreadable):
+            return is_heard and await self._answer_free(fact)
+        outcome = await self._until_it_works(lambda: self._engine.handle(fact))
+        is_refused = isinstance(outcome, Applied) and not outcome.change.refunds
+        if is_refused:
+            self._errors.spend()
+        return is_refused
+
+    async def _answer_free(self, fact: facts.RequestUnreadable | facts.QuestionAsked) -> bool:
+        if not self._errors.take():
+            log.warning("too many free answers: one is not given", action="unsaid", fact=type(fact).__name__)
+            return False
+        return isinstance(await self._until_it_works(lambda: self._engine.handle(fact)), Applied)
+
+    async def _cancel(self, event: Event, request_id: str) -> None:
+        """A deletion costs a commit only if it means a job of its own author (NIP-09)."""
+        if (asking := self._underway.get(request_id)) is not None:
+            await asyncio.shield(asking)
+        jobs = await self._until_it_works(lambda: self._store.find_jobs(request_id))
+        job = next((job for job in jobs if job.event_id == request_id), None)
+        if job is None or job.pubkey != event.pubkey:
+            return
+        fact = facts.CancelAsked(
+            event_id=event.id, request_event_id=request_id, pubkey=event.pubkey, at=self._now()
+        )
+        await self._until_it_works(lambda: self._engine.handle(fact))
+
+    async def _until_it_works(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        pause_s = 1
+        while True:
+            try:
+                return await attempt()
+            except (StoreUnavailable, Contended) as error:
+                log.warning("an event has to wait", action="event_waits", error=str(error))
+            await self._clock.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+
+    def _now(self) -> int:
+        return int(self._clock.now())
