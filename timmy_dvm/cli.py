@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "run": "Run the bot.",
     "demo": "One whole job in one process: ask, price, pay, result, change.",
     "ask": "Ask a question, as any NIP-90 customer would.",
+    "status": "Show how the bot, its relays, its jobs and its books are doing.",
     "jobs": "List the newest jobs.",
     "job": "Tell one job's whole story.",
     "audit": "Check the books.",

@@ -5,10 +5,11 @@ from typing import Any
 from ledger.money import Msats, sats_down
 from ledger.store import Store, StoreUnavailable
 from relay_client.keys import Keys
-from relay_client.pool import RelayPool
+from relay_client.pool import RelayPool, RelayStatus
 from timmy_dvm import __version__
 from timmy_dvm.config import Config
 from timmy_dvm.payments import Payments
+from timmy_dvm.views import when
 
 
 class Health:
@@ -23,9 +24,7 @@ class Health:
 
     async def show(self) -> dict[str, Any]:
         """The state of everything that serving needs; keys as HTTP spells them."""
-        relays = [
-            {"url": r.url, "state": r.state.name.lower(), "reconnects": r.reconnects} for r in self._pool.status()
-        ]
+        relays = [relay_view(relay) for relay in self._pool.status()]
         state: dict[str, Any] = {
             "status": "ok",
             "version": __version__,
@@ -45,3 +44,16 @@ class Health:
         reserved = sum(amount for name, amount in balances.items() if name.startswith("reserved:"))
         pool = {"balanceSats": sats_down(balances["pool"]), "reservedSats": sats_down(Msats(reserved))}
         return state | {"pool": pool}
+
+
+def relay_view(relay: RelayStatus) -> dict[str, Any]:
+    """How one relay is doing: where its connection stands, since when, and what it has done wrong lately."""
+    return {
+        "url": relay.url,
+        "state": relay.state.value,
+        "connectedSince": when(None if relay.connected_since is None else int(relay.connected_since)),
+        "lastEventAt": when(None if relay.last_event_at is None else int(relay.last_event_at)),
+        "reconnects": relay.reconnects,
+        "misbehaviour": relay.misbehaviour,
+        "lastError": relay.last_error,
+    }
