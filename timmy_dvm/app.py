@@ -28,6 +28,7 @@ from timmy_dvm.agent.runner import Agent
 from timmy_dvm.building import agent_of, card_of, check, policy_of, price_source_of, wallet_of
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
+from timmy_dvm.core.policy import Policy
 from timmy_dvm.dispatch import Dispatch
 from timmy_dvm.engine import Engine
 from timmy_dvm.http.app import create_app
@@ -44,6 +45,7 @@ from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.nostr.publishing import NostrPublisher
 from timmy_dvm.nostr.speaker import NostrSpeaker
 from timmy_dvm.payments import Payments
+from timmy_dvm.prices import HttpFetch, LivePrice, PriceSource
 from timmy_dvm.runs import Runs
 from timmy_dvm.timers import Timers
 from timmy_dvm.wallet import WalletSteps
@@ -122,9 +124,36 @@ class App:
             await parts.wind_down(serving, tasks)
 
     async def _build(self, stack: contextlib.AsyncExitStack) -> "_Parts":
-        config, clock, randomness = self._config, self._clock, self._randomness
+        config, clock = self._config, self._clock
         check(config)
         listening = stack.enter_context(contextlib.closing(bind(config.http.host, config.http.port)))
+        ground = await self._ground(stack)
+        store, wallet, engine = ground.store, ground.wallet, ground.engine
+        fetch = HttpFetch()
+        stack.push_async_callback(fetch.aclose)
+        btc_price = price_source_of(config, clock, store, fetch)
+        announcer = _announcer(ground)
+        runs = Runs(ground.agent, store, engine, clock, ground.policy.prices, config.limits.in_flight)
+        steps = WalletSteps(wallet, store, engine, clock)
+        pay = DevPay(wallet, store).pay if config.pay_route else None
+        payments = Payments(store, engine, wallet, clock)
+        routes = create_app(Health(config, ground.keys, ground.pool, store, payments).show, pay)
+        return _Parts(
+            Ready(ground.keys.npub, config.http.public_url or _address(listening), ground.pool.urls),
+            ground.pool,
+            _relay_port(ground, btc_price, announcer),
+            Dispatch(store, engine, steps, runs, NostrPublisher(ground.pool), clock),
+            Timers(store, engine, clock),
+            payments,
+            btc_price if isinstance(btc_price, LivePrice) else None,
+            announcer if config.nostr.announce else None,
+            _server_of(config, routes),
+            listening,
+        )
+
+    async def _ground(self, stack: contextlib.AsyncExitStack) -> "_Ground":
+        """What must be there before anything can be built on it: ledger, wallet, agent, key, relays."""
+        config, clock, randomness = self._config, self._clock, self._randomness
         store = await stack.enter_async_context(_ledger(config))
         agent = self._agent or agent_of(config, clock, randomness)
         stack.push_async_callback(agent.aclose)
@@ -142,53 +171,74 @@ class App:
             entropy=randomness.token,
         )
         relays = config.nostr.relays or (await stack.enter_async_context(_embedded_relay(config, outside)),)
-        pool = RelayPool(relays, keys=keys, outside=outside)
-
-        address = config.http.public_url or _address(listening)
         policy = policy_of(config, agent, wallet)
-        speaker = NostrSpeaker(keys, randomness)
-        engine = Engine(store, policy, speaker)
-        announcer = Announcer(
-            card=card_of(config, policy),
-            pool=pool,
-            memory=store,
-            keys=keys,
+        return _Ground(
+            config=config,
             clock=clock,
             randomness=randomness,
-        )
-        desk = Desk(
-            engine=engine,
             store=store,
-            prices=price_source_of(config, clock),
-            clock=clock,
-            randomness=randomness,
-            network=wallet.network,
-            error_answers_per_second=config.limits.error_answers_per_second,
+            agent=agent,
+            wallet=wallet,
+            keys=keys,
+            pool=RelayPool(relays, keys=keys, outside=outside),
+            policy=policy,
+            engine=Engine(store, policy, NostrSpeaker(keys, randomness)),
         )
-        terms = Terms(
-            kinds=frozenset(config.nostr.kinds), open_jobs=config.nostr.open_jobs, models=tuple(policy.work_models)
-        )
-        port = NostrPort(
-            pool=pool, desk=desk, memory=store, keys=keys, clock=clock, terms=terms, aside=announcer.heard
-        )
-        runs = Runs(agent, store, engine, clock, policy.prices, config.limits.in_flight)
-        dispatch = Dispatch(
-            store, engine, WalletSteps(wallet, store, engine, clock), runs, NostrPublisher(pool), clock
-        )
-        pay = DevPay(wallet, store).pay if config.pay_route else None
-        payments = Payments(store, engine, wallet, clock)
-        routes = create_app(Health(config, keys, pool, store, payments).show, pay)
-        return _Parts(
-            Ready(keys.npub, address, pool.urls),
-            pool,
-            port,
-            dispatch,
-            Timers(store, engine, clock),
-            payments,
-            announcer if config.nostr.announce else None,
-            _server_of(config, routes),
-            listening,
-        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What everything else is built on."""
+
+    config: Config
+    clock: Clock
+    randomness: Randomness
+    store: Store
+    agent: Agent
+    wallet: Lightning
+    keys: Keys
+    pool: RelayPool
+    policy: Policy
+    engine: Engine
+
+
+def _announcer(ground: _Ground) -> Announcer:
+    return Announcer(
+        card=card_of(ground.config, ground.policy),
+        pool=ground.pool,
+        memory=ground.store,
+        keys=ground.keys,
+        clock=ground.clock,
+        randomness=ground.randomness,
+    )
+
+
+def _relay_port(ground: _Ground, prices: PriceSource, announcer: Announcer) -> NostrPort:
+    """The ear on the relays, and the desk behind it."""
+    config = ground.config
+    desk = Desk(
+        engine=ground.engine,
+        store=ground.store,
+        prices=prices,
+        clock=ground.clock,
+        randomness=ground.randomness,
+        network=ground.wallet.network,
+        error_answers_per_second=config.limits.error_answers_per_second,
+    )
+    terms = Terms(
+        kinds=frozenset(config.nostr.kinds),
+        open_jobs=config.nostr.open_jobs,
+        models=tuple(ground.policy.work_models),
+    )
+    return NostrPort(
+        pool=ground.pool,
+        desk=desk,
+        memory=ground.store,
+        keys=ground.keys,
+        clock=ground.clock,
+        terms=terms,
+        aside=announcer.heard,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +251,7 @@ class _Parts:
     dispatch: Dispatch
     timers: Timers
     payments: Payments
+    btc_price: LivePrice | None
     announcer: Announcer | None
     server: Server
     listening: socket.socket
@@ -217,6 +268,8 @@ class _Parts:
         tasks.append(group.create_task(self.dispatch.run()))
         tasks.append(group.create_task(self.payments.run()))
         tasks.append(group.create_task(self.timers.run()))
+        if self.btc_price is not None:
+            tasks.append(group.create_task(self.btc_price.run()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_READY_S):
                 await self.payments.caught_up.wait()

@@ -14,7 +14,7 @@ from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
-from timmy_dvm.prices import FixedPrice
+from timmy_dvm.prices import Fetch, FixedPrice, LivePrice, Memory, PriceSource
 
 _WALLETS = ("lnbits", "simulated")
 SIMULATED_BALANCE = msats_from_sats(100_000)
@@ -97,16 +97,24 @@ def card_of(config: Config, policy: Policy) -> Card:
     )
 
 
-def price_source_of(config: Config, clock: Clock) -> FixedPrice:
-    """The configured bitcoin price. With the simulated wallet it is meant to be fixed; else it says so."""
+def price_source_of(config: Config, clock: Clock, memory: Memory, fetch: Fetch) -> PriceSource:
+    """Where the bitcoin price comes from. With the simulated wallet it is fixed, on purpose."""
     simulated = config.lightning.backend == "simulated"
-    return FixedPrice(
-        BtcPrice.from_usd(
-            config.pricing.btc_usd_fallback,
-            source="configuration",
-            freshness=Freshness.FIXED if simulated else Freshness.FALLBACK,
-            at=int(clock.now()),
-        )
+    configured = BtcPrice.from_usd(
+        config.pricing.btc_usd_fallback,
+        source="configuration",
+        freshness=Freshness.FIXED if simulated else Freshness.FALLBACK,
+        at=int(clock.now()),
+    )
+    if simulated or not config.pricing.price_urls:
+        return FixedPrice(configured)
+    return LivePrice(
+        config.pricing.price_urls,
+        configured,
+        fetch=fetch,
+        memory=memory,
+        clock=clock,
+        every_s=config.pricing.price_seconds,
     )
 
 

@@ -24,6 +24,7 @@ LNBITS = {
     "lightning__lnbits__key": "k" * 32,
     "lightning__lnbits__network": "tb",
 }
+NOTHING = None  # not used before a price is asked for
 
 
 def configured(folder, **environ):
@@ -88,8 +89,10 @@ def test_customers_choose_among_the_owners_models_and_the_first_is_the_agents_ow
 
 
 def test_a_fixed_price_says_whether_it_is_meant_to_be_fixed(tmp_path):
-    simulated = price_source_of(configured(tmp_path, pricing__btc_usd_fallback="90000"), CLOCK).current()
-    real = price_source_of(configured(tmp_path, **LNBITS), CLOCK).current()
+    simulated = price_source_of(
+        configured(tmp_path, pricing__btc_usd_fallback="90000"), CLOCK, NOTHING, NOTHING
+    ).current()
+    real = price_source_of(configured(tmp_path, **LNBITS), CLOCK, NOTHING, NOTHING).current()
     assert (simulated.micro_usd, simulated.freshness) == (90_000_000_000, Freshness.FIXED)
     assert (real.micro_usd, real.freshness) == (100_000_000_000, Freshness.FALLBACK)
 

@@ -26,7 +26,6 @@ NOT_YET: Final = (
     "limits.open_jobs_per_address",
     "limits.session_",
     "nostr.owner_pubkey",
-    "pricing.price_",
     "trust.",
 )
 """Keys, or how their names begin."""
