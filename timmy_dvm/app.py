@@ -47,6 +47,7 @@ from timmy_dvm.nostr.speaker import NostrSpeaker
 from timmy_dvm.payments import Payments
 from timmy_dvm.prices import HttpFetch, LivePrice, PriceSource
 from timmy_dvm.runs import Runs
+from timmy_dvm.solvency import Watchdog
 from timmy_dvm.timers import Timers
 from timmy_dvm.wallet import WalletSteps
 
@@ -134,10 +135,11 @@ class App:
         btc_price = price_source_of(config, clock, store, fetch)
         announcer = _announcer(ground)
         runs = Runs(ground.agent, store, engine, clock, ground.policy.prices, config.limits.in_flight)
-        steps = WalletSteps(wallet, store, engine, clock)
+        watchdog = Watchdog(store, wallet, clock)
+        steps = WalletSteps(wallet, store, engine, clock, watchdog.alarm)
         pay = DevPay(wallet, store).pay if config.pay_route else None
         payments = Payments(store, engine, wallet, clock)
-        routes = create_app(Health(config, ground.keys, ground.pool, store, payments).show, pay)
+        routes = create_app(Health(config, ground.keys, ground.pool, store, payments, watchdog).show, pay)
         return _Parts(
             Ready(ground.keys.npub, config.http.public_url or _address(listening), ground.pool.urls),
             ground.pool,
@@ -145,6 +147,7 @@ class App:
             Dispatch(store, engine, steps, runs, NostrPublisher(ground.pool), clock),
             Timers(store, engine, clock),
             payments,
+            watchdog,
             btc_price if isinstance(btc_price, LivePrice) else None,
             announcer if config.nostr.announce else None,
             _server_of(config, routes),
@@ -251,6 +254,7 @@ class _Parts:
     dispatch: Dispatch
     timers: Timers
     payments: Payments
+    watchdog: Watchdog
     btc_price: LivePrice | None
     announcer: Announcer | None
     server: Server
@@ -273,6 +277,7 @@ class _Parts:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_READY_S):
                 await self.payments.caught_up.wait()
+        tasks.append(group.create_task(self.watchdog.run()))
         tasks.append(group.create_task(self.port.run()))
         await self.port.ready()
         if self.announcer is not None:

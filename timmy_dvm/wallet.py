@@ -6,11 +6,12 @@ say, is an outcome, because UNKNOWN is one.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from ledger.money import ZERO, Msats
 from ledger.store import Store
 from lightning.backend import Invoice, Lightning, Paid, PayStatus, Sent
-from lightning.errors import InvalidInvoice, LightningError
+from lightning.errors import InvalidInvoice, LightningError, WalletUnavailable
 from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, FindPayment, PayRefund
 from timmy_dvm.core.facts import InvoiceMade, InvoiceNotMade, InvoiceUnpaid, PaymentOut, PaymentSeen, PayResult
@@ -27,13 +28,24 @@ log = get_logger("wallet")
 
 
 class WalletSteps:
-    """Invoices made and checked, refunds paid and found, as facts for the engine."""
+    """Invoices made and checked, refunds paid and found, as facts for the engine.
 
-    def __init__(self, lightning: Lightning, store: Store, engine: Engine, clock: Clock) -> None:
+    ``alarm`` says why nothing may be asked for or paid out now, or nothing (`solvency.Watchdog`).
+    """
+
+    def __init__(
+        self,
+        lightning: Lightning,
+        store: Store,
+        engine: Engine,
+        clock: Clock,
+        alarm: Callable[[], str] = lambda: "",
+    ) -> None:
         self._lightning = lightning
         self._store = store
         self._engine = engine
         self._clock = clock
+        self._alarm = alarm
         self._payouts = asyncio.Semaphore(_PAYOUTS_AT_ONCE)
         self._begun: set[int] = set()
 
@@ -74,7 +86,12 @@ class WalletSteps:
         await self._engine.handle(fact, done=action_id)
         return True
 
+    def _stop_if_short(self) -> None:
+        if reason := self._alarm():
+            raise WalletUnavailable(reason)
+
     async def _invoice(self, wanted: CreateInvoice, key: str) -> Invoice:
+        self._stop_if_short()
         return await self._lightning.create_invoice(
             Msats(wanted.amount), memo=wanted.memo, expiry_s=wanted.expiry_s, key=key
         )
@@ -113,6 +130,7 @@ class WalletSteps:
             status = await self._look_up(refund.payment_hash)
         else:
             async with self._payouts:
+                self._stop_if_short()
                 await self._store.mark_started(action_id)
                 self._begun.add(action_id)
                 status = await self._pay(refund.bolt11, refund.payment_hash, refund.max_fee)
@@ -124,6 +142,7 @@ class WalletSteps:
         # A wallet that can't be reached has not said that it knows nothing: that is no reason to send again.
         status = await self._lightning.lookup_payment(sought.payment_hash)
         if status.state is Sent.UNKNOWN and self._now() >= sought.resend_until:
+            self._stop_if_short()
             # Long unknown: the very same BOLT11 may go out again, for a hash is paid at most once. When the
             # invoice has ended our wallet answers FAILED, and the money is free after a day of silence.
             status = await self._pay(sought.bolt11, sought.payment_hash, sought.max_fee)

@@ -26,6 +26,7 @@ _MOST_JOBS = 100_000
 _TROUBLE = {
     "no_relay": "no relay is connected, so requests can't be heard",
     "no_wallet": "the wallet doesn't answer, so nothing can be paid",
+    "wallet_short": "the wallet holds less than the books say: no payouts, no new invoices (see the log)",
     "no_ledger": "the ledger can't be read or written",
 }
 

@@ -9,18 +9,22 @@ from relay_client.pool import RelayPool, RelayStatus
 from timmy_dvm import __version__
 from timmy_dvm.config import Config
 from timmy_dvm.payments import Payments
+from timmy_dvm.solvency import Watchdog
 from timmy_dvm.views import when
 
 
 class Health:
     """``ok``, or the first thing that stands in the way of serving."""
 
-    def __init__(self, config: Config, keys: Keys, pool: RelayPool, store: Store, payments: Payments) -> None:
+    def __init__(
+        self, config: Config, keys: Keys, pool: RelayPool, store: Store, payments: Payments, watchdog: Watchdog
+    ) -> None:
         self._config = config
         self._keys = keys
         self._pool = pool
         self._store = store
         self._payments = payments
+        self._watchdog = watchdog
 
     async def show(self) -> dict[str, Any]:
         """The state of everything that serving needs; keys as HTTP spells them."""
@@ -37,6 +41,8 @@ class Health:
             state["status"] = "no_relay"
         if self._payments.trouble:
             state["status"] = "no_wallet"
+        if self._watchdog.alarm():
+            state["status"] = "wallet_short"
         try:
             balances = await self._store.balances()
         except StoreUnavailable:
