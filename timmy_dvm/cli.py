@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "jobs": "List the newest jobs.",
     "job": "Tell one job's whole story.",
     "audit": "Check the books.",
+    "books": "Show the books, or book what you moved in or out of the wallet.",
     "retire": "Withdraw what was announced on the relays.",
     "init": "Write a commented configuration and make a key.",
     "check-config": "Read the configuration and say what is wrong with it.",
