@@ -41,6 +41,17 @@ class Randomness(Protocol):
         """A number from 0 up to, not including, 1: for jitter, never for secrets."""
 
 
+async def doze(clock: Clock, seconds: float, awake: asyncio.Event) -> None:
+    """Sleep for `seconds`, or until `awake` is set, whichever comes first."""
+    sleeping = asyncio.ensure_future(clock.sleep(seconds))
+    waking = asyncio.ensure_future(awake.wait())
+    try:
+        await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sleeping.cancel()
+        waking.cancel()
+
+
 class SystemClock:
     """The machine's own clock."""
 

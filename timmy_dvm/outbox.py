@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from ledger.records import PendingAction
 from ledger.store import Store, StoreUnavailable
-from timmy_dvm.clock import Clock
+from timmy_dvm.clock import Clock, doze
 from timmy_dvm.log import get_logger
 
 ROOM = 2_000
@@ -159,12 +159,5 @@ class Outbox:
         if self._wants_more:
             return
         pause = self._later[0][0] - self._clock.monotonic() if self._later else float(_LONGEST_NAP_S)
-        if pause <= 0:
-            return
-        sleeping = asyncio.ensure_future(self._clock.sleep(min(pause, _LONGEST_NAP_S)))
-        waking = asyncio.ensure_future(self._sooner.wait())
-        try:
-            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waking.cancel()
+        if pause > 0:
+            await doze(self._clock, min(pause, _LONGEST_NAP_S), self._sooner)

@@ -5,7 +5,7 @@ import heapq
 
 from ledger.records import Applied, JobRecord
 from ledger.store import RuleBroken, Store, StoreUnavailable
-from timmy_dvm.clock import Clock
+from timmy_dvm.clock import Clock, doze
 from timmy_dvm.core.facts import DeadlinePassed
 from timmy_dvm.engine import SHORT_ID, Contended, Engine
 from timmy_dvm.log import get_logger
@@ -62,15 +62,8 @@ class Timers:
         """Sleep until the next deadline, or until a sooner one is noted."""
         self._sooner.clear()
         seconds = self._heap[0][0] - self._clock.now() if self._heap else _LONGEST_NAP_S
-        if seconds <= 0:
-            return
-        sleeping = asyncio.ensure_future(self._clock.sleep(min(seconds, _LONGEST_NAP_S)))
-        waking = asyncio.ensure_future(self._sooner.wait())
-        try:
-            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waking.cancel()
+        if seconds > 0:
+            await doze(self._clock, min(seconds, _LONGEST_NAP_S), self._sooner)
 
     async def _passed(self, due_at: int, job_id: str) -> None:
         now = int(self._clock.now())

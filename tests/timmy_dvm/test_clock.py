@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from timmy_dvm.clock import ManualClock, SeededRandomness, SystemClock, SystemRandomness
+from timmy_dvm.clock import ManualClock, SeededRandomness, SystemClock, SystemRandomness, doze
 
 pytestmark = pytest.mark.usefixtures("bounded")
 
@@ -109,3 +109,17 @@ def test_the_same_seed_gives_the_same_bytes_on_every_machine():
     assert randomness.new_id() == "33f3d9c17358562508fd19d22b7d754c"
     assert randomness.uniform() == 0.10503926776114358
     assert SeededRandomness(43).token(4) != SeededRandomness(42).token(4)
+
+
+async def test_a_doze_ends_with_the_time_or_with_the_event_and_leaves_nothing_behind():
+    clock, awake = ManualClock(), asyncio.Event()
+    first = asyncio.create_task(doze(clock, 60, awake))
+    await clock.wait_for_sleepers(1)
+    awake.set()
+    await asyncio.wait_for(first, 5)
+    assert clock.sleepers == 0
+    awake.clear()
+    second = asyncio.create_task(doze(clock, 60, awake))
+    await clock.wait_for_sleepers(1)
+    await clock.advance(60)
+    await asyncio.wait_for(second, 5)
