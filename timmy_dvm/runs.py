@@ -5,8 +5,11 @@ back. Only a process that dies leaves none; the next start finds the run begun a
 """
 
 import asyncio
+from typing import Final
 
-from ledger.records import JobRecord, JobState
+import msgspec
+
+from ledger.records import JobRecord, JobState, JobTexts
 from ledger.store import Store
 from timmy_dvm.agent.runner import Agent, AgentError, Task
 from timmy_dvm.clock import Clock
@@ -19,6 +22,15 @@ from timmy_dvm.log import get_logger
 EVAL_DEADLINE_S = 60
 WORK_DEADLINE_S = 180
 log = get_logger("runs")
+
+
+class _Note(msgspec.Struct):
+    """What a door's note (`JobTexts.origin`) may say to the model; all else in it is the door's own."""
+
+    temperature: str | None = None
+
+
+_note: Final = msgspec.json.Decoder(_Note)
 
 
 class Runs:
@@ -58,12 +70,17 @@ class Runs:
                 return
             self._begun.add(action_id)
             self._store.mark_started(action_id)
-            outcome = await self._outcome(job, texts.request, wanted)
+            outcome = await self._outcome(job, texts, wanted)
         await insist(self._engine, self._clock.sleep, outcome, action_id)
         self._begun.discard(action_id)
 
-    async def _outcome(self, job: JobRecord, text: str, wanted: RunAgent) -> EvalDone | WorkDone | RunFailed:
-        task = Task(text=text, max_output_tokens=job.quote.max_output_tokens, model=job.quote.work_model)
+    async def _outcome(self, job: JobRecord, texts: JobTexts, wanted: RunAgent) -> EvalDone | WorkDone | RunFailed:
+        task = Task(
+            text=texts.request,
+            max_output_tokens=job.quote.max_output_tokens,
+            model=job.quote.work_model,
+            temperature=_temperature(texts.origin),
+        )
         try:
             if wanted.step is Step.EVAL:
                 return await self._evaluated(task, wanted)
@@ -108,6 +125,14 @@ class Runs:
             charge_sats=cost.charge_sats,
             at=int(self._clock.now()),
         )
+
+
+def _temperature(origin: str) -> str | None:
+    """The customer's, as their door noted it; no note is worth a failed run."""
+    try:
+        return _note.decode(origin).temperature
+    except msgspec.MsgspecError:
+        return None
 
 
 def _waits_for(job: JobRecord, wanted: RunAgent) -> bool:

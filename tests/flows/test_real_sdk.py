@@ -29,6 +29,7 @@ from timmy_dvm.config import load
 from timmy_dvm.config.example import render_example
 from timmy_dvm.config.tables import AnthropicTable
 from timmy_dvm.nostr.customer import Order, Said
+from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.purse import SimulatedPurse
 from timmy_dvm.terminal import read_ledger
 
@@ -66,6 +67,10 @@ class Shop:
     ready: Ready
     fake: FakeAnthropic
     folder: Path
+
+    @property
+    def public_key(self) -> str:
+        return parse_public_key(self.ready.npub)
 
     @contextlib.asynccontextmanager
     async def sells(self, order: Order | str = QUESTION, keys: Keys | None = None) -> AsyncIterator[Errand]:
@@ -158,6 +163,20 @@ async def test_a_job_is_judged_and_done_by_streams_and_costs_what_the_api_counte
     assert books.job.charge_work == msats_from_sats(sats_for(1_200, 300))
     assert books.job.charge_eval == EVAL_FEE
     assert (books.job.eval_input_tokens, books.job.eval_output_tokens) == (150, 4)
+
+
+@pytest.mark.parametrize("scheme", [None, Scheme.NIP44])
+async def test_the_customers_temperature_and_limit_reach_the_model_and_what_does_not_is_said(shop, scheme):
+    shop.fake.will(ACCEPT, api.ok("Warm words."))
+    params = {"temperature": "0.7", "max_tokens": "99", "top-k": "50"}
+    async with shop.sells(Order(text=QUESTION, provider=shop.public_key, encrypt=scheme, params=params)) as errand:
+        assert (await errand.hears(Said.RESULT)).text == "Warm words."
+    price = await errand.hears(Said.PRICE)
+    assert price.text.endswith(" Not used here: top_k.")
+    assert list(price.tag("ignored")) == ["ignored", "top_k"]
+    judging, working = shop.fake.requests
+    assert "temperature" not in judging.body
+    assert (working.body["temperature"], working.body["max_tokens"]) == (0.7, 99)
 
 
 def test_no_default_model_is_on_its_way_out():

@@ -72,6 +72,26 @@ async def test_eval_and_work_are_given_the_text_its_priced_limits_and_a_deadline
         assert await house.rows(RunAgent) == []
 
 
+@pytest.mark.parametrize(
+    ("note", "temperature"),
+    [
+        ('{"door":"nostr","temperature":"0.7"}', "0.7"),
+        ('{"door":"nostr","temperature":null}', None),
+        ('{"door":"http"}', None),
+        ('{"temperature":0.7}', None),
+        ("[]", None),
+        ("", None),
+    ],
+)
+async def test_the_customers_temperature_comes_out_of_the_doors_note(note, temperature):
+    model = Model()
+    async with by_hand(model) as house:
+        await house.paid(origin=note)
+        await house.run()
+        await house.run()
+    assert [task.temperature for _, task, _ in model.calls] == [temperature] * 2
+
+
 async def test_a_run_that_ended_while_it_was_queued_never_calls_the_model():
     model = Model()
     async with by_hand(model, in_flight=1) as house:

@@ -172,7 +172,7 @@ def _trade(kind: int) -> tuple[str, str]:
 
 
 def _params(card: Card, kind: int) -> dict[str, Any]:
-    values: dict[str, tuple[str, ...]] = {"max_tokens": ()}
+    values: dict[str, tuple[str, ...]] = {"max_tokens": (), "temperature": ()}
     if card.models:
         values["model"] = tuple(model for model in card.models if len(model) <= MAX_MODEL_CHARS)
     if kind == KIND_SUMMARY:

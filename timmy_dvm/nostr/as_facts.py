@@ -22,7 +22,7 @@ def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, 
         event_id=event.id,
         pubkey=event.pubkey,
         text=asked.text,
-        origin=_origin(received, asked.reply, btc),
+        origin=_origin(received, asked.reply, btc, asked.temperature, asked.ignored),
         btc=btc,
         asked_at=event.created_at,
         at=at,
@@ -91,5 +91,19 @@ def unreadable(received: Received, asked: Unreadable, *, at: int) -> RequestUnre
     )
 
 
-def _origin(received: Received, reply: Reply, btc: BtcPrice | None = None) -> str:
-    return write_origin(received.event, relay=received.url, relays=reply.relays, scheme=reply.scheme, btc=btc)
+def _origin(
+    received: Received,
+    reply: Reply,
+    btc: BtcPrice | None = None,
+    temperature: str | None = None,
+    ignored: tuple[str, ...] = (),
+) -> str:
+    return write_origin(
+        received.event,
+        relay=received.url,
+        relays=reply.relays,
+        scheme=reply.scheme,
+        btc=btc,
+        temperature=temperature,
+        ignored=ignored,
+    )

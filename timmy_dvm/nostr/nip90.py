@@ -60,7 +60,8 @@ class JobAsked:
     """A job. ``text`` is what the model would get, joined and stripped; blank where a customer sent none.
 
     ``addressed`` is False where it names no provider; ``expires_at`` is when no work may start any more (NIP-40);
-    the first ``preface_chars`` of the text are ours, not the customer's.
+    the first ``preface_chars`` of the text are ours, not the customer's; ``temperature`` is a decimal from 0 to 1;
+    ``ignored`` names the params that change nothing.
     """
 
     text: str
@@ -72,6 +73,8 @@ class JobAsked:
     addressed: bool = True
     expires_at: int | None = None
     preface_chars: int = 0
+    temperature: str | None = None
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,8 @@ def _read_job(event: Event, private: _Tags, params: dict[str, str], reply: Reply
         model=wishes.model(params, terms.models),
         bid=wishes.bid(everywhere),
         refund_to=wishes.refund_to(params),
+        temperature=wishes.temperature(params),
+        ignored=wishes.ignored(event.kind, params, terms.models),
         reply=reply,
     )
 

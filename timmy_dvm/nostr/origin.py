@@ -1,6 +1,7 @@
 """How to answer a request, and what the relay door keeps of it to do so after any number of restarts. Pure.
 
-It travels through the core and the ledger as a text that only this door reads.
+It travels through the core and the ledger as a text that only this door reads; but for the temperature, which
+`runs` takes out of any door's note.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag_field="door", tag="n
         scheme: how it was encrypted.
         btc_micro_usd: the bitcoin price of its quote, to say the price in cents; None where there is none.
         btc_is_fallback: that price is the configured one, because no source answered.
+        temperature: the customer's, for the model.
+        ignored: params that change nothing, of which the customer is told.
         version: of this form.
     """
 
@@ -36,6 +39,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag_field="door", tag="n
     scheme: Scheme = Scheme.NONE
     btc_micro_usd: int | None = None
     btc_is_fallback: bool = False
+    temperature: str | None = None
+    ignored: tuple[str, ...] = ()
     version: int = VERSION
 
 
@@ -52,7 +57,14 @@ _decoder: Final = msgspec.json.Decoder(Origin)
 
 
 def write_origin(
-    event: UnverifiedEvent, *, relay: str, relays: Sequence[str], scheme: Scheme, btc: BtcPrice | None = None
+    event: UnverifiedEvent,
+    *,
+    relay: str,
+    relays: Sequence[str],
+    scheme: Scheme,
+    btc: BtcPrice | None = None,
+    temperature: str | None = None,
+    ignored: tuple[str, ...] = (),
 ) -> str:
     """The note for one request."""
     origin = Origin(
@@ -62,6 +74,8 @@ def write_origin(
         scheme=scheme,
         btc_micro_usd=None if btc is None else btc.micro_usd,
         btc_is_fallback=btc is not None and btc.freshness is Freshness.FALLBACK,
+        temperature=temperature,
+        ignored=ignored,
     )
     return _encode(origin).decode()
 

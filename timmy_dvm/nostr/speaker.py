@@ -29,7 +29,7 @@ from timmy_dvm.core.actions import (
 from timmy_dvm.core.trust import Tier
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import words
-from timmy_dvm.nostr.answering import Answer
+from timmy_dvm.nostr.answering import Answer, Tag
 from timmy_dvm.nostr.origin import read_origin
 
 _LAST_STATUS: Final[dict[str, str]] = {
@@ -39,6 +39,8 @@ _LAST_STATUS: Final[dict[str, str]] = {
     JobState.EXPIRED: "error",
     JobState.CANCELLED: "error",
 }
+_TOLD_BEFORE: Final = frozenset({"invoice", "begun"})
+"""Ways to cover a job in which a request for money went before."""
 # Dollars are Decimals; programs want numbers. What JSON has no form for is written as text, for a message must
 # never stop the commit it belongs to.
 _json: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
@@ -91,7 +93,7 @@ class NostrSpeaker:
             case PriceTold():
                 return (self._money_due(message, answer),)
             case Working():
-                return (answer.feedback("processing", words.working(message)),)
+                return (_working(message, answer),)
             case Delivered():
                 return (*answer.result(message.text, EventRole.RESULT), _receipt(message, answer))
             case Ended():
@@ -116,8 +118,24 @@ class NostrSpeaker:
             words.money_due(told, answer.origin, pay_page),
             line=words.money_due_line(told, answer.origin),
             amount=("amount", str(told.amount), told.bolt11),
-            tags=[("payment_hash", told.payment_hash), ("expiration", str(told.expires_at))],
+            tags=[
+                ("payment_hash", told.payment_hash),
+                ("expiration", str(told.expires_at)),
+                *_ignored(answer),
+            ],
         )
+
+
+def _working(message: Working, answer: Answer) -> NewEvent:
+    said = words.working(message)
+    if message.covered_by in _TOLD_BEFORE:
+        return answer.feedback("processing", said)
+    return answer.feedback("processing", said + words.not_used(answer.origin), tags=_ignored(answer))
+
+
+def _ignored(answer: Answer) -> tuple[Tag, ...]:
+    """What of the customer's params changes nothing, for programs."""
+    return (("ignored", *answer.origin.ignored),) if answer.origin.ignored else ()
 
 
 def _receipt(message: Delivered, answer: Answer) -> NewEvent:

@@ -1,5 +1,6 @@
 """What a customer may wish for in params and tags, each checked: NIP-90's and what clients made of it. Pure."""
 
+import contextlib
 import re
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -10,9 +11,21 @@ _OUTPUTS: Final = frozenset({"text/plain", "text/markdown", "text/*", "*/*", "te
 _COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 MAX_MODEL_CHARS: Final = 100
 _MAX_WISH_CHARS: Final = 60
+_TEMPERATURE: Final = re.compile(r"0?\.[0-9]{1,20}|[01](?:\.0{1,20})?", re.ASCII)
+_TEMPERATURE_CHARS: Final = 6
+_NAME: Final = re.compile(r"[a-z0-9_.]{1,30}", re.ASCII)
+MAX_IGNORED: Final = 8
+"""Params that are not honoured are named to the customer, but no more of them than these."""
 _MAX_ADDRESS_CHARS: Final = 320
 KIND_SUMMARY: Final = 5001
 KIND_TRANSLATION: Final = 5002
+
+
+HONOURED: Final = frozenset(
+    {"prompt", "max_tokens", "model", "temperature", "length", "language", "refund", "op", "invoice", "job"}
+)
+"""All params that mean something here, for some request or other."""
+_ONLY_FOR: Final = {"length": KIND_SUMMARY, "language": KIND_TRANSLATION}
 
 
 class Bad(Exception):
@@ -45,16 +58,23 @@ def check_output(tags: Sequence[tuple[str, ...]]) -> None:
 
 
 def bid(tags: Sequence[tuple[str, ...]]) -> Msats | None:
-    """The `bid` in msat; None without one."""
+    """The `bid` in msat; None without one.
+
+    NIP-90's first drafts had two amounts in it, the offer and the most its customer would pay, and clients still
+    send both. What is asked for is held against the higher.
+    """
     for tag in tags:
         if tag[0] == "bid" and len(tag) > 1:
             try:
-                return parse_msats(tag[1])
+                offer = parse_msats(tag[1])
             except ValueError:
                 raise Bad(
                     "bad_bid",
                     "A bid is an amount in msat, in digits alone, like 21000: mend it, or leave the bid out.",
                 ) from None
+            with contextlib.suppress(ValueError):
+                return max(offer, parse_msats(tag[2] if len(tag) > 2 else ""))  # noqa: PLR2004 - the tag's third item
+            return offer
     return None
 
 
@@ -72,6 +92,28 @@ def model(params: dict[str, str], offered: Collection[str]) -> str | None:
     """The core says which models there are; without a choice the wish is ignored."""
     value = params.get("model")
     return value[:MAX_MODEL_CHARS] if value and offered else None
+
+
+def temperature(params: dict[str, str]) -> str | None:
+    """A decimal from 0 to 1 as the model takes it; None without one, and for anything else, which is ignored.
+
+    Four decimals of it count: a slider in JavaScript sends 0.30000000000000004.
+    """
+    value = params.get("temperature", "")
+    return value[:_TEMPERATURE_CHARS] if _TEMPERATURE.fullmatch(value) else None
+
+
+def ignored(kind: int, params: dict[str, str], offered: Collection[str]) -> tuple[str, ...]:
+    """The params of a job that change nothing, by name, so that its customer can be told.
+
+    Names that no client would send are left out, for they may be anything.
+    """
+    honoured = {name for name in HONOURED if _ONLY_FOR.get(name, kind) == kind}
+    if params.get("model") and params["model"] not in offered:
+        honoured.discard("model")
+    if params.get("temperature") and temperature(params) is None:
+        honoured.discard("temperature")
+    return tuple(name for name in params if name not in honoured and _NAME.fullmatch(name))[:MAX_IGNORED]
 
 
 def refund_to(params: dict[str, str]) -> str | None:

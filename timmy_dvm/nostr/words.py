@@ -39,8 +39,13 @@ def money_due(told: PriceTold, origin: Origin, pay_page: str | None) -> str:
     credit = f", with {_sats(told.credit)} of your credit" if told.credit else ""
     return (
         f"{price(told.amount, origin)} at most{credit}; what is not used comes back. "
-        f"Pay: {links}. Valid until {until(told.expires_at)}."
+        f"Pay: {links}. Valid until {until(told.expires_at)}.{not_used(origin)}"
     )
+
+
+def not_used(origin: Origin) -> str:
+    """Which of the customer's params change nothing, as a sentence to add; empty where all count."""
+    return f" Not used here: {', '.join(origin.ignored)}." if origin.ignored else ""
 
 
 def money_due_line(told: PriceTold, origin: Origin) -> str:

@@ -131,6 +131,7 @@ def test_an_announcement_has_every_name_under_which_clients_look():
         "image": "https://timmy.example/t.png",
         "nip90Params": {
             "max_tokens": {"required": False, "values": []},
+            "temperature": {"required": False, "values": []},
             "model": {"required": False, "values": ["sonnet", "haiku"]},
         },
         "amount": "flexible",
@@ -147,10 +148,10 @@ def test_an_announcement_has_every_name_under_which_clients_look():
 @pytest.mark.parametrize(
     ("kind", "name", "params"),
     [
-        (5050, "Timmy", {"max_tokens"}),
-        (5001, "Timmy, summaries", {"max_tokens", "length"}),
-        (5002, "Timmy, translations", {"max_tokens", "language"}),
-        (5999, "Timmy, kind 5999", {"max_tokens"}),
+        (5050, "Timmy", {"max_tokens", "temperature"}),
+        (5001, "Timmy, summaries", {"max_tokens", "temperature", "length"}),
+        (5002, "Timmy, translations", {"max_tokens", "temperature", "language"}),
+        (5999, "Timmy, kind 5999", {"max_tokens", "temperature"}),
     ],
 )
 def test_each_kind_is_announced_apart_with_its_own_params(kind, name, params):

@@ -155,25 +155,6 @@ def test_a_prompt_of_ours_may_be_blank_and_is_then_judged_by_the_core():
     assert not found.text
 
 
-def test_the_customers_wishes_are_read():
-    found = asked(
-        signed(
-            ("i", "Hi"),
-            P_TIMMY,
-            ("bid", "21000"),
-            ("output", "text/markdown; charset=utf-8"),
-            ("param", "max-tokens", "300"),
-            ("param", "model", "claude"),
-            ("param", "temperature", "0.7"),
-            ("param", "refund", "alice@example.com"),
-        ),
-        models=("claude",),
-    )
-    assert found == JobAsked(
-        text="Hi", reply=Reply(), max_tokens=300, model="claude", bid=21000, refund_to="alice@example.com"
-    )
-
-
 @pytest.mark.parametrize(
     ("kind", "text", "preface"),
     [(5001, "Long", "Summarize the following text.\n\n"), (5001, "", ""), (5050, "Long", "")],

@@ -9,8 +9,10 @@ from timmy_dvm.nostr.privacy import Scheme
 def test_a_request_can_be_answered_from_its_note():
     request = signed(("i", "Grüße", "text"), P_TIMMY)
     btc = BtcPrice.from_usd(60_000, source="test", freshness=Freshness.FALLBACK, at=NOW)
-    note = write_origin(request, relay=RELAY, relays=["wss://a.example"], scheme=Scheme.NIP04, btc=btc)
+    wishes = {"temperature": "0.7", "ignored": ("top_k",)}
+    note = write_origin(request, relay=RELAY, relays=["wss://a.example"], scheme=Scheme.NIP04, btc=btc, **wishes)
     origin, event = read_origin(note)
+    assert (origin.temperature, origin.ignored) == ("0.7", ("top_k",))
     assert origin.request == request.to_json()
     assert event.id == request.id
     assert (origin.relay, origin.relays, origin.scheme) == (RELAY, ("wss://a.example",), Scheme.NIP04)
@@ -18,13 +20,19 @@ def test_a_request_can_be_answered_from_its_note():
 
 
 def test_the_form_is_fixed():
-    """It lies in ledgers: a change of it is a new version."""
+    """It lies in ledgers: a change of it is a new version, but for a field that is added and may be missing."""
     note = write_origin(signed(), relay=RELAY, relays=[], scheme=Scheme.NONE)
     assert note.startswith('{"door":"nostr","request":"{')
     assert note.endswith(
         '"relay":"wss://relay.example","relays":[],"scheme":"none",'
-        '"btc_micro_usd":null,"btc_is_fallback":false,"version":1}'
+        '"btc_micro_usd":null,"btc_is_fallback":false,"temperature":null,"ignored":[],"version":1}'
     )
+
+
+def test_a_note_from_before_a_field_was_added_is_read():
+    note = write_origin(signed(), relay=RELAY, relays=[], scheme=Scheme.NONE)
+    origin, _ = read_origin(note.replace(',"temperature":null,"ignored":[]', ""))
+    assert (origin.temperature, origin.ignored) == (None, ())
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"door":"http"}', "[]", "nonsense", '{"door":5}'])

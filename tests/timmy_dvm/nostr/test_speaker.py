@@ -4,8 +4,6 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ledger.money import Msats
 from ledger.records import EventRole
@@ -23,7 +21,7 @@ from timmy_dvm.core.actions import (
 )
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.core.trust import Tier
-from timmy_dvm.nostr.answering import MAX_EVENT_BYTES, MAX_TAG_BYTES, split
+from timmy_dvm.nostr.answering import MAX_EVENT_BYTES, MAX_TAG_BYTES
 from timmy_dvm.nostr.origin import write_origin
 from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.nostr.speaker import NostrSpeaker
@@ -53,11 +51,19 @@ def encrypted(scheme, *tags):
 
 
 def say(
-    message, request=REQUEST, scheme=Scheme.NONE, *, tier=Tier.ESTABLISHED, base=None, job_id=JOB, relay=RELAY
+    message,
+    request=REQUEST,
+    scheme=Scheme.NONE,
+    *,
+    tier=Tier.ESTABLISHED,
+    base=None,
+    job_id=JOB,
+    relay=RELAY,
+    ignored=(),
 ):
     """The events, each proved by reading it back."""
     speaker = NostrSpeaker(TIMMY, SeededRandomness(1), base)
-    origin = write_origin(request, relay=relay, relays=[], scheme=scheme, btc=BTC)
+    origin = write_origin(request, relay=relay, relays=[], scheme=scheme, btc=BTC, ignored=ignored)
     new = speaker.speak(message, origin=origin, job_id=job_id, tier=tier, at=NOW)
     events = [Event.from_wire(one.json) for one in new]
     for one, event in zip(new, events, strict=True):
@@ -106,6 +112,22 @@ def test_work_begins():
         ],
         words,
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "is_told"),
+    [
+        (PRICE, True),
+        (Working(covered_by="credit", credit=Msats(9_000)), True),
+        (Working(covered_by="invoice", credit=Msats(0)), False),
+        (Working(covered_by="begun", credit=Msats(0)), False),
+        (DELIVERED, False),
+    ],
+)
+def test_what_changes_nothing_is_told_once_before_money_moves(message, is_told):
+    *_, event = say(message, ignored=("top_k", "seed"))[1]
+    assert event.content.endswith("Not used here: top_k, seed.") is is_told
+    assert event.tag("ignored") == (("ignored", "top_k", "seed") if is_told else None)
 
 
 def test_the_result_and_then_the_receipt():
@@ -372,11 +394,3 @@ def test_a_long_reason_does_not_make_a_long_status():
     bounded([event])
     assert len(event.tag("status")[2]) <= 280
     assert "\n" not in event.tag("status")[2]
-
-
-@given(text=st.text(max_size=400), size=st.integers(12, 60))
-@settings(deadline=None)
-def test_split_loses_nothing_and_keeps_to_the_size(text, size):
-    parts = split(text, size)
-    assert "".join(parts) == text
-    assert all(0 < len(json.dumps(part, ensure_ascii=False).encode()) <= size for part in parts)

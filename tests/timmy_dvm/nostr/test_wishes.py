@@ -1,6 +1,7 @@
 """What customers wish for in params and tags, and what of it is refused, by itself and inside a request."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,18 +9,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, signed
+from timmy_dvm.agent.prompts import read_temperature
 from timmy_dvm.nostr import wishes
 from timmy_dvm.nostr.nip90 import JobAsked, Terms, Unreadable, read
+from timmy_dvm.nostr.origin import Reply
 from timmy_dvm.nostr.wishes import Bad
 
 VECTORS = Path(__file__).parents[2] / "vectors"
-TERMS = Terms(kinds=frozenset({5050, 5001, 5002}))
+TERMS = Terms(kinds=frozenset({5050, 5001, 5002}), models=("claude",))
 
 
 def asked(*tags, kind=5050):
     """What a request for us with these tags comes to."""
     event = signed(("i", "Long"), P_TIMMY, *tags, kind=kind)
     return read(event, TIMMY, now=NOW, not_before=NOW - 3_600, terms=TERMS)
+
+
+def test_the_customers_wishes_are_read():
+    found = asked(
+        ("bid", "21000"),
+        ("output", "text/markdown; charset=utf-8"),
+        ("param", "max-tokens", "300"),
+        ("param", "model", "claude"),
+        ("param", "temperature", "0.7"),
+        ("param", "top-k", "50"),
+        ("param", "refund", "alice@example.com"),
+    )
+    assert found == JobAsked(
+        text="Long",
+        reply=Reply(),
+        max_tokens=300,
+        model="claude",
+        bid=21_000,
+        refund_to="alice@example.com",
+        temperature="0.7",
+        ignored=("top_k",),
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,6 +77,16 @@ def test_a_bid_is_digits_or_it_is_refused(case):
 def test_the_first_bid_counts_and_a_tag_without_one_is_none():
     assert wishes.bid([("bid",), ("bid", "7000"), ("bid", "9000")]) == 7_000
     assert wishes.bid([("bid",), ("amount", "5")]) is None
+
+
+@pytest.mark.parametrize(
+    ("second", "most"),
+    [("9000", 9_000), ("7000", 7_000), ("100", 7_000), ("", 7_000), ("sats", 7_000), ("9_000", 7_000)],
+)
+def test_of_two_amounts_in_a_bid_the_higher_is_the_most_its_customer_would_pay(second, most):
+    assert wishes.bid([("bid", "7000", second)]) == most
+    with pytest.raises(Bad):
+        wishes.bid([("bid", "ecash", second)])
 
 
 @pytest.mark.parametrize(
@@ -108,6 +143,62 @@ def test_without_max_tokens_there_is_no_wish():
 )
 def test_a_model_is_a_wish_only_where_there_is_a_choice(params, offered, wish):
     assert wishes.model(params, offered) == wish
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ("0.7", "0.7"),
+        (".25", ".25"),
+        ("0", "0"),
+        ("1", "1"),
+        ("1.0", "1.0"),
+        ("0.30000000000000004", "0.3000"),
+        ("1.00000000", "1.0000"),
+    ],
+)
+def test_a_temperature_reaches_the_model_as_a_number_it_takes(value, taken):
+    assert wishes.temperature({"temperature": value}) == taken
+    assert 0 <= read_temperature(taken) <= 1
+    found = asked(("param", "temperature", value))
+    assert (found.temperature, found.ignored) == (taken, ())
+
+
+@pytest.mark.parametrize(
+    "value", ["1.5", "2", "-0.1", "warm", "0,7", "1e-1", "0.", "\u0660.\u0665", "0." + "1" * 21, "nan"]
+)
+def test_a_temperature_that_is_none_is_ignored_and_said_so(value):
+    found = asked(("param", "temperature", value))
+    assert (found.temperature, found.ignored) == (None, ("temperature",))
+
+
+IGNORED = [
+    # What NIP-90 and kinds/5050.md name and Claude has not, in both spellings of NIP-90's own example.
+    (5050, {"top-k": "50", "top_p": "0.7", "frequency_penalty": "1"}, ("top_k", "top_p", "frequency_penalty")),
+    (5050, {"model": "LLaMA-2"}, ("model",)),
+    (5050, {"model": "claude"}, ()),
+    (5050, {"model": ""}, ()),
+    (5050, {"language": "Greek", "length": "3 lines"}, ("language", "length")),
+    (5001, {"language": "Greek", "length": "3 lines"}, ("language",)),
+    (5002, {"language": "Greek", "length": "3 lines"}, ("length",)),
+    (5050, {"prompt": "Hi", "max_tokens": "9", "temperature": "0.5", "refund": "none"}, ()),
+    (5050, {"some_option": "x"}, ("some_option",)),
+    (5050, {"\u202eevil": "x", "a b": "x", "x" * 31: "x", "": "x"}, ()),
+    (5050, {f"p{number}": "x" for number in range(20)}, tuple(f"p{number}" for number in range(8))),
+]
+
+
+@pytest.mark.parametrize(("kind", "params", "names"), IGNORED)
+def test_params_that_change_nothing_are_named(kind, params, names):
+    assert asked(*[("param", name, value) for name, value in params.items()], kind=kind).ignored == names
+
+
+def test_every_param_that_is_read_is_known_as_honoured():
+    folder = Path(wishes.__file__).parent
+    source = "".join(path.read_text() for path in folder.glob("*.py"))
+    names = set(re.findall(r"""params(?:\.get\(|\[|, )["']([a-z_]+)["']""", source)) | {"prompt"}
+    assert '("param", "prompt", data, *_)' in source
+    assert names == wishes.HONOURED
 
 
 @pytest.mark.parametrize("address", ["alice@example.com", "none", "lnurl1xyz", "x" * 320])

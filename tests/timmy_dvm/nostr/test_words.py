@@ -55,6 +55,11 @@ def test_the_request_for_money_begins_with_the_price():
     )
 
 
+def test_the_request_for_money_names_params_that_change_nothing():
+    whole = words.money_due(told(), msgspec.structs.replace(origin(), ignored=("top_k", "seed")), None)
+    assert whole.endswith(" Valid until 14:32 UTC. Not used here: top_k, seed.")
+
+
 @pytest.mark.parametrize(("credit", "said"), [(1_000, "1 sat"), (4_000, "4 sats")])
 def test_the_request_for_money_tells_the_credit_that_goes_with_it(credit, said):
     whole = words.money_due(told(credit=credit), origin(100_000), None)
