@@ -1,10 +1,12 @@
 """One request's answers as signed events: tags, encryption, and the limits of common relays (NIP-90, strfry).
 
-Limits: an event has at most :data:`MAX_EVENT_BYTES`, a tag of one letter at most :data:`MAX_TAG_BYTES`. A result
-that grows beyond drops its copy of the request first, then its copies of the inputs. A text that is still too
-long is split: its parts 2 and up are `partial` feedback events, published first, and the result holds part 1, says
-so in words, and names the others in its tag `parts` (where it is in clear). So nothing is lost, and a client that
-shows only the result shows the beginning and where the rest is.
+Limits: an event has at most :data:`MAX_EVENT_BYTES` and :data:`MAX_TAGS`, a tag of one letter at most
+:data:`MAX_TAG_BYTES`. The character DEL is in none: strfry writes it in another way than all others when it
+computes an id, and so refuses every event that holds one. A result that grows beyond drops its copy of the request
+first, then its copies of the inputs. A text that is still too long is split: its parts 2 and up are `partial`
+feedback events, published first, and the result holds part 1, says so in words, and names the others in its tag
+`parts` (where it is in clear). So nothing is lost, and a client that shows only the result shows the beginning and
+where the rest is.
 
 Encrypted answers keep in clear only who is answered (`e`, `p`, `encrypted`) and, for clients that never decrypt
 feedback, `status` and `amount`. All else is inside: in feedback as a JSON array of tags, in a result as it is.
@@ -17,7 +19,7 @@ from typing import Final
 import msgspec
 
 from ledger.records import EventRole, NewEvent
-from relay_client.event import UnverifiedEvent
+from relay_client.event import MAX_TAGS, UnverifiedEvent
 from relay_client.keys import Keys
 from timmy_dvm.core.trust import Tier
 from timmy_dvm.nostr.nip90 import KIND_FEEDBACK, RESULT_OFFSET
@@ -36,6 +38,7 @@ _FRAME_BYTES: Final = 450
 _CLEAR_PART_BYTES: Final = 54_000
 _SEALED_PART_BYTES: Final = 38_000
 _MAX_PARTS: Final = 32
+_DEL: Final = "\x7f"
 _encode: Final = msgspec.json.encode
 
 Tag = tuple[str, ...]
@@ -131,13 +134,18 @@ class Answer:
             ("trust_tier", self._tier),
             ("alt", "NIP-90 job result"),
         )
-        inputs = [tag for tag in self.request.tags if tag[0] == "i" and all(_is_short(value) for value in tag)]
+        inputs = [
+            tag for tag in self.request.tags if tag[0] == "i" and all(_can_be_copied(value) for value in tag)
+        ]
         more = (*least, *inputs)
-        return ((*more, ("request", self.origin.request)), more, least)
+        full = (*more, ("request", self.origin.request))
+        return (more, least) if _DEL in self.origin.request else (full, more, least)
 
     def _fits(self, text: str, tags: Sequence[Tag]) -> bool:
         if self.origin.scheme is not Scheme.NONE:
             return len(text.encode()) <= MAX_SEALED_BYTES
+        if len(tags) > MAX_TAGS:
+            return False
         return len(_encode((tags, text))) + _FRAME_BYTES <= MAX_EVENT_BYTES
 
     def _parts(self, text: str) -> list[str]:
@@ -191,10 +199,10 @@ def _where_the_rest_is(count: int) -> str:
     )
 
 
-def _is_short(value: str) -> bool:
-    return len(value.encode()) <= MAX_TAG_BYTES
+def _can_be_copied(value: str) -> bool:
+    return len(value.encode()) <= MAX_TAG_BYTES and _DEL not in value
 
 
 def _valid(text: str) -> str:
-    """The text without halves of surrogate pairs, which no event can hold."""
-    return text.encode("utf-8", "replace").decode()
+    """The text without DEL and without halves of surrogate pairs, which no event can hold."""
+    return text.replace(_DEL, "").encode("utf-8", "replace").decode()
