@@ -149,7 +149,7 @@ async def heard(url: str, request: Event, status: str) -> Event:
             message = json.loads(await ws.recv())
             # A relay may send what nobody asked for, and lies besides.
             if message[0] == "EVENT" and message[2]["pubkey"] == TIMMY.public_key:
-                event = Event.from_wire(json.dumps(message[2]))
+                event = Event.from_wire(json.dumps(message[2], ensure_ascii=False))
                 if is_answer(event, request) and status_of(event) == status:
                     return event
 
@@ -161,7 +161,7 @@ async def said(url: str) -> list[Event]:
         await ws.send(json.dumps(["REQ", "all", {"authors": [TIMMY.public_key]}]))
         while (message := json.loads(await ws.recv()))[0] == "EVENT":
             if message[2]["pubkey"] == TIMMY.public_key and 6_000 <= message[2]["kind"] <= FEEDBACK:
-                events.append(Event.from_wire(json.dumps(message[2])))
+                events.append(Event.from_wire(json.dumps(message[2], ensure_ascii=False)))
     return events
 
 
