@@ -1,4 +1,4 @@
-"""A customer on nostr-tools, in a process of its own: tests/peers/customer.mjs, and what it heard."""
+"""A customer on nostr-tools or on NDK, in a process of its own (tests/peers), and what it heard."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ from typing import Any
 from tests.peer_relays import PEERS, require_peers
 
 GRACE_S = 10.0
+PROGRAMS = {"nostr-tools": "customer.mjs", "ndk": "ndk.mjs"}
 
 
 class Ending(IntEnum):
@@ -82,6 +83,7 @@ async def ask(
     tags: Sequence[Sequence[str]] = (),
     receipt: bool = False,
     timeout_s: float = 30.0,
+    library: str = "nostr-tools",
 ) -> Heard:
     """Ask, pay once where `pay_base` says where, and wait for the result (with `receipt`, for that too).
 
@@ -96,6 +98,7 @@ async def ask(
         tags: more of them, hidden where the request is encrypted.
         receipt: wait for the feedback `success` after the result.
         timeout_s: for all of it, inside the customer.
+        library: what the customer is written on, one of `PROGRAMS`.
     """
     require_peers()
     wish = {
@@ -111,7 +114,7 @@ async def ask(
         "timeout_s": timeout_s,
     }
     process = await asyncio.create_subprocess_exec(
-        "node", str(PEERS / "customer.mjs"), json.dumps(wish), stdout=PIPE, stderr=PIPE
+        "node", str(PEERS / PROGRAMS[library]), json.dumps(wish), stdout=PIPE, stderr=PIPE
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(), timeout_s + GRACE_S)

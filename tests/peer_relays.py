@@ -19,7 +19,7 @@ STOP_S = 5.0
 
 def require_peers() -> None:
     """Fail where the npm packages were not installed."""
-    if not (PEERS / "node_modules" / "nostr-tools").exists():
+    if not all((PEERS / "node_modules" / name).exists() for name in ("nostr-tools", "@nostr-dev-kit/ndk")):
         pytest.fail("the npm peers are not installed here; run: make .venv/ready-peers")
 
 

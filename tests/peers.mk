@@ -1,4 +1,6 @@
-# Programs of others that the tests meet: an npm relay, and a customer on nostr-tools. Nothing is compiled.
+# Programs of others that the tests meet: an npm relay, and customers on nostr-tools and on NDK. Nothing is compiled.
+# NDK stays at 2.14.38: from 2.15 on it brings a code sandbox and a syntax highlighter that it never loads, 90 MB in
+# all; its classes for NIP-90 are the same in 3.0.3.
 .venv/ready-peers: tests/peers/package.json tests/peers/package-lock.json
 	@if ! { node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' && npm --version; } >/dev/null 2>&1; then \
 	  if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \

@@ -18,11 +18,12 @@ from lightning import bolt11
 from relay_client import nip04, nip44
 from relay_client.event import Event
 from relay_client.keys import Keys
-from tests.peer_customer import Ending, ask
+from tests.peer_customer import PROGRAMS, Ending, ask
 from tests.peer_relays import NpmRelay, SdkRelay
 
 pytestmark = pytest.mark.peer
 
+LIBRARIES = pytest.mark.parametrize("library", PROGRAMS)
 RELAYS = pytest.mark.parametrize("relay_class", [SdkRelay, NpmRelay])
 TIMMY, STRANGER = Keys.from_bytes(b"\x01" * 32), Keys.from_bytes(b"\x02" * 32)
 PAYMENT_HASH = bytes(range(32))
@@ -243,8 +244,9 @@ async def test_the_npm_relay_leaves_no_process_behind():
         os.kill(pid, 0)
 
 
+@LIBRARIES
 @pytest.mark.parametrize("scheme", ["none", "nip44", "nip04"])
-async def test_a_customer_asks_pays_once_and_takes_the_result(scheme):
+async def test_a_customer_asks_pays_once_and_takes_the_result(scheme, library):
     async with (
         SdkRelay() as relay,
         Provider(relay, scheme) as provider,
@@ -253,7 +255,13 @@ async def test_a_customer_asks_pays_once_and_takes_the_result(scheme):
     ):
         group.create_task(provider.work(till))
         heard = await ask(
-            [relay.url], TIMMY.public_key, "say \u2600", encrypt=scheme, pay_base=till.url, receipt=True
+            [relay.url],
+            TIMMY.public_key,
+            "say \u2600",
+            encrypt=scheme,
+            pay_base=till.url,
+            receipt=True,
+            library=library,
         )
         assert heard.ending is Ending.RESULT, heard.log
     assert provider.prompts == ["say \u2600"]
@@ -264,7 +272,8 @@ async def test_a_customer_asks_pays_once_and_takes_the_result(scheme):
     assert till.requests == [(f"POST /api/dev/stub/pay/{PAYMENT_HASH.hex()} HTTP/1.1", b"{}")]
 
 
-async def test_a_customer_uses_several_relays_and_hears_each_event_once():
+@LIBRARIES
+async def test_a_customer_uses_several_relays_and_hears_each_event_once(library):
     async with SdkRelay() as one, NpmRelay() as two, Provider(two) as provider, asyncio.TaskGroup() as group:
 
         async def work():
@@ -276,14 +285,15 @@ async def test_a_customer_uses_several_relays_and_hears_each_event_once():
             await provider.answer(job, 7000, tags=[["status", "success"]])
 
         group.create_task(work())
-        heard = await ask([one.url, two.url], TIMMY.public_key, "hi", receipt=True)
+        heard = await ask([one.url, two.url], TIMMY.public_key, "hi", receipt=True, library=library)
     assert heard.statuses == ["result", "success"]
 
 
-async def test_a_customer_who_will_not_pay_leaves():
+@LIBRARIES
+async def test_a_customer_who_will_not_pay_leaves(library):
     async with SdkRelay() as relay, Provider(relay) as provider, Till() as till, asyncio.TaskGroup() as group:
         work = group.create_task(provider.work(till))
-        heard = await ask([relay.url], TIMMY.public_key, "hi")
+        heard = await ask([relay.url], TIMMY.public_key, "hi", library=library)
         assert heard.ending is Ending.NOT_PAID
         work.cancel()
     assert till.requests == []
@@ -305,7 +315,8 @@ async def test_a_customer_whose_payment_fails_says_so():
         assert "404" in (await asked).log
 
 
-async def test_a_customer_believes_only_the_provider_it_asked():
+@LIBRARIES
+async def test_a_customer_believes_only_the_provider_it_asked(library):
     async with SdkRelay() as relay, Provider(relay) as provider, asyncio.TaskGroup() as group:
 
         async def work():
@@ -314,23 +325,25 @@ async def test_a_customer_believes_only_the_provider_it_asked():
             await provider.answer(job, 7000, tags=[["status", "error", "no"]])
 
         group.create_task(work())
-        heard = await ask([relay.url], TIMMY.public_key, "hi")
+        heard = await ask([relay.url], TIMMY.public_key, "hi", library=library)
     assert [(answer.valid, answer.kind) for answer in heard.answers] == [(False, 6050), (True, 7000)]
     assert heard.ending is Ending.REFUSED
 
 
-async def test_a_customer_without_an_answer_gives_up_in_time():
+@LIBRARIES
+async def test_a_customer_without_an_answer_gives_up_in_time(library):
     async with SdkRelay() as relay:
-        heard = await ask([relay.url], TIMMY.public_key, "hi", timeout_s=1)
+        heard = await ask([relay.url], TIMMY.public_key, "hi", timeout_s=3, library=library)
     assert heard.ending is Ending.TIMEOUT
     assert heard.answers == ()
     assert "asked" in heard.log
 
 
-async def test_a_customer_whose_relay_is_not_there_says_so():
+@LIBRARIES
+async def test_a_customer_whose_relay_is_not_there_says_so(library):
     async with SdkRelay() as relay:
         url = relay.url
-    assert (await ask([url], TIMMY.public_key, "hi", timeout_s=15)).ending is Ending.BROKEN
+    assert (await ask([url], TIMMY.public_key, "hi", timeout_s=20, library=library)).ending is Ending.BROKEN
 
 
 def test_the_npm_packages_are_pinned_with_hashes_and_name_no_host():
