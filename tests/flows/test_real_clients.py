@@ -134,7 +134,7 @@ async def test_noise_that_names_us_is_told_what_to_do_and_costs_nobody_an_invoic
     assert await books(tmp_path) == []
 
 
-NEXT_STEPS = ("put", "ask", "mend", "leave", "shorten")
+NEXT_STEPS = ("put", "ask", "mend", "leave", "shorten", "served are")
 
 
 def test_each_fixture_says_who_sends_it_and_is_read_by_rules_that_are_known():

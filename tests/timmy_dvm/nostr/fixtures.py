@@ -19,7 +19,7 @@ class Fixture:
 
     Attributes:
         name, sender: for people.
-        kind, tags, content: of the event; `<timmy>` in a tag is the provider.
+        kind, tags, content: of the event; `<timmy>` in a tag is the provider, `<tomorrow>` a day from now.
         scheme, inside: the tags that are encrypted into the content.
         reads: the clients by whose rules the answers must be readable (`fixtures_reading.RULES`).
         outcome: `job` or `noise`.
@@ -45,9 +45,10 @@ class Fixture:
 
     def signed(self, keys: Keys, provider: str, *, also: tuple[tuple[str, ...], ...] = ()) -> Event:
         """The event as `keys` sends it now to `provider` (hex), with more tags."""
-        tags = [tuple(item.replace("<timmy>", provider) for item in tag) for tag in self.tags]
-        content = self.content if self.scheme == "none" else self._sealed(keys, provider)
         at = int(time.time())
+        known = {"<timmy>": provider, "<tomorrow>": str(at + 86_400)}
+        tags = [tuple(known.get(item, item) for item in tag) for tag in self.tags]
+        content = self.content if self.scheme == "none" else self._sealed(keys, provider)
         return keys.sign(kind=self.kind, created_at=at, tags=[*tags, *also], content=content, aux=os.urandom(32))
 
     def _sealed(self, keys: Keys, provider: str) -> str:

@@ -1,0 +1,250 @@
+"""docs/nostr.md names all that is read and said on relays, and nothing else: its tables are held to the code."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ledger.money import Msats
+from ledger.records import JobState
+from relay_client.event import Event
+from tests.timmy_dvm.core import builders
+from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, opened, sealed, signed
+from timmy_dvm.clock import SeededRandomness
+from timmy_dvm.config.schema import all_keys
+from timmy_dvm.core.actions import Delivered, Ended, OperationDone, PriceTold, RefundMoved, Refused, Working
+from timmy_dvm.core.case import Case
+from timmy_dvm.core.decide import decide
+from timmy_dvm.core.facts import Op
+from timmy_dvm.core.settling import cost_ledger
+from timmy_dvm.core.trust import Tier
+from timmy_dvm.nostr import announce, answering, asked_for, desk, nip90, operations, privacy, wishes
+from timmy_dvm.nostr.origin import write_origin
+from timmy_dvm.nostr.privacy import Scheme
+from timmy_dvm.nostr.speaker import NostrSpeaker
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/nostr.md").read_text()
+KINDS = frozenset({5050, 5001, 5002})
+CARD = announce.Card(
+    name="Timmy",
+    about="Answers.",
+    kinds=(5050, 5001, 5002),
+    models=("a", "b"),
+    picture="https://timmy.example/p.png",
+    lud16="timmy@timmy.example",
+    nip05="timmy@timmy.example",
+)
+
+
+def section(heading):
+    """The text under a heading."""
+    return PAGE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def table(heading):
+    """The rows of the section's table, as lists of cells."""
+    rows = [line for line in section(heading).splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+def named(heading, column=0):
+    """What the table of the section names in a column, each in backticks."""
+    return [name for row in table(heading) for name in re.findall(r"`([^`]+)`", row[column])]
+
+
+def says_exactly(heading, names):
+    shown = named(heading)
+    assert len(shown) == len(set(shown)), "each once"
+    assert set(shown) == {str(name) for name in names}
+
+
+# What is said: each sort of message, in clear and encrypted, and all announcements.
+
+
+def messages():
+    invoice = {"amount": Msats(9_000), "bolt11": "lnbc1x", "payment_hash": "ab" * 32, "expires_at": NOW + 60}
+    return [
+        PriceTold(**invoice),
+        *(Working(covered_by=source, credit=Msats(0)) for source in ("invoice", "credit", "begun")),
+        Delivered(text="x" * 100_000, truncated=False, ledger={}, money_back=""),
+        Delivered(text="x", truncated=False, ledger={}, money_back=""),
+        Ended(code="failed", sentence="x.", money_back=""),
+        Refused(code="empty", sentence="x."),
+        RefundMoved(state="sent", sats=9, status="complete", sentence="x."),
+        OperationDone(body={"op": "me"}),
+    ]
+
+
+def said(kind=5050, scheme=Scheme.NONE):
+    """All events that answer a request."""
+    request = signed(("i", "Hi", "text"), P_TIMMY, kind=kind)
+    if scheme is not Scheme.NONE:
+        request = signed(P_TIMMY, ("encrypted",), kind=kind, content=sealed([["i", "Hi"]], scheme.value))
+    origin = write_origin(request, relay="wss://relay.example", relays=[], scheme=scheme, ignored=("top_k",))
+    speaker = NostrSpeaker(TIMMY, SeededRandomness(1))
+    new = [
+        one
+        for message in messages()
+        for one in speaker.speak(message, origin=origin, job_id="j" * 32, tier=Tier.NEW, at=NOW)
+    ]
+    return [Event.from_wire(one.json) for one in new]
+
+
+def announced():
+    ping = signed(P_TIMMY, kind=announce.KIND_PING)
+    drafts = [
+        *announce.announcements(CARD, ("wss://relay.example",)),
+        announce.heartbeat(5050, NOW),
+        announce.pong(ping, NOW),
+        announce.retirement(TIMMY.public_key, (5050,)),
+    ]
+    return [draft.signed(TIMMY, SeededRandomness(3), NOW) for draft in drafts]
+
+
+def everything_said():
+    answers = [event for kind in KINDS for scheme in Scheme for event in said(kind, scheme)]
+    return [*answers, *announced()]
+
+
+def tags_of(event):
+    """Clear and hidden."""
+    hidden = json.loads(opened(event.content)) if event.kind == 7000 and event.tag("encrypted") else []
+    return [*event.tags, *hidden]
+
+
+def test_every_kind_that_is_read():
+    terms = nip90.Terms(kinds=KINDS)
+    asked = {kind for one in asked_for.wanted(terms, TIMMY.public_key) for kind in one.kinds}
+    says_exactly("Kinds that are read", (asked - nip90.OTHER_REQUESTS) | KINDS | {announce.KIND_PING})
+    assert "(5000 to 5970)" in section("Kinds that are read")
+    assert (min(nip90.OTHER_REQUESTS), max(nip90.OTHER_REQUESTS)) == (5000, 5970)
+
+
+def test_every_kind_that_is_sent():
+    says_exactly("Kinds that are sent", {event.kind for event in everything_said()})
+    assert f"every {announce.HEARTBEAT_S} seconds" in section("Kinds that are sent")
+
+
+def test_every_tag_that_is_read():
+    names = set()
+    for module in (nip90, wishes, privacy):
+        names |= set(tags_read(ast.parse(Path(module.__file__).read_text())))
+    says_exactly("Tags of a request", names)
+
+
+def tags_read(tree):
+    """Names that code asks events for: `.tag("x")`, `tag[0] == "x"`, `tag[0] in {"x"}`, `case ("x", …)`."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="tag" | "tag_values"), args=[ast.Constant(value=name)]):
+                yield name
+            case ast.Compare(
+                left=ast.Subscript(slice=ast.Constant(value=0)), comparators=[ast.Constant(value=name)]
+            ):
+                yield name
+            case ast.Compare(left=ast.Subscript(slice=ast.Constant(value=0)), comparators=[ast.Set(elts=names)]):
+                yield from (name.value for name in names)
+            case ast.MatchSequence(patterns=[ast.MatchValue(value=ast.Constant(value=name)), *_]):
+                yield name
+            case _:
+                pass
+    if "_FOREIGN_MARKS" in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}:
+        yield from nip90._FOREIGN_MARKS
+
+
+def test_every_param():
+    says_exactly("Params", wishes.HONOURED)
+    for name in ("frequency_penalty", "top_k", "top_p"):
+        assert name in section("Params")
+        assert name in wishes.ignored(5050, {name: "1"}, ())
+
+
+def test_every_status_that_is_said():
+    says_exactly("Statuses", {event.tag("status")[1] for event in everything_said() if event.kind == 7000})
+    assert f"at most {answering.MAX_LINE_CHARS} characters" in section("Statuses")
+    assert "payment_required" not in PAGE
+
+
+def test_every_tag_that_is_sent():
+    says_exactly("Tags of what is sent", {tag[0] for event in everything_said() for tag in tags_of(event)})
+
+
+def test_each_tag_is_said_to_be_where_it_is():
+    for names, where, _ in table("Tags of what is sent"):
+        for name in re.findall(r"`([^`]+)`", names):
+            kinds = {event.kind for event in everything_said() if name in {tag[0] for tag in tags_of(event)}}
+            assert ("result" in where) is bool(kinds & {6050, 6001, 6002}), name
+            assert all(str(kind) in where for kind in kinds - {7000, 6050, 6001, 6002}), name
+
+
+def test_what_stays_in_clear_of_an_encrypted_answer():
+    clear = {
+        tag[0] for scheme in (Scheme.NIP04, Scheme.NIP44) for event in said(scheme=scheme) for tag in event.tags
+    }
+    line = next(line for line in section("Encryption").splitlines() if line.startswith("In clear stay"))
+    assert set(re.findall(r"`([^`]+)`", line)) == clear
+
+
+def test_every_name_in_the_ledger_tag():
+    job = builders.job(JobState.COMPLETE)
+    says_exactly("The ledger tag", cost_ledger(job, ()))
+
+
+def test_every_operation_and_what_it_answers():
+    says_exactly("Operations", {*operations._QUESTIONS, "refund"})
+    for name, answers in table("Operations"):
+        op = name.strip("`")
+        if op == "refund":
+            continue
+        (tell,) = decide(Case(), builders.question(Op(op), text="Hi"), builders.POLICY).tells
+        assert set(re.findall(r"`([^`]+)`", answers)) == set(tell.message.body) - {"op"}, op
+    for name in operations._TO_COME:
+        assert f"`{name}`" in section("Operations")
+
+
+def test_what_a_claim_answers():
+    source = (ROOT / "timmy_dvm/core/refunds.py").read_text()
+    body = re.search(r'"op": "refund",(.*?)\}', source, re.DOTALL)[1]
+    (row,) = (row for row in table("Operations") if row[0] == "`refund`")
+    assert set(re.findall(r"`([A-Za-z]+)`", row[1])) == set(re.findall(r'"([A-Za-z]+)":', body))
+
+
+def test_every_error_code():
+    source = "".join(path.read_text() for path in sorted((ROOT / "timmy_dvm").glob("core/*.py")))
+    source += "".join(path.read_text() for path in sorted((ROOT / "timmy_dvm").glob("nostr/*.py")))
+    codes = set(re.findall(r'\bcode="([a-z_]+)"', source)) | set(re.findall(r'\bBad\(\s*"([a-z_]+)"', source))
+    says_exactly("Error codes", codes)
+
+
+@pytest.mark.parametrize("what", ["profile", "announcement"])
+def test_every_name_in_a_profile_and_an_announcement(what):
+    draft = announce.profile(CARD) if what == "profile" else announce.handler(CARD, 5050)
+    start = {"profile": "The profile holds", "announcement": "An announcement holds"}[what]
+    line = next(line for line in section("Being found").splitlines() if line.startswith(start))
+    assert set(re.findall(r"`([^`]+)`", line.partition(";")[0])) - {"flexible"} == set(json.loads(draft.content))
+
+
+NUMBERS = {
+    "bytes of an event of ours, at most": answering.MAX_EVENT_BYTES,
+    "bytes of an answer in one encrypted event": privacy.MAX_SEALED_BYTES,
+    "bytes of a one-letter tag's value": answering.MAX_TAG_BYTES,
+    "characters of a request, by default": all_keys()["limits.relay_request_chars"].field.default,
+    "relays kept of a request's `relays`": nip90.MAX_REPLY_RELAYS,
+    "requests one deletion may cancel": nip90.MAX_CANCELS,
+    "seconds a request may be dated ahead": nip90.MAX_AHEAD_S,
+    "errors and questions a key is answered in a minute": desk.ERRORS_PER_KEY_MINUTE,
+    "seconds a heartbeat lives": announce.HEARTBEAT_LIFE_S,
+    "seconds between two pongs to one key": announce.PONG_PAUSE_S,
+    "ignored params that are named": wishes.MAX_IGNORED,
+}
+
+
+def test_every_number():
+    assert {what: int(number.replace(",", "")) for what, number in table("Numbers")} == NUMBERS
+
+
+def test_the_readme_leads_to_the_page():
+    assert "(docs/nostr.md)" in (ROOT / "README.md").read_text()
