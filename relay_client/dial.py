@@ -1,4 +1,4 @@
-"""Opening a socket to a relay: the limits, the options, and one event for a relay a stranger named.
+"""Opening a socket to a relay: the limits, the options, and how a publish can end.
 
 Nothing here follows a redirect, so a relay never chooses whom we dial.
 """
@@ -15,13 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Literal
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import WebSocketException
 
 from relay_client import wire
 from relay_client.errors import NotConnected
-from relay_client.event import MAX_EVENT_BYTES, Event
-from relay_client.happenings import Misbehaved, PublishAnswered, Score
-from relay_client.session import Session
+from relay_client.event import MAX_EVENT_BYTES
+from relay_client.happenings import PublishAnswered
 from relay_client.wire import Prefix
 
 MAX_FRAME_BYTES: Final = MAX_EVENT_BYTES + 1_024
@@ -186,50 +185,3 @@ async def open_socket(
             pass
         finally:
             ws.transport.abort()  # nor may a goodbye that was cancelled leave the socket open
-
-
-async def publish_once(
-    url: str,
-    event: Event,
-    *,
-    address: tuple[str, int],
-    timeout_s: float,
-    options: DialOptions,
-    outside: Outside,
-) -> PublishOutcome:
-    """Dial a relay we do not know, send one event, hear the answer, hang up.
-
-    It never authenticates: a relay that a stranger names is not told who we are (NIP-42).
-
-    Args:
-        url: the relay's address.
-        event: what to send.
-        address: the IP address and port that were judged fit to be dialled; nothing else is.
-        timeout_s: for all of it.
-        options: how to dial.
-        outside: clock.
-    """
-    session = Session(url)
-    score = Score()
-    try:
-        async with asyncio.timeout(timeout_s), open_socket(url, options, address) as ws:
-            session.opened()
-            session.publish(event)
-            for text in session.texts_to_send():
-                await ws.send(text)
-            while not score.is_too_high(outside.monotonic()):
-                frame = await ws.recv(decode=False)
-                if len(frame) > MAX_FRAME_BYTES:
-                    break
-                for happening in session.receive(frame, outside.monotonic()):
-                    if isinstance(happening, PublishAnswered):
-                        return outcome_of(happening)
-                    if isinstance(happening, Misbehaved):
-                        score.add(happening.what, outside.monotonic())
-            return PublishOutcome(PublishState.NO_ANSWER, text="the relay misbehaved")
-    except NotConnected as error:
-        return PublishOutcome(PublishState.NOT_CONNECTED, text=str(error))
-    except TimeoutError:
-        return PublishOutcome(PublishState.NO_ANSWER, text=f"no answer within {timeout_s:g} s")
-    except ConnectionClosed:
-        return PublishOutcome(PublishState.NO_ANSWER, text="the connection was lost before an answer")

@@ -9,11 +9,11 @@ from relay_client import connection as connection_module
 from relay_client.connection import (
     BACKOFF_FIRST_S,
     BACKOFF_MAX_S,
-    MAX_OUTGOING,
     PENALTY_S,
     RelayConnection,
     RelayState,
 )
+from relay_client.conversation import MAX_OUTGOING
 from relay_client.dial import CUT_FRAME_BYTES, MAX_FRAME_BYTES, DialOptions, Outside, PublishState
 from relay_client.happenings import CaughtUp, EventHeard, Misbehaved, Misbehaviour, SubscriptionClosed
 from relay_client.local_relay import LocalRelay
@@ -274,7 +274,7 @@ async def test_a_relay_that_reads_nothing_cannot_make_us_hold_without_end():
         await wait_connected(connection)
         for n in range(MAX_OUTGOING + 600):
             outcome = await connection.publish(signed(str(n)) if n > 100 else big, 0.0005)
-            assert len(connection._outgoing) <= MAX_OUTGOING
+            assert len(connection._conversation._outgoing) <= MAX_OUTGOING
         assert outcome.state in (PublishState.NO_ANSWER, PublishState.NOT_CONNECTED)
 
 

@@ -10,11 +10,9 @@ from relay_client.dial import (
     CUT_FRAME_BYTES,
     MAX_FRAME_BYTES,
     DialOptions,
-    Outside,
     PublishState,
     open_socket,
     outcome_of,
-    publish_once,
     quick_ack,
 )
 from relay_client.errors import NotConnected
@@ -23,25 +21,8 @@ from relay_client.happenings import PublishAnswered
 from relay_client.local_relay import LocalRelay
 from relay_client.wire import Prefix
 from tests.faults import ScriptedRelay, until
-from tests.relay_client.kit import signed
 
 DIRECT = DialOptions()
-
-
-def address_of(url):
-    return "127.0.0.1", int(url.rpartition(":")[2])
-
-
-async def send_once(url, event=None, *, timeout_s=5.0, named="ws://relay.example"):
-    """Dial `url` while the stranger's name for it is another: only the address may matter."""
-    return await publish_once(
-        named,
-        event or signed(),
-        address=address_of(url),
-        timeout_s=timeout_s,
-        options=DIRECT,
-        outside=Outside(),
-    )
 
 
 @pytest.mark.parametrize(
@@ -95,64 +76,6 @@ async def test_an_address_already_judged_is_not_handed_to_a_proxy():
     with pytest.raises(NotConnected, match="proxy"):
         async with open_socket("ws://relay.example", DialOptions(proxy="http://127.0.0.1:1"), ("127.0.0.1", 1)):
             pass
-
-
-async def test_an_event_for_a_strangers_relay_goes_to_the_address_that_was_judged():
-    async with LocalRelay() as relay:
-        assert (await send_once(relay.url)).state is PublishState.ACCEPTED
-        assert len(relay) == 1
-
-
-async def test_a_strangers_relay_is_never_told_who_we_are():
-    heard = []
-
-    async def asks_for_auth(client):
-        await client.say("AUTH", "challenge")
-        event = (await client.hear("EVENT"))[1]
-        await client.say("OK", event["id"], False, "auth-required: log in")
-        heard.extend([frame async for frame in client.ws])
-
-    async with ScriptedRelay(asks_for_auth) as relay:
-        outcome = await send_once(relay.url)
-    assert (outcome.state, outcome.prefix) == (PublishState.REFUSED, Prefix.AUTH_REQUIRED)
-    assert heard == []
-
-
-async def silence(client):
-    await client.hear("EVENT")
-
-
-async def hang_up(client):
-    await client.hear("EVENT")
-    await client.ws.close()
-
-
-async def shout(client):
-    await client.hear("EVENT")
-    for _ in range(1_000):
-        await client.say("NOTICE", "buy now")
-
-
-async def overflow(client):
-    await client.hear("EVENT")
-    await client.ws.send("x" * (MAX_FRAME_BYTES + 1))
-
-
-@pytest.mark.parametrize("script", [silence, hang_up, shout, overflow])
-async def test_a_strangers_relay_that_does_not_answer_leaves_the_outcome_unknown(script):
-    async with ScriptedRelay(script) as relay:
-        assert (await send_once(relay.url, timeout_s=0.5)).state is PublishState.NO_ANSWER
-
-
-async def test_a_listener_that_is_no_relay_is_given_up_in_time():
-    """One that accepts and says nothing must not hold anybody up."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        outcome = await send_once(f"ws://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.1)
-    assert outcome.state is PublishState.NO_ANSWER
-
-
-async def test_a_closed_port_is_not_connected():
-    assert (await send_once("ws://127.0.0.1:1")).state is PublishState.NOT_CONNECTED
 
 
 async def test_acknowledging_at_once_never_raises():

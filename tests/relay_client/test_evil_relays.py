@@ -134,6 +134,6 @@ async def test_an_evil_relay_cannot_announce_that_another_has_caught_up():
         proxy.stall()
         async with pooled(evil.url, proxy.url) as (pool, _):
             assert await pool.wait_caught_up("jobs") == {evil.url}
-            await pool.heard(pool._connections[evil.url], CaughtUp("nobody asked"))
+            await pool._hearing.heard(pool._connections[evil.url], CaughtUp("nobody asked"))
             proxy.pass_on()
             await until(lambda: pool.status()[1].state is RelayState.CONNECTED)

@@ -130,12 +130,12 @@ async def test_a_slow_reader_holds_the_relays_back_and_misses_nothing():
         await plant(relay, *events)
         async with RelayPool([relay.url], stream_size=5) as pool:
             pool.subscribe("jobs", [JOBS])
-            await until(lambda: len(pool._stream) == 5)
+            await until(lambda: len(pool._hearing._stream) == 5)
             received = []
             async with asyncio.timeout(20):
                 async for item in pool.events():
                     received.append(item.event.id)
-                    assert len(pool._stream) <= 5
+                    assert len(pool._hearing._stream) <= 5
                     if len(received) == len(events):
                         break
     assert sorted(received) == sorted(event.id for event in events)
@@ -177,7 +177,7 @@ def test_a_bad_subscription_is_refused_and_leaves_the_former_in_place():
         pool.subscribe(str(n), [JOBS])
     with pytest.raises(ValueError, match="subscriptions"):
         pool.subscribe("one more", [JOBS])
-    assert pool._subscriptions["jobs"].filters == (JOBS,)
+    assert pool._hearing._subscriptions["jobs"].filters == (JOBS,)
 
 
 # Coming and going
@@ -221,7 +221,7 @@ async def test_the_stream_ends_when_the_pool_stops_after_what_it_holds_was_read(
         await plant(relay, event)
         async with RelayPool([relay.url]) as pool:
             pool.subscribe("jobs", [JOBS])
-            await until(lambda: len(pool._stream) == 2)
+            await until(lambda: len(pool._hearing._stream) == 2)
         assert [item.event.id async for item in pool.events()] == [event.id]
 
 
@@ -272,7 +272,7 @@ async def test_what_comes_for_a_subscription_just_given_up_is_left_out():
         await pool.wait_caught_up("jobs")
         connection = pool._connections[relay.url]
         pool.unsubscribe("jobs")
-        await pool.heard(connection, EventHeard("jobs", UnverifiedEvent.from_wire(signed().to_json())))
-        await pool.heard(connection, CaughtUp("jobs"))
-        await until(lambda: len(pool._stream) == 0)
+        await pool._hearing.heard(connection, EventHeard("jobs", UnverifiedEvent.from_wire(signed().to_json())))
+        await pool._hearing.heard(connection, CaughtUp("jobs"))
+        await until(lambda: len(pool._hearing._stream) == 0)
         assert received == []

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from relay_client import pool as pool_module
+from relay_client import strangers
 from relay_client.dial import PublishState
 from relay_client.errors import DialRefused
 from relay_client.local_relay import LocalRelay
@@ -125,8 +125,8 @@ async def test_strangers_relays_are_dialled_one_connection_to_a_host_and_not_too
         await pool.publish(signed(), [f"wss://relay.example:{9_000 + n}" for n in range(5)])
         assert most == 1
         await pool.publish(signed(), [f"wss://{n}.example" for n in range(100)])
-    assert len(dialled) == pool_module.MAX_DIALS_PER_MINUTE
-    assert most <= pool_module.MAX_DIALS_AT_ONCE
+    assert len(dialled) == strangers.MAX_DIALS_PER_MINUTE
+    assert most <= strangers.MAX_DIALS_AT_ONCE
 
 
 async def test_a_dialler_that_hangs_ends_with_the_timeout():

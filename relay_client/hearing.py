@@ -1,0 +1,161 @@
+"""What all relays deliver, as one stream: each event once for a subscription, proved.
+
+A relay's events come in by `heard`, which waits for room in the stream, and go out by `events`. An event counts
+as met only after it was proved, so a forged copy cannot hide the true one.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Final
+
+from relay_client.connection import RelayConnection, RelayState
+from relay_client.dial import Outside
+from relay_client.errors import InvalidEvent
+from relay_client.event import Event
+from relay_client.filter import Filter
+from relay_client.happenings import CaughtUp, EventHeard, Happening, Misbehaviour
+from relay_client.session import MAX_SUBSCRIPTIONS, check_subscription
+from relay_client.stream import RecentIds, Stream
+
+STREAM_SIZE: Final = 256
+"""Events proved and not read yet: at most 32 MiB of them."""
+DEDUPE_SIZE: Final = 50_000
+"""Ids remembered for each subscription, about 10 MB when full."""
+
+Since = Callable[[str], int | None]
+"""For a relay's URL, the Unix second from which on events are wanted; None for all the filters let through."""
+OnCaughtUp = Callable[[str], None]
+"""Told a relay's URL when the reader of `events` has taken all that the relay had stored."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Received:
+    """An event, proved, with the relay that delivered it first and the subscription it belongs to."""
+
+    url: str
+    subscription: str
+    event: Event
+
+
+@dataclasses.dataclass(slots=True)
+class _Subscription:
+    filters: tuple[Filter, ...]
+    since: Since | None
+    on_caught_up: OnCaughtUp | None
+    met: RecentIds
+    caught_up: set[str] = dataclasses.field(default_factory=set)
+
+
+class Hearing:
+    """The subscriptions, and what came of them (`connection.Listener`).
+
+    Args:
+        outside: clock.
+        stream_size: events proved and not read yet.
+        dedupe_size: ids remembered for each subscription.
+
+    Attributes:
+        last_event_at: for a relay's URL, when it last delivered what was asked for and true, in Unix seconds.
+    """
+
+    def __init__(self, outside: Outside, stream_size: int = STREAM_SIZE, dedupe_size: int = DEDUPE_SIZE) -> None:
+        self.last_event_at: dict[str, float] = {}
+        self._outside = outside
+        self._dedupe_size = dedupe_size
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._stream: Stream[Received | tuple[str, str]] = Stream(stream_size)
+        self._changed = asyncio.Event()
+
+    def subscribe(
+        self,
+        sub_id: str,
+        filters: Sequence[Filter],
+        *,
+        since: Since | None = None,
+        on_caught_up: OnCaughtUp | None = None,
+    ) -> None:
+        """Take in what comes for this id from now on; see `RelayPool.subscribe`."""
+        subscription = _Subscription(tuple(filters), since, on_caught_up, RecentIds(self._dedupe_size))
+        former = self._subscriptions.get(sub_id)
+        if former is not None:
+            subscription.met = former.met
+        elif len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+            raise ValueError(f"no more than {MAX_SUBSCRIPTIONS} subscriptions fit one relay connection")
+        check_subscription(sub_id, filters)
+        self._subscriptions[sub_id] = subscription
+
+    def unsubscribe(self, sub_id: str) -> bool:
+        """Leave out what comes for this id from now on; returns whether it was known."""
+        return self._subscriptions.pop(sub_id, None) is not None
+
+    async def events(self) -> AsyncGenerator[Received]:
+        """Yield events as they come, until `end`. One reader at a time; cancelling loses nothing."""
+        while (item := await self._stream.get()) is not None:
+            if isinstance(item, Received):
+                yield item
+            else:
+                self._reader_caught_up(*item)
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._stream.end()
+
+    def caught_up(self, sub_id: str) -> set[str]:
+        """The relays of which all that they had stored has been read; it goes on changing. Raises KeyError."""
+        return self._subscriptions[sub_id].caught_up
+
+    async def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        """Wait for a change after which the condition holds.
+
+        Raises:
+            TimeoutError: it did not come in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await self._changed.wait()
+
+    async def heard(self, connection: RelayConnection, happening: Happening) -> None:
+        """Prove an event that is new and put it into the stream, waiting for room."""
+        match happening:
+            case EventHeard(sub_id, unverified):
+                subscription = self._subscriptions.get(sub_id)
+                if subscription is None:
+                    return
+                if not subscription.met.has_met(unverified.id):
+                    try:
+                        event = unverified.verify()
+                    except InvalidEvent:
+                        connection.blame(Misbehaviour.FORGED_EVENT)
+                        return
+                    subscription.met.remember(event.id)
+                    await self._stream.put(Received(connection.url, sub_id, event))
+                self.last_event_at[connection.url] = self._outside.unix_time()
+            case CaughtUp(sub_id):
+                await self._stream.put((connection.url, sub_id))
+            case _:
+                pass
+
+    def changed(self, connection: RelayConnection) -> None:
+        """A connection came or went."""
+        if connection.state is not RelayState.CONNECTED:
+            for subscription in self._subscriptions.values():
+                subscription.caught_up.discard(connection.url)
+        self._wake()
+
+    def since(self, connection: RelayConnection, sub_id: str) -> int | None:
+        """What the subscriber says for this relay."""
+        subscription = self._subscriptions.get(sub_id)
+        return subscription.since(connection.url) if subscription and subscription.since else None
+
+    def _reader_caught_up(self, url: str, sub_id: str) -> None:
+        subscription = self._subscriptions.get(sub_id)
+        if subscription is not None:
+            subscription.caught_up.add(url)
+            if subscription.on_caught_up is not None:
+                subscription.on_caught_up(url)
+            self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
