@@ -16,8 +16,11 @@ from relay_client.conversation import Conversation
 from relay_client.dial import DialOptions, Outside, open_socket
 from relay_client.errors import NotConnected
 from relay_client.happenings import CaughtUp, EventHeard, Happening, Score, SubscriptionClosed
+from relay_client.information import Information
+from relay_client.pace import Pace
 from relay_client.query import Share
 from relay_client.session import Session
+from relay_client.wire import Prefix
 
 MAX_QUESTIONS: Final = 8
 """Put to one relay at the same time; one more waits its turn."""
@@ -36,14 +39,19 @@ class Asker:
     Args:
         session: for that connection; its `url` is dialled, its keys answer a challenge.
         score: the relay's, shared with its other connection.
+        information: the relay's limits, which somebody else keeps fresh.
         outside: clock, sleep and randomness.
         options: how sockets are opened.
     """
 
-    def __init__(self, session: Session, score: Score, outside: Outside, options: DialOptions) -> None:
+    def __init__(
+        self, session: Session, score: Score, information: Information, outside: Outside, options: DialOptions
+    ) -> None:
         self._session = session
         self._score = score
+        self._information = information
         self._outside = outside
+        self._pace = Pace()
         self._options = options
         self._is_running = False
         self._questions: dict[str, _Question] = {}
@@ -55,10 +63,11 @@ class Asker:
     async def ask(self, share: Share) -> None:
         """Put a question and return when the relay has answered, refuses, fails, or its share is full.
 
+        A relay that found our questions too many is left in peace for a while (`pace`): it is not asked.
         Cancelling is safe: the relay is told that nobody waits any more. Give it a deadline.
         """
         async with self._places:
-            if not self._is_running:
+            if not self._is_running or self._pace.wait_s(self._outside.monotonic()) > 0:
                 return
             self._asked += 1
             sub_id = f"q{self._asked}"
@@ -92,6 +101,7 @@ class Asker:
 
     async def _converse(self, ws: ClientConnection) -> None:
         conversation = Conversation(self._session, ws, self._score, self._outside, self._heard)
+        self._session.subscriptions.most = self._information.max_subscriptions
         self._session.opened()
         self._conversation = conversation
         try:
@@ -102,12 +112,17 @@ class Asker:
                 self._leave_unanswered()
 
     async def _heard(self, happening: Happening) -> None:
+        now = self._outside.monotonic()
         match happening:
             case EventHeard(sub_id) | CaughtUp(sub_id) | SubscriptionClosed(sub_id):
                 question = self._questions.get(sub_id)
             case _:
                 return
-        if question and not question.share.take(happening, self._score, self._outside.monotonic()):
+        if isinstance(happening, SubscriptionClosed) and happening.prefix is Prefix.RATE_LIMITED:
+            self._pace.too_fast(now, self._outside.jitter())
+        elif isinstance(happening, CaughtUp):
+            self._pace.went_well()
+        if question and not question.share.take(happening, self._score, now):
             question.is_over.set()
 
     async def _hang_up_when_idle(self, ws: ClientConnection) -> None:

@@ -1,30 +1,36 @@
 """A configured relay: dial, talk, lose the connection, dial again, for ever.
 
 How one connection is read and written is `conversation`'s. Here is what outlives it: coming back, later and
-later and never in step with others; asking again for what the relay closed; and matching its answers to
-those who wait for them. At most `MAX_PUBLISHES_IN_FLIGHT` events wait for an answer, and a publish that finds
-the socket congested is told so at once.
+later and never in step with others; asking again for what the relay closed; and what is known of the relay
+(`information`), of its faults (`happenings.Score`) and of its patience (`publishing`).
 """
 
-import asyncio
 import collections
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from websockets.asyncio.client import ClientConnection
 
 from relay_client.conversation import Conversation
-from relay_client.dial import DialOptions, Outside, PublishOutcome, PublishState, open_socket, outcome_of
+from relay_client.dial import DialOptions, Outside, PublishOutcome, PublishState, open_socket
 from relay_client.errors import NotConnected
 from relay_client.event import Event
 from relay_client.filter import Filter
-from relay_client.happenings import Happening, Misbehaviour, PublishAnswered, Score, SubscriptionClosed
+from relay_client.happenings import (
+    Happening,
+    Misbehaviour,
+    NoticeHeard,
+    PublishAnswered,
+    Score,
+    SubscriptionClosed,
+)
+from relay_client.information import Information
+from relay_client.pace import is_complaint
+from relay_client.publishing import Publishing
 from relay_client.session import Session
 from relay_client.wire import Prefix
 
-MAX_PUBLISHES_IN_FLIGHT: Final = 512
-"""Events sent to one relay and not answered yet; a publish beyond waits its turn."""
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 60.0
 STABLE_AFTER_S: Final = 10.0
@@ -33,6 +39,8 @@ PENALTY_S: Final = 300.0
 """How long a relay is left alone that misbehaved too much."""
 RESUBSCRIBE_FIRST_S: Final = 5.0
 """How long a subscription rests that the relay closed, the first time; then it doubles."""
+SILENCE_S: Final = 45.0
+"""A relay that has said nothing at all for so long is noted as silent."""
 
 # Refusals that do not change by asking again on the same connection.
 _FINAL_REFUSALS: Final = frozenset(
@@ -73,6 +81,7 @@ class RelayConnection:
         listener: who hears what is heard.
         outside: clock, sleep and randomness.
         options: how sockets are opened.
+        information: the relay's limits; without it none are known.
 
     Attributes:
         url: the relay's address.
@@ -80,21 +89,30 @@ class RelayConnection:
         connected_since: Unix seconds; None while there is no connection.
         last_error: why the last connection ended or could not be made.
         score: what the relay has done wrong.
+        information: its limits.
+        publishing: how it takes what is published.
     """
 
-    def __init__(self, session: Session, listener: Listener, outside: Outside, options: DialOptions) -> None:
+    def __init__(
+        self,
+        session: Session,
+        listener: Listener,
+        outside: Outside,
+        options: DialOptions,
+        information: Information | None = None,
+    ) -> None:
         self.url = session.url
         self.state = RelayState.STOPPED
         self.connected_since: float | None = None
         self.last_error: str | None = None
+        self.score = Score()
+        self.information = information or Information(session.url, None, outside, options)
+        self.publishing = Publishing(session, self.information, self.score, outside)
         self._session = session
         self._listener = listener
         self._outside = outside
         self._options = options
         self._connections = 0
-        self.score = Score()
-        self._answers: dict[str, set[asyncio.Future[PublishOutcome]]] = {}
-        self._slots = asyncio.Semaphore(MAX_PUBLISHES_IN_FLIGHT)
         # What belongs to the present connection.
         self._conversation: Conversation | None = None
         self._closings: collections.Counter[str] = collections.Counter()
@@ -108,6 +126,11 @@ class RelayConnection:
     def is_fit(self) -> bool:
         """Whether the relay is connected and behaves, so that it may be asked something."""
         return self.state is RelayState.CONNECTED and not self.score.is_too_high(self._outside.monotonic())
+
+    @property
+    def unserved(self) -> Mapping[str, str]:
+        """For the id of each subscription that the relay does not serve just now, why."""
+        return self._session.subscriptions.unserved
 
     @property
     def points(self) -> float:
@@ -129,27 +152,10 @@ class RelayConnection:
         self._flush()
 
     async def publish(self, event: Event, timeout_s: float) -> PublishOutcome:
-        """Send an event and wait for the relay's answer, at most `timeout_s`.
-
-        Cancelling is safe: the event may or may not reach the relay, and its answer is ignored.
-        """
+        """Send an event and wait for the relay's answer, at most `timeout_s`; see `Publishing.publish`."""
         if self._conversation is None:
             return PublishOutcome(PublishState.NOT_CONNECTED, text=self.last_error or "not connected yet")
-        if self._conversation.is_congested:
-            return PublishOutcome(PublishState.NOT_CONNECTED, text="the relay takes no more messages just now")
-        answer: asyncio.Future[PublishOutcome] = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(timeout_s), self._slots:
-                self._session.publish(event)
-                self._answers.setdefault(event.id, set()).add(answer)
-                self._flush()
-                return await answer
-        except NotConnected as error:
-            return PublishOutcome(PublishState.NOT_CONNECTED, text=str(error))
-        except TimeoutError:
-            return PublishOutcome(PublishState.NO_ANSWER, text=f"no answer within {timeout_s:g} s")
-        finally:
-            self._wait_no_more(event.id, answer)
+        return await self.publishing.publish(self._conversation, event, timeout_s)
 
     async def run(self) -> None:
         """Stay connected until cancelled; never ends by itself, whatever the relay does."""
@@ -194,28 +200,31 @@ class RelayConnection:
         """One connection, from opened to lost; returns why it ended."""
         conversation = Conversation(self._session, ws, self.score, self._outside, self._heard)
         self._connections += 1
+        self._session.subscriptions.most = self.information.max_subscriptions
         try:
             self._session.opened(lambda sub_id: self._listener.since(self, sub_id))
             self._conversation = conversation
             self._flush()
             self.connected_since = self._outside.unix_time()
             self._become(RelayState.CONNECTED)
-            return await conversation.run()
+            return await conversation.run(
+                self._learn(), self._notice_silence(conversation), self.publishing.offer_kept(conversation)
+            )
         finally:
             self._conversation = self.connected_since = None
             self._session.lost()
             self._closings.clear()
-            lost = PublishOutcome(PublishState.NO_ANSWER, text="the connection was lost before an answer")
-            for event_id in list(self._answers):
-                self._answer(event_id, lost)
+            self.publishing.lost()
 
     async def _heard(self, happening: Happening) -> None:
         match happening:
             case PublishAnswered():
-                self._answer(happening.event_id, outcome_of(happening))
+                self.publishing.answered(happening)
                 return
-            case SubscriptionClosed() if happening.prefix not in _FINAL_REFUSALS and self._conversation:
-                self._conversation.help(self._ask_again(happening.subscription))
+            case SubscriptionClosed():
+                self._on_closed(happening)
+            case NoticeHeard(text) if is_complaint(text):
+                self.publishing.slow_down()
             case _:
                 pass
         await self._listener.heard(self, happening)
@@ -223,6 +232,12 @@ class RelayConnection:
     def _flush(self) -> None:
         if self._conversation is not None:
             self._conversation.flush()
+
+    def _on_closed(self, closed: SubscriptionClosed) -> None:
+        if closed.prefix is Prefix.RATE_LIMITED:
+            self.publishing.slow_down()
+        if closed.prefix not in _FINAL_REFUSALS and self._conversation is not None:
+            self._conversation.help(self._ask_again(closed.subscription))
 
     async def _ask_again(self, sub_id: str) -> None:
         """A relay may close what it has served for hours, or have had a bad moment."""
@@ -233,15 +248,11 @@ class RelayConnection:
         self._session.resubscribe(sub_id, self._listener.since(self, sub_id))
         self._flush()
 
-    def _answer(self, event_id: str, outcome: PublishOutcome) -> None:
-        for waiting in self._answers.pop(event_id, ()):
-            if not waiting.done():
-                waiting.set_result(outcome)
+    async def _learn(self) -> None:
+        await self.information.refresh()
+        self._session.subscriptions.most = self.information.max_subscriptions
 
-    def _wait_no_more(self, event_id: str, answer: asyncio.Future[PublishOutcome]) -> None:
-        waiting = self._answers.get(event_id)
-        if waiting is not None:
-            waiting.discard(answer)
-            if not waiting:
-                del self._answers[event_id]
-                self._session.forget(event_id)
+    async def _notice_silence(self, conversation: Conversation) -> None:
+        await self._outside.sleep(SILENCE_S)
+        if self._session.subscriptions.unanswered and not conversation.frames:
+            self.blame(Misbehaviour.UNANSWERED)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 from relay_client import wire
 from relay_client.dial import MAX_FRAME_BYTES, WRITE_BUFFER_BYTES, Outside, quick_ack
@@ -28,6 +29,13 @@ DROPPED: Final = "dropped for misbehaviour"
 HUNG_UP: Final = "hung up"
 """Why a conversation ended that we ended."""
 _FRAMES_PER_TURN: Final = 64
+_FAULTS: Final[dict[int, Misbehaviour]] = {
+    CloseCode.MESSAGE_TOO_BIG: Misbehaviour.OVERSIZED_FRAME,
+    CloseCode.PROTOCOL_ERROR: Misbehaviour.UNREADABLE_FRAME,
+    CloseCode.INVALID_DATA: Misbehaviour.UNREADABLE_FRAME,
+    CloseCode.INTERNAL_ERROR: Misbehaviour.UNANSWERED,  # a ping that met no pong
+}
+"""What a relay did when we close with this code of our own accord."""
 
 
 class Conversation:
@@ -41,6 +49,9 @@ class Conversation:
         score: what the relay has done wrong, perhaps on other connections too.
         outside: clock, sleep and randomness.
         heard: takes each happening; until it returns, nothing more is read.
+
+    Attributes:
+        frames: how many the relay has sent.
     """
 
     def __init__(
@@ -51,6 +62,7 @@ class Conversation:
         outside: Outside,
         heard: Callable[[Happening], Awaitable[None]],
     ) -> None:
+        self.frames = 0
         self._session = session
         self._ws = ws
         self._score = score
@@ -111,15 +123,16 @@ class Conversation:
 
     async def _read(self) -> str:
         acknowledge_now = quick_ack(self._ws)
-        frames = 0
         while True:
             try:
                 frame = await self._ws.recv(decode=False)
             except ConnectionClosed as closed:
+                self._blame_for(closed)
                 return wire.one_line(f"connection lost: {closed.__cause__ or closed}")
             if not self._session.is_open:
                 return HUNG_UP
             acknowledge_now()
+            self.frames += 1
             now = self._outside.monotonic()
             if len(frame) > MAX_FRAME_BYTES:
                 await self._handle(Misbehaved(Misbehaviour.OVERSIZED_FRAME), now)
@@ -132,9 +145,14 @@ class Conversation:
                 return HUNG_UP
             if self._score.is_too_high(now):
                 return DROPPED
-            frames += 1
-            if frames % _FRAMES_PER_TURN == 0:
+            if self.frames % _FRAMES_PER_TURN == 0:
                 await asyncio.sleep(0)  # frames that are here already come without a pause; let others run
+
+    def _blame_for(self, closed: ConnectionClosed) -> None:
+        """Score a connection that `websockets` had to end."""
+        what = _FAULTS.get(closed.sent.code) if closed.sent is not None and closed.rcvd is None else None
+        if what is not None:
+            self._score.add(what, self._outside.monotonic())
 
     async def _handle(self, happening: Happening, now: float) -> None:
         match happening:

@@ -5,6 +5,7 @@ and its connection is dropped for a while. One slip is forgiven: relays have bug
 sometimes make an honest relay look bad by what they store on it.
 """
 
+import collections
 import enum
 from typing import Final
 
@@ -31,6 +32,7 @@ class Misbehaviour(enum.Enum):
     AUTH_FLOOD = "too many AUTH challenges"
     NOTICE = "notice"
     REPEATED_EOSE = "repeated EOSE"
+    UNANSWERED = "no answer in time"
 
 
 POINTS: Final[dict[Misbehaviour, float]] = {
@@ -45,7 +47,11 @@ POINTS: Final[dict[Misbehaviour, float]] = {
     # No fault by itself: an honest relay complains now and then, only a flood adds up.
     Misbehaviour.NOTICE: 1,
     Misbehaviour.REPEATED_EOSE: 1,
+    # Noted, not punished: it may be the network between us, or we who were slow to read.
+    Misbehaviour.UNANSWERED: 0,
 }
+_PETTY: Final = frozenset({Misbehaviour.NOTICE, Misbehaviour.REPEATED_EOSE})
+_PETTY_UP_TO_POINTS: Final = 10.0
 
 
 class EventHeard(msgspec.Struct, frozen=True):
@@ -116,16 +122,27 @@ Happening = (
 class Score:
     """Points against one relay; they fade by `POINTS_FORGIVEN_PER_SECOND`. Times are monotonic seconds."""
 
-    __slots__ = ("_at", "_points")
+    __slots__ = ("_at", "_counts", "_points")
 
     def __init__(self) -> None:
         self._points = 0.0
         self._at = 0.0
+        self._counts: collections.Counter[Misbehaviour] = collections.Counter()
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How often each misbehaviour was met since the start, as `{"forged_event": 12}`.
+
+        What is no fault by itself, a notice or an EOSE too many, counts once it has piled up.
+        """
+        return {what.name.lower(): count for what, count in self._counts.items()}
 
     def add(self, what: Misbehaviour, now: float) -> None:
         """Count one misbehaviour."""
         self._points = self.points(now) + POINTS[what]
         self._at = now
+        if what not in _PETTY or self._points > _PETTY_UP_TO_POINTS:
+            self._counts[what] += 1
 
     def points(self, now: float) -> float:
         """What has not faded yet."""
@@ -136,5 +153,5 @@ class Score:
         return self.points(now) >= DROP_AT_POINTS
 
     def clear(self) -> None:
-        """Start afresh, after the relay has served its time."""
+        """Take all points away, after the relay has served its time; what it did is not forgotten."""
         self._points = 0.0

@@ -15,8 +15,8 @@ from relay_client.errors import InvalidEvent
 from relay_client.event import Event
 from relay_client.filter import Filter
 from relay_client.happenings import CaughtUp, EventHeard, Happening, Misbehaviour
-from relay_client.session import MAX_SUBSCRIPTIONS, check_subscription
 from relay_client.stream import RecentIds, Stream
+from relay_client.subscriptions import MAX_SUBSCRIPTIONS, check_subscription
 
 STREAM_SIZE: Final = 256
 """Events proved and not read yet: at most 32 MiB of them."""

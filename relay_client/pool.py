@@ -28,10 +28,11 @@ from relay_client.errors import DialRefused, InvalidRelayUrl, NotConnected
 from relay_client.event import Event
 from relay_client.filter import Filter
 from relay_client.hearing import DEDUPE_SIZE, STREAM_SIZE, Hearing, OnCaughtUp, Received, Since
+from relay_client.information import Fetch, Information
 from relay_client.keys import Keys
 from relay_client.query import QUERY_TIMEOUT_S, Findings, Share
 from relay_client.session import Session
-from relay_client.status import RelayStatus
+from relay_client.status import RelayStatus, status_of
 from relay_client.strangers import Dialler, Strangers, refuse_to_dial
 from relay_client.wire import parse_relay_url
 
@@ -53,6 +54,7 @@ class RelayPool:
         outside: clock, sleep and randomness.
         options: how sockets are opened.
         dialler: judges relays named to `publish` or `query` that are not configured; without it none is dialled.
+        fetch: reads the relays' information documents (NIP-11); without it their limits are not known.
         stream_size: events proved and not read yet.
         dedupe_size: ids remembered for each subscription.
 
@@ -68,6 +70,7 @@ class RelayPool:
         outside: Outside | None = None,
         options: DialOptions | None = None,
         dialler: Dialler = refuse_to_dial,
+        fetch: Fetch | None = None,
         stream_size: int = STREAM_SIZE,
         dedupe_size: int = DEDUPE_SIZE,
     ) -> None:
@@ -75,14 +78,17 @@ class RelayPool:
         self._options = options or DialOptions()
         self._strangers = Strangers(dialler, self._outside, self._options)
         self._hearing = Hearing(self._outside, stream_size, dedupe_size)
-        self._connections = {
-            url: RelayConnection(Session(url, keys), self._hearing, self._outside, self._options)
-            for url in dict.fromkeys(parse_relay_url(text) for text in urls)
-        }
-        self._askers = {
-            url: Asker(Session(url, keys), connection.score, self._outside, self._options)
-            for url, connection in self._connections.items()
-        }
+        self._connections: dict[str, RelayConnection] = {}
+        self._askers: dict[str, Asker] = {}
+        for url in dict.fromkeys(parse_relay_url(text) for text in urls):
+            information = Information(url, fetch, self._outside, self._options)
+            connection = RelayConnection(
+                Session(url, keys), self._hearing, self._outside, self._options, information
+            )
+            self._connections[url] = connection
+            self._askers[url] = Asker(
+                Session(url, keys), connection.score, information, self._outside, self._options
+            )
         self._runner: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[PublishOutcome]] = set()
         self._queries: set[Findings] = set()
@@ -139,7 +145,7 @@ class RelayPool:
             on_caught_up: called from the task that reads `events`, in order: what comes after it is new.
 
         Raises:
-            ValueError: no filters, a bad id, or more than `session.MAX_SUBSCRIPTIONS`.
+            ValueError: no filters, a bad id, or more than `subscriptions.MAX_SUBSCRIPTIONS`.
         """
         self._hearing.subscribe(sub_id, filters, since=since, on_caught_up=on_caught_up)
         for connection in self._connections.values():
@@ -253,18 +259,8 @@ class RelayPool:
 
     def status(self) -> list[RelayStatus]:
         """How each configured relay is doing, in their order."""
-        return [
-            RelayStatus(
-                url,
-                connection.state,
-                connection.connected_since,
-                self._hearing.last_event_at.get(url),
-                connection.reconnects,
-                round(connection.points, 1),
-                connection.last_error,
-            )
-            for url, connection in self._connections.items()
-        ]
+        heard_at = self._hearing.last_event_at
+        return [status_of(connection, heard_at.get(url)) for url, connection in self._connections.items()]
 
     async def _send(self, given: str, event: Event, timeout_s: float) -> PublishOutcome:
         try:

@@ -22,22 +22,20 @@ from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
 from relay_client import wire
-from relay_client.errors import InvalidEvent, InvalidFrame, NotConnected
-from relay_client.event import Event, UnverifiedEvent
+from relay_client.errors import InvalidFrame, NotConnected
+from relay_client.event import Event
 from relay_client.filter import Filter
 from relay_client.happenings import (
     Authenticated,
-    CaughtUp,
     ChallengeReceived,
-    EventHeard,
     Happening,
     Misbehaved,
     Misbehaviour,
     NoticeHeard,
     PublishAnswered,
-    SubscriptionClosed,
 )
 from relay_client.keys import Keys
+from relay_client.subscriptions import Subscriptions
 from relay_client.wire import Prefix
 
 KIND_CLIENT_AUTH: Final = 22_242
@@ -48,9 +46,6 @@ MAX_CHALLENGES: Final = 4
 """Most AUTH events we sign in one connection."""
 AUTH_GRACE_S: Final = 2.0
 """How long a challenge, or the OK to our AUTH, may take before we go on without it."""
-MAX_SUBSCRIPTIONS: Final = 20
-"""Common relays allow 20 to 32 in one connection."""
-_REMEMBERED_CLOSED: Final = 64
 
 
 class _Auth(enum.Enum):
@@ -58,17 +53,6 @@ class _Auth(enum.Enum):
     SENT = enum.auto()
     ACCEPTED = enum.auto()  # or assumed to be, after the grace
     REFUSED = enum.auto()
-
-
-@dataclasses.dataclass(slots=True)
-class _Subscription:
-    asked: tuple[Filter, ...]  # as the caller gave them
-    sent: tuple[Filter, ...] = ()  # as the relay has them
-    former: tuple[Filter, ...] = ()  # replaced; its events may still be under way until EOSE
-    is_open: bool = False
-    is_caught_up: bool = False
-    is_retried: bool = False
-    refusal: SubscriptionClosed | None = None  # held back for AUTH
 
 
 @dataclasses.dataclass(slots=True)
@@ -91,8 +75,7 @@ class Session:
         self._keys = keys
         self._is_open = False
         self._texts: list[str] = []
-        self._subscriptions: dict[str, _Subscription] = {}
-        self._lately_closed: dict[str, None] = {}
+        self._subscriptions = Subscriptions(self._say)
         self._publishes: dict[str, _Publish] = {}
         self._auth = _Auth.NONE
         self._auth_event_id: str | None = None
@@ -104,6 +87,11 @@ class Session:
     def is_open(self) -> bool:
         """Whether there is a connection."""
         return self._is_open
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """What is asked for; to look at, and to set `most`."""
+        return self._subscriptions
 
     @property
     def deadline(self) -> float | None:
@@ -123,20 +111,16 @@ class Session:
                 the filters as they were given.
         """
         self._is_open = True
-        for sub_id, subscription in self._subscriptions.items():
-            self._request(sub_id, subscription, since(sub_id))
+        self._subscriptions.opened(since)
 
     def lost(self) -> None:
         """The connection is gone: unanswered publishes are forgotten, subscriptions stay wanted."""
         self._is_open = False
         self._texts.clear()
         self._publishes.clear()
-        self._lately_closed.clear()
         self._answered.clear()
         self._auth, self._auth_event_id, self._challenge, self._deadline = _Auth.NONE, None, None, None
-        for subscription in self._subscriptions.values():
-            subscription.is_open = subscription.is_retried = False
-            subscription.former, subscription.refusal = (), None
+        self._subscriptions.lost()
 
     def subscribe(self, sub_id: str, filters: Sequence[Filter], since: int | None = None) -> None:
         """Ask for what matches any of the filters; the same id again replaces the filters.
@@ -147,30 +131,15 @@ class Session:
             ValueError: the id has not 1 to 64 characters, there is no filter, or there are too many
                 subscriptions.
         """
-        check_subscription(sub_id, filters)
-        subscription = self._subscriptions.get(sub_id)
-        if subscription is None:
-            if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
-                raise ValueError(f"no more than {MAX_SUBSCRIPTIONS} subscriptions fit one relay connection")
-            subscription = self._subscriptions[sub_id] = _Subscription(tuple(filters))
-        subscription.asked = tuple(filters)
-        if self._is_open:
-            self._request(sub_id, subscription, since)
+        self._subscriptions.subscribe(sub_id, filters, since)
 
     def resubscribe(self, sub_id: str, since: int | None) -> None:
         """Ask again for what the relay closed; nothing to do if it is open or not wanted any more."""
-        subscription = self._subscriptions.get(sub_id)
-        if self._is_open and subscription is not None and not subscription.is_open:
-            self._request(sub_id, subscription, since)
+        self._subscriptions.resubscribe(sub_id, since)
 
     def unsubscribe(self, sub_id: str) -> None:
         """Want no more of it; what the relay has already sent is ignored. An unknown id is nothing to do."""
-        subscription = self._subscriptions.pop(sub_id, None)
-        if subscription is not None and self._is_open:
-            self._texts.append(wire.close_message(sub_id))
-            self._lately_closed[sub_id] = None
-            while len(self._lately_closed) > _REMEMBERED_CLOSED:
-                del self._lately_closed[next(iter(self._lately_closed))]
+        self._subscriptions.unsubscribe(sub_id)
 
     def publish(self, event: Event) -> None:
         """Send an event; the answer comes as `PublishAnswered`. One that still waits is not sent twice.
@@ -183,7 +152,7 @@ class Session:
         if event.id not in self._publishes:
             text = wire.event_message(event)
             self._publishes[event.id] = _Publish(text)
-            self._texts.append(text)
+            self._say(text)
 
     def forget(self, event_id: str) -> None:
         """Nobody waits for the answer to this publish any more."""
@@ -208,7 +177,7 @@ class Session:
             aux=aux,
         )
         self._auth, self._auth_event_id = _Auth.SENT, event.id
-        self._texts.append(wire.auth_message(event))
+        self._say(wire.auth_message(event))
         if self._has_held():
             self._deadline = now + AUTH_GRACE_S
 
@@ -231,11 +200,11 @@ class Session:
             return (Misbehaved(Misbehaviour.UNREADABLE_FRAME),)
         match message:
             case wire.RelayEvent():
-                return self._on_event(message)
+                return self._subscriptions.on_event(message)
             case wire.RelayOk():
                 return self._on_ok(message, now)
             case wire.RelayEose():
-                return self._on_eose(message.subscription)
+                return self._subscriptions.on_eose(message.subscription)
             case wire.RelayClosed():
                 return self._on_closed(message, now)
             case wire.RelayNotice():
@@ -244,42 +213,12 @@ class Session:
                 return self._on_challenge(message.challenge)
         assert_never(message)
 
-    def _on_event(self, message: wire.RelayEvent) -> tuple[Happening, ...]:
-        subscription = self._subscriptions.get(message.subscription)
-        if subscription is None or not subscription.is_open:
-            return self._unknown(message.subscription)
-        try:
-            event = UnverifiedEvent.from_wire(message.event)
-        except InvalidEvent:
-            return (Misbehaved(Misbehaviour.MALFORMED_EVENT),)
-        for filter_ in subscription.sent:
-            if filter_.matches(event):
-                return (EventHeard(message.subscription, event),)
-        if any(filter_.matches(event) for filter_ in subscription.former):
-            return ()
-        return (Misbehaved(Misbehaviour.OUTSIDE_FILTER),)
-
-    def _on_eose(self, sub_id: str) -> tuple[Happening, ...]:
-        subscription = self._subscriptions.get(sub_id)
-        if subscription is None or not subscription.is_open:
-            return self._unknown(sub_id)
-        subscription.former, subscription.is_retried = (), False
-        if subscription.is_caught_up:
-            return (Misbehaved(Misbehaviour.REPEATED_EOSE),)
-        subscription.is_caught_up = True
-        return (CaughtUp(sub_id),)
-
     def _on_closed(self, message: wire.RelayClosed, now: float) -> tuple[Happening, ...]:
-        subscription = self._subscriptions.get(message.subscription)
-        if subscription is None or not subscription.is_open:
-            return self._unknown(message.subscription)
-        subscription.is_open = False
-        refusal = SubscriptionClosed(message.subscription, message.prefix, message.text)
-        if message.prefix is Prefix.AUTH_REQUIRED and self._may_retry(subscription):
-            subscription.refusal = refusal
+        happenings = self._subscriptions.on_closed(message, may_authenticate=self._may_authenticate)
+        if happenings is None:
             self._hold(now)
             return ()
-        return (refusal,)
+        return happenings
 
     def _on_ok(self, message: wire.RelayOk, now: float) -> tuple[Happening, ...]:
         event_id = message.event_id or self._only_outstanding()
@@ -289,7 +228,11 @@ class Session:
         if event_id is None or publish is None:
             return ()  # the caller stopped waiting, or no one can tell what this answers
         answer = PublishAnswered(event_id, message.accepted, message.prefix, message.text)
-        if not message.accepted and message.prefix is Prefix.AUTH_REQUIRED and self._may_retry(publish):
+        if (
+            not message.accepted
+            and message.prefix is Prefix.AUTH_REQUIRED
+            and (self._may_authenticate and not publish.is_retried)
+        ):
             publish.refusal = answer
             self._hold(now)
             return ()
@@ -316,19 +259,6 @@ class Session:
         self._challenge = challenge
         return (ChallengeReceived(),)
 
-    def _unknown(self, sub_id: str) -> tuple[Happening, ...]:
-        if sub_id in self._lately_closed:
-            return ()
-        return (Misbehaved(Misbehaviour.UNKNOWN_SUBSCRIPTION),)
-
-    def _request(self, sub_id: str, subscription: _Subscription, since: int | None) -> None:
-        if subscription.is_open:
-            subscription.former = subscription.sent
-        subscription.sent = tuple(_not_before(filter_, since) for filter_ in subscription.asked)
-        subscription.is_open, subscription.is_caught_up, subscription.refusal = True, False, None
-        self._lately_closed.pop(sub_id, None)
-        self._texts.append(wire.req_message(sub_id, subscription.sent))
-
     def _only_outstanding(self) -> str | None:
         """The one event that can be meant by an OK without an id; None if that cannot be told."""
         waiting = [event_id for event_id, publish in self._publishes.items() if publish.refusal is None]
@@ -336,13 +266,12 @@ class Session:
             waiting.append(self._auth_event_id)
         return waiting[0] if len(waiting) == 1 else None
 
-    def _may_retry(self, request: _Subscription | _Publish) -> bool:
-        return self._keys is not None and self._auth is not _Auth.REFUSED and not request.is_retried
+    @property
+    def _may_authenticate(self) -> bool:
+        return self._keys is not None and self._auth is not _Auth.REFUSED
 
     def _has_held(self) -> bool:
-        return any(publish.refusal for publish in self._publishes.values()) or any(
-            subscription.refusal for subscription in self._subscriptions.values()
-        )
+        return self._subscriptions.has_held or any(publish.refusal for publish in self._publishes.values())
 
     def _hold(self, now: float) -> None:
         if self._auth is _Auth.ACCEPTED:
@@ -354,11 +283,8 @@ class Session:
         for publish in self._publishes.values():
             if publish.refusal is not None:
                 publish.refusal, publish.is_retried = None, True
-                self._texts.append(publish.text)
-        for sub_id, subscription in self._subscriptions.items():
-            if subscription.refusal is not None:
-                subscription.refusal, subscription.is_retried, subscription.is_open = None, True, True
-                self._texts.append(wire.req_message(sub_id, subscription.sent))
+                self._say(publish.text)
+        self._subscriptions.send_held()
 
     def _give_up_held(self) -> tuple[Happening, ...]:
         answers: list[Happening] = []
@@ -366,21 +292,7 @@ class Session:
             if publish.refusal is not None:
                 del self._publishes[event_id]
                 answers.append(publish.refusal)
-        for subscription in self._subscriptions.values():
-            if subscription.refusal is not None:
-                answers.append(subscription.refusal)
-                subscription.refusal = None
-        return tuple(answers)
+        return (*answers, *self._subscriptions.give_up_held())
 
-
-def check_subscription(sub_id: str, filters: Sequence[Filter]) -> None:
-    """Raises ValueError unless the id has 1 to 64 characters and there is a filter (NIP-01)."""
-    if not 0 < len(sub_id) <= wire.MAX_SUBSCRIPTION_ID_CHARS or not filters:
-        raise ValueError("a subscription has an id of 1 to 64 characters and at least one filter")
-
-
-def _not_before(filter_: Filter, since: int | None) -> Filter:
-    """The filter, narrowed to events from `since` on; never widened."""
-    if since is None or (filter_.since is not None and filter_.since >= since):
-        return filter_
-    return dataclasses.replace(filter_, since=since)
+    def _say(self, text: str) -> None:
+        self._texts.append(text)

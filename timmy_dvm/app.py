@@ -21,6 +21,7 @@ from ledger.store import Store
 from lightning.backend import Lightning
 from lightning.errors import LightningError
 from relay_client.dial import Outside
+from relay_client.http_fetch import fetch_document
 from relay_client.keys import Keys
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
@@ -183,7 +184,7 @@ class App:
             agent=agent,
             wallet=wallet,
             keys=keys,
-            pool=RelayPool(relays, keys=keys, outside=outside),
+            pool=RelayPool(relays, keys=keys, outside=outside, fetch=fetch_document),
             policy=policy,
             engine=Engine(store, policy, NostrSpeaker(keys, randomness)),
         )

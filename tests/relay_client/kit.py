@@ -5,7 +5,7 @@ import contextlib
 import os
 import time
 
-from relay_client.connection import RelayConnection, RelayState
+from relay_client.connection import SILENCE_S, RelayConnection, RelayState
 from relay_client.dial import DialOptions, Outside
 from relay_client.filter import Filter
 from relay_client.keys import Keys
@@ -23,12 +23,17 @@ def signed(content="", *, kind=5050, tags=(), created_at=None, keys=KEYS):
 
 
 class Naps:
-    """A `sleep` that only writes down how long it was asked to, and lets others run."""
+    """A `sleep` that only writes down how long it was asked to, and lets others run.
+
+    The watch for silence, which each connection starts with, is left to sleep.
+    """
 
     def __init__(self):
         self.asked = []
 
     async def __call__(self, seconds):
+        if seconds == SILENCE_S:
+            await asyncio.sleep(seconds)
         self.asked.append(seconds)
         await asyncio.sleep(0.001)
 

@@ -248,10 +248,10 @@ async def test_a_cancelled_publish_leaves_nothing_behind():
     async with ScriptedRelay(silence) as relay, connected(relay.url, Recorder()) as connection:
         await wait_connected(connection)
         waiting = asyncio.create_task(connection.publish(signed(), 60))
-        await until(lambda: connection._answers)
+        await until(lambda: connection.publishing._answers)
         waiting.cancel()
         await asyncio.wait([waiting])
-        assert not connection._answers
+        assert not connection.publishing._answers
         assert not connection._session._publishes
 
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay_client import session as session_module
 from relay_client.errors import NotConnected
 from relay_client.filter import Filter
 from relay_client.happenings import (
@@ -19,6 +18,7 @@ from relay_client.happenings import (
     SubscriptionClosed,
 )
 from relay_client.session import Session
+from relay_client.subscriptions import MAX_SUBSCRIPTIONS
 from relay_client.wire import Prefix
 from tests.relay_client.session_kit import (
     JOB,
@@ -176,7 +176,7 @@ def test_a_subscription_no_relay_takes_is_refused_here(sub_id, filters):
 
 def test_there_are_no_more_subscriptions_than_relays_take():
     session = Session(URL)
-    for n in range(session_module.MAX_SUBSCRIPTIONS):
+    for n in range(MAX_SUBSCRIPTIONS):
         session.subscribe(str(n), [JOBS])
     session.subscribe("0", [JOBS])
     with pytest.raises(ValueError, match="subscriptions"):

@@ -62,4 +62,11 @@ def relay_view(relay: RelayStatus) -> dict[str, Any]:
         "reconnects": relay.reconnects,
         "misbehaviour": relay.misbehaviour,
         "lastError": relay.last_error,
+        "faults": dict(relay.faults),
+        "accepted": relay.accepted,
+        "refused": relay.refused,
+        "lastRefusal": relay.last_refusal,
+        "pauseSeconds": relay.pause_s,
+        "unserved": dict(relay.unserved),
+        "limitation": relay.limitation.known(),
     }
