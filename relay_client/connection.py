@@ -155,7 +155,7 @@ class RelayConnection:
         """Send an event and wait for the relay's answer, at most `timeout_s`; see `Publishing.publish`."""
         if self._conversation is None:
             return PublishOutcome(PublishState.NOT_CONNECTED, text=self.last_error or "not connected yet")
-        return await self.publishing.publish(self._conversation, event, timeout_s)
+        return await self.publishing.publish(event, timeout_s)
 
     async def run(self) -> None:
         """Stay connected until cancelled; never ends by itself, whatever the relay does."""
@@ -200,15 +200,15 @@ class RelayConnection:
         """One connection, from opened to lost; returns why it ended."""
         conversation = Conversation(self._session, ws, self.score, self._outside, self._heard)
         self._connections += 1
-        self._session.subscriptions.most = self.information.max_subscriptions
         try:
             self._session.opened(lambda sub_id: self._listener.since(self, sub_id))
             self._conversation = conversation
+            self.publishing.opened(conversation)
             self._flush()
             self.connected_since = self._outside.unix_time()
             self._become(RelayState.CONNECTED)
             return await conversation.run(
-                self._learn(), self._notice_silence(conversation), self.publishing.offer_kept(conversation)
+                self._learn(), self._notice_silence(conversation), self.publishing.offer_kept()
             )
         finally:
             self._conversation = self.connected_since = None

@@ -132,6 +132,14 @@ def event_id(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[st
     return hashlib.sha256(serialised).hexdigest()
 
 
+def is_expired(event: UnverifiedEvent, now: int) -> bool:
+    """Whether its time is over (NIP-40); an expiration that is no number says nothing."""
+    if not event.tags or (tag := event.tag("expiration")) is None or len(tag) < 2:  # noqa: PLR2004 - name, value
+        return False
+    value = tag[1]
+    return value.isascii() and value.isdigit() and len(value) <= 16 and int(value) <= now  # noqa: PLR2004 - digits
+
+
 def _is_signed(pubkey: str, digest: str, sig: str) -> bool:
     """Does BIP-340 accept this signature by this key? All three are hex."""
     try:

@@ -28,10 +28,10 @@ from websockets.http11 import Request, Response
 from relay_client import wire
 from relay_client.dial import CLOSE_TIMEOUT_S, Outside
 from relay_client.errors import InvalidEvent, InvalidFilter, InvalidFrame, InvalidRelayUrl
-from relay_client.event import MAX_EVENT_BYTES, MAX_TAGS, Event
+from relay_client.event import MAX_EVENT_BYTES, MAX_TAGS, Event, is_expired
 from relay_client.filter import Filter
 from relay_client.local_relay_journal import Journal
-from relay_client.local_relay_store import MAX_AHEAD_S, EventStore, is_expired
+from relay_client.local_relay_store import MAX_AHEAD_S, EventStore
 from relay_client.session import KIND_CLIENT_AUTH
 
 AUTH_WINDOW_S: Final = 600

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from relay_client.event import Event, UnverifiedEvent
+from relay_client.event import Event, UnverifiedEvent, is_expired
 from relay_client.filter import Filter
 
 KIND_DELETION: Final = 5
@@ -194,14 +194,6 @@ def address_of(event: UnverifiedEvent) -> _Address | None:
             return event.kind, event.pubkey, next(iter(event.tag_values("d")), "")
         case _:
             return None
-
-
-def is_expired(event: UnverifiedEvent, now: int) -> bool:
-    """Whether its time is over (NIP-40); an expiration that is no number says nothing."""
-    if not event.tags or (tag := event.tag("expiration")) is None or len(tag) < 2:  # noqa: PLR2004 - name, value
-        return False
-    value = tag[1]
-    return value.isascii() and value.isdigit() and len(value) <= 16 and int(value) <= now  # noqa: PLR2004 - digits
 
 
 def _replaces(new: Event, old: Event) -> bool:

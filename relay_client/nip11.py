@@ -64,7 +64,7 @@ class Limitation(msgspec.Struct, frozen=True, kw_only=True):
             now: Unix seconds.
         """
         age = now - event.created_at
-        if _exceeds(len(wire.event_message(event).encode()), self.max_message_length):
+        if self.max_message_length is not None and _message_bytes(event) > self.max_message_length:
             return Prefix.INVALID, f"longer than the {self.max_message_length:,} bytes this relay takes"
         if _exceeds(len(event.content), self.max_content_length):
             return Prefix.INVALID, f"more content than the {self.max_content_length:,} characters this relay takes"
@@ -119,6 +119,10 @@ def document_url(relay_url: str) -> str:
 def difficulty(event_id: str) -> int:
     """The leading zero bits of an event's id (NIP-13)."""
     return _ID_BITS - int(event_id, 16).bit_length()
+
+
+def _message_bytes(event: Event) -> int:
+    return len(wire.event_message(event).encode())
 
 
 def _exceeds(value: float | None, limit: int | None) -> bool:

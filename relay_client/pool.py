@@ -273,7 +273,7 @@ class RelayPool:
         return await self._strangers.publish(url, event, timeout_s)
 
     def _whom_to_ask(self, urls: Iterable[str] | None) -> list[str]:
-        """Configured relays that are connected, and a few others."""
+        """The configured relays among these, and a few of the others."""
         if urls is None:
             return list(self._connections)
         asked: dict[str, None] = {}

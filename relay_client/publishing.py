@@ -12,7 +12,7 @@ from typing import Final
 from relay_client.conversation import Conversation
 from relay_client.dial import Outside, PublishOutcome, PublishState, outcome_of
 from relay_client.errors import NotConnected
-from relay_client.event import Event
+from relay_client.event import Event, is_expired
 from relay_client.happenings import Misbehaviour, PublishAnswered, Score
 from relay_client.information import Information
 from relay_client.pace import Pace
@@ -48,6 +48,7 @@ class Publishing:
         self._information = information
         self._score = score
         self._outside = outside
+        self._conversation: Conversation | None = None
         self._pace = Pace()
         self._answers: dict[str, set[asyncio.Future[PublishOutcome]]] = {}
         self._slots = asyncio.Semaphore(MAX_PUBLISHES_IN_FLIGHT)
@@ -59,7 +60,11 @@ class Publishing:
         """How long nothing is sent, because the relay found us too fast."""
         return self._pace.wait_s(self._outside.monotonic())
 
-    async def publish(self, conversation: Conversation, event: Event, timeout_s: float) -> PublishOutcome:
+    def opened(self, conversation: Conversation) -> None:
+        """There is a connection to send over."""
+        self._conversation = conversation
+
+    async def publish(self, event: Event, timeout_s: float) -> PublishOutcome:
         """Send an event and wait for the relay's answer, at most `timeout_s`.
 
         Cancelling is safe: the event may or may not reach the relay, and its answer is ignored.
@@ -71,7 +76,7 @@ class Publishing:
             self._keep(event)
             text = f"not sent: the relay found us too fast and is left in peace for {pause_s:.0f} s"
             return PublishOutcome(PublishState.REFUSED, Prefix.RATE_LIMITED, text)
-        outcome = self._counted(await self._offer(conversation, event, timeout_s))
+        outcome = self._counted(await self._offer(event, timeout_s))
         if _is_for_our_pace(outcome):
             self._keep(event)
         else:
@@ -93,11 +98,12 @@ class Publishing:
 
     def lost(self) -> None:
         """The connection is gone, and with it all answers that were waited for."""
+        self._conversation = None
         lost = PublishOutcome(PublishState.NO_ANSWER, text="the connection was lost before an answer")
         for event_id in list(self._answers):
             self._answer(event_id, lost)
 
-    async def offer_kept(self, conversation: Conversation) -> None:
+    async def offer_kept(self) -> None:
         """Offer what was kept, whenever there is something and no pause, until cancelled."""
         while True:
             await self._has_kept.wait()
@@ -107,19 +113,24 @@ class Publishing:
             if event is None:
                 self._has_kept.clear()
                 continue
-            outcome = self._counted(await self._offer(conversation, event, KEPT_TIMEOUT_S))
+            if is_expired(event, int(self._outside.unix_time())):
+                self._kept.pop(event.id)
+                continue
+            outcome = self._counted(await self._offer(event, KEPT_TIMEOUT_S))
             if not _is_for_our_pace(outcome):
                 self._kept.pop(event.id, None)
 
-    async def _offer(self, conversation: Conversation, event: Event, timeout_s: float) -> PublishOutcome:
-        if conversation.is_congested:
+    async def _offer(self, event: Event, timeout_s: float) -> PublishOutcome:
+        if self._conversation is not None and self._conversation.is_congested:
             return PublishOutcome(PublishState.NOT_CONNECTED, text="the relay takes no more messages just now")
         answer: asyncio.Future[PublishOutcome] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout_s), self._slots:
                 self._session.publish(event)
                 self._answers.setdefault(event.id, set()).add(answer)
-                conversation.flush()
+                # Not the connection there was before the wait for a place: it may be another by now.
+                if self._conversation is not None:
+                    self._conversation.flush()
                 return await answer
         except NotConnected as error:
             return PublishOutcome(PublishState.NOT_CONNECTED, text=str(error))

@@ -38,6 +38,29 @@ class Naps:
         await asyncio.sleep(0.001)
 
 
+async def hurry(seconds):
+    """Pauses are a hundredth of what they would be; the watch for silence is left the time of a slow machine."""
+    await asyncio.sleep(seconds / (20 if seconds == SILENCE_S else 100))
+
+
+class Clock:
+    """Time that only passes by sleeping, and only when it is let."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.sleeps = []
+        self.passing = asyncio.Event()
+
+    def outside(self):
+        return Outside(monotonic=lambda: self.now, sleep=self.sleep, jitter=lambda: 0.0)
+
+    async def sleep(self, seconds):
+        self.sleeps.append(seconds)
+        await self.passing.wait()
+        self.now += seconds
+        await asyncio.sleep(0.001)
+
+
 class Recorder:
     """A listener that writes everything down; with the gate closed it is a slow one."""
 
@@ -117,3 +140,17 @@ async def plant(relay, *events):
         await pool.wait_connected()
         for event in events:
             assert (await pool.publish(event))[relay.url].is_accepted
+
+
+def refusing(words, times):
+    """Refuses so many events, takes the others; writes down the ids of all."""
+    seen = []
+
+    async def script(client):
+        while True:
+            event = (await client.hear("EVENT"))[1]
+            seen.append(event["id"])
+            accepted = len(seen) > times
+            await client.say("OK", event["id"], accepted, "" if accepted else words)
+
+    return script, seen

@@ -89,7 +89,6 @@ async def say_nothing(writer):
     "answer",
     [
         response(b"", status="404 Not Found"),
-        response(b"{}", "Location: http://127.0.0.1:1/", status="302 Found"),
         response(gzip.compress(b"{}"), "Content-Encoding: gzip"),
         response(b"x" * (MAX_DOCUMENT_BYTES + 1)),
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{",
@@ -106,6 +105,16 @@ async def test_what_is_no_document_is_none_and_costs_little(answer, monkeypatch)
         with pytest.raises(NotConnected, match="relay information document"):
             await fetch_document(url, DIRECT)
         assert len(asked) == 1
+
+
+async def test_a_redirect_is_not_followed():
+    """Else a public relay could send us to a service on our own machine."""
+    async with serving(response(b"{}")) as (inner, asked_inside):
+        redirect = response(b"", f"Location: {inner}", status="302 Found")
+        async with serving(redirect) as (url, asked):
+            with pytest.raises(NotConnected, match="302"):
+                await fetch_document(url, DIRECT)
+        assert (len(asked), asked_inside) == (1, [])
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://127.0.0.1:1", "http://a..b", "http://" + "a" * 70])

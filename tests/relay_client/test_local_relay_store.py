@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay_client.event import is_expired
 from relay_client.filter import Filter
 from relay_client.keys import Keys
-from relay_client.local_relay_store import MAX_AHEAD_S, EventStore, KindClass, Verdict, is_expired, kind_class
+from relay_client.local_relay_store import MAX_AHEAD_S, EventStore, KindClass, Verdict, kind_class
 from tests.relay_client.kit import KEYS, signed
 
 STRANGER = Keys.from_bytes(b"\x02" * 32)

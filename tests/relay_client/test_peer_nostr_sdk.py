@@ -20,13 +20,13 @@ from tests.relay_client.kit import KEYS, ids, pooled, signed
 pytestmark = pytest.mark.peer
 
 
-async def started(*, auth=False, port=None):
+async def started(*, auth=False, port=None, notes_per_minute=10_000_000):
     """A relay of nostr-sdk and its URL."""
     sdk.uniffi_set_event_loop(asyncio.get_running_loop())
     builder = (
         sdk.LocalRelayBuilder()
         .addr("127.0.0.1")
-        .rate_limit(sdk.RateLimit(max_reqs=100_000, notes_per_minute=10_000_000))
+        .rate_limit(sdk.RateLimit(max_reqs=100_000, notes_per_minute=notes_per_minute))
     )
     if port is not None:
         builder = builder.port(port)
@@ -76,6 +76,30 @@ async def test_another_relay_that_wants_auth_gets_it_and_what_it_had_refused_aga
         assert (await pool.publish(event))[url].is_accepted
         await until(lambda: received)
         assert ids(received) == [event.id]
+
+
+@pytest.mark.parametrize("auth", [False, True])
+async def test_a_question_to_another_relay_is_answered(auth):
+    async with peer_relay(auth=auth) as url, RelayPool([url], keys=KEYS) as pool:
+        await pool.wait_connected()
+        notes = [signed(str(n), kind=1, created_at=1_700_000_000 + n) for n in range(10)]
+        for note in notes:
+            assert (await pool.publish(note))[url].is_accepted
+        assert await pool.query([Filter(kinds=frozenset({1}))]) == notes[::-1]
+        assert await pool.query([Filter(kinds=frozenset({1}), limit=3)]) == notes[:-4:-1]
+        assert await pool.query([Filter(ids=frozenset({notes[4].id}))], enough=1) == [notes[4]]
+        assert await pool.query([Filter(kinds=frozenset({2}))]) == []
+        assert pool.status()[0].faults == {}
+
+
+async def test_another_relay_that_finds_us_too_fast_is_left_in_peace():
+    async with peer_relay(notes_per_minute=5) as url, RelayPool([url]) as pool:
+        await pool.wait_connected()
+        words = [(await pool.publish(signed(str(n))))[url].word for n in range(20)]
+        told = pool.status()[0]
+    assert words == ["accepted"] * 5 + ["rate-limited"] * 15
+    assert (told.accepted, told.refused) == (5, 1)
+    assert told.pause_s > 0
 
 
 async def test_another_relay_that_wants_auth_refuses_who_has_no_keys():

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from relay_client.asker import IDLE_S
 from relay_client.connection import RelayState
 from relay_client.dial import Outside
 from relay_client.errors import DialRefused
@@ -120,6 +121,31 @@ async def test_an_idle_connection_is_hung_up_and_no_question_is_lost_by_it():
             await until(lambda: len(relay._clients) == 1)
 
 
+async def test_when_the_last_question_is_answered_nobody_is_dialled_again():
+    async with (
+        LocalRelay() as relay,
+        FaultProxy(relay.url) as proxy,
+        RelayPool([proxy.url], outside=Outside(sleep=Naps())) as pool,
+    ):
+        await pool.wait_connected()
+        await pool.query([NOTES])
+        await until(lambda: len(relay._clients) == 1)
+        dialled = proxy.connections
+        await plant(relay, *(signed(str(n)) for n in range(20)))  # in which time it would be
+        assert proxy.connections == dialled
+
+
+async def test_while_an_answer_is_waited_for_the_connection_is_not_idle():
+    naps = Naps()
+    async with ScriptedRelay(silence) as relay, RelayPool([relay.url], outside=Outside(sleep=naps)) as pool:
+        await pool.wait_connected()
+        waiting = asyncio.create_task(pool.query([NOTES], timeout_s=600))
+        await until(lambda: naps.asked.count(IDLE_S) >= 10)
+        assert relay.connections == 2
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+
 async def test_a_relay_that_wants_to_know_who_we_are_is_told_before_it_answers():
     note = signed(kind=1)
     async with LocalRelay(require_auth=True) as relay, RelayPool([relay.url], keys=KEYS) as pool:
@@ -153,6 +179,7 @@ async def test_a_liar_is_asked_no_more():
         await until(lambda: pool.status()[0].misbehaviour > 0)
         async with asyncio.timeout(5):
             assert await pool.query([NOTES], timeout_s=600) == []
+        assert relay.connections == 1
 
 
 async def test_a_strangers_relay_is_asked_where_the_dialler_says_and_never_told_who_we_are():
@@ -204,5 +231,6 @@ async def test_a_stranger_who_hangs_ends_with_the_time_or_with_the_pool():
         assert await pool.query([NOTES], urls=[stranger.url], timeout_s=0.05) == []
         waiting = asyncio.create_task(pool.query([NOTES], urls=[stranger.url], timeout_s=600))
         await until(lambda: stranger.connections == 2)
-    async with asyncio.timeout(5):
-        assert await waiting == []
+        await pool.__aexit__(None, None, None)
+        async with asyncio.timeout(5):
+            assert await waiting == []

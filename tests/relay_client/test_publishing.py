@@ -12,10 +12,10 @@ from relay_client.http_fetch import fetch_document
 from relay_client.local_relay import LocalRelay, RelayLimits
 from relay_client.pace import FIRST_PAUSE_S
 from relay_client.pool import RelayPool
-from relay_client.publishing import MAX_KEPT
+from relay_client.publishing import MAX_KEPT, MAX_PUBLISHES_IN_FLIGHT
 from relay_client.wire import Prefix
 from tests.faults import FaultProxy, ScriptedRelay, until
-from tests.relay_client.kit import JOBS, KEYS, pooled, signed
+from tests.relay_client.kit import JOBS, Clock, Naps, pooled, refusing, signed
 
 
 def stating(**limits):
@@ -31,24 +31,6 @@ def stating(**limits):
 
 async def learnt(pool):
     await until(lambda: all(relay.limitation.known() for relay in pool.status()))
-
-
-class Clock:
-    """Time that only passes by sleeping, and only when it is let."""
-
-    def __init__(self):
-        self.now = 0.0
-        self.sleeps = []
-        self.passing = asyncio.Event()
-
-    def outside(self):
-        return Outside(monotonic=lambda: self.now, sleep=self.sleep, jitter=lambda: 0.0)
-
-    async def sleep(self, seconds):
-        self.sleeps.append(seconds)
-        await self.passing.wait()
-        self.now += seconds
-        await asyncio.sleep(0.001)
 
 
 # Limits
@@ -137,20 +119,6 @@ async def test_no_more_subscriptions_are_opened_than_the_relay_allows_and_the_ot
 # Patience
 
 
-def refusing(words, times):
-    """Refuses so many events, takes the others; writes down the ids of all."""
-    seen = []
-
-    async def script(client):
-        while True:
-            event = (await client.hear("EVENT"))[1]
-            seen.append(event["id"])
-            accepted = len(seen) > times
-            await client.say("OK", event["id"], accepted, "" if accepted else words)
-
-    return script, seen
-
-
 async def test_a_relay_that_finds_us_too_fast_is_left_in_peace_and_then_gets_what_it_missed():
     clock, events = Clock(), [signed(str(n)) for n in range(4)]
     script, seen = refusing("rate-limited: slow down", 1)
@@ -183,6 +151,23 @@ async def test_each_further_complaint_doubles_the_pause():
         await until(lambda: pool.status()[0].accepted == 1)
     assert seen == [event.id] * 5
     assert [s for s in clock.sleeps if s in (5, 10, 20, 40)] == [5, 10, 20, 40]
+
+
+async def test_a_relay_that_takes_something_again_is_trusted_again():
+    clock, answers = Clock(), iter([False, True, True, False])
+    clock.passing.set()
+
+    async def sometimes(client):
+        while True:
+            event = (await client.hear("EVENT"))[1]
+            await client.say("OK", event["id"], next(answers, True), "rate-limited:")
+
+    async with ScriptedRelay(sometimes) as relay, RelayPool([relay.url], outside=clock.outside()) as pool:
+        await pool.wait_connected()
+        for n in range(3):
+            await pool.publish(signed(str(n)))
+            await until(lambda n=n: pool.status()[0].accepted == n + 1)
+    assert [s for s in clock.sleeps if s in (5, 10, 20)] == [5, 5]
 
 
 async def test_an_event_offered_again_meanwhile_is_kept_once_and_not_sent_twice():
@@ -227,6 +212,42 @@ async def test_what_is_kept_outlives_the_connection():
     assert seen == [event.id] * 2
 
 
+async def test_what_is_kept_and_has_expired_meanwhile_is_not_offered_again():
+    clock, beat, event = Clock(), signed(tags=[["expiration", "1"]]), signed()
+    script, seen = refusing("rate-limited:", 1)
+    async with ScriptedRelay(script) as relay, RelayPool([relay.url], outside=clock.outside()) as pool:
+        await pool.wait_connected()
+        for one in (beat, event):
+            await pool.publish(one)
+        clock.passing.set()
+        await until(lambda: pool.status()[0].accepted == 1)
+        await until(lambda: not pool._connections[relay.url].publishing._has_kept.is_set())
+    assert seen == [beat.id, event.id]
+
+
+async def test_a_publish_that_waited_for_its_place_goes_over_the_connection_there_is_then():
+    async def answer_the_second_time(client):
+        if relay.connections > 1:
+            event = (await client.hear("EVENT"))[1]
+            await client.say("OK", event["id"], True, "")
+
+    async with (
+        ScriptedRelay(answer_the_second_time) as relay,
+        FaultProxy(relay.url) as proxy,
+        RelayPool([proxy.url], outside=Outside(sleep=Naps())) as pool,
+    ):
+        await pool.wait_connected()
+        publishing = pool._connections[proxy.url].publishing
+        for _ in range(MAX_PUBLISHES_IN_FLIGHT):
+            await publishing._slots.acquire()
+        waiting = asyncio.create_task(pool.publish(signed()))
+        await until(lambda: publishing._slots._waiters)
+        proxy.cut()
+        await until(lambda: pool.status()[0].reconnects == 1)
+        publishing._slots.release()
+        assert (await waiting)[proxy.url].is_accepted
+
+
 @pytest.mark.parametrize(
     "message", [["NOTICE", "rate limit exceeded"], ["CLOSED", "jobs", "rate-limited: too many"]]
 )
@@ -265,124 +286,3 @@ async def test_a_relay_that_finds_our_questions_too_many_is_not_asked_for_a_whil
             assert await pool.query([JOBS], timeout_s=600) == []
         assert len(asked) == 2
         assert pool.status()[0].pause_s == 0
-
-
-# Words
-
-REFUSALS = [
-    ("pow: difficulty 25 is less than 30", Prefix.POW, "pow"),
-    ("blocked: you are banned", Prefix.BLOCKED, "blocked"),
-    ("rate-limited: slow down", Prefix.RATE_LIMITED, "rate-limited"),
-    ("invalid: event creation date is too far off", Prefix.INVALID, "invalid"),
-    ("restricted: only members", Prefix.RESTRICTED, "restricted"),
-    ("mute: no one was listening", Prefix.MUTE, "mute"),
-    ("error: could not connect to the database", Prefix.ERROR, "error"),
-    ("auth-required: we only accept events from registered users", Prefix.AUTH_REQUIRED, "auth-required"),
-    ("no prefix at all", Prefix.NONE, "refused"),
-]
-
-
-@pytest.mark.parametrize(("words", "prefix", "word"), REFUSALS)
-async def test_every_word_of_refusal_comes_back_and_the_connection_lives_on(words, prefix, word):
-    script, _ = refusing(words, 1)
-    clock = Clock()
-    async with ScriptedRelay(script) as relay, RelayPool([relay.url], outside=clock.outside()) as pool:
-        await pool.wait_connected()
-        outcome = (await pool.publish(signed()))[relay.url]
-        again = (await pool.publish(signed("again")))[relay.url]
-        told = pool.status()[0]
-    assert (outcome.state, outcome.prefix, outcome.word) == (PublishState.REFUSED, prefix, word)
-    assert again.is_accepted == (prefix is not Prefix.RATE_LIMITED)
-    assert told.last_refusal == words
-    assert (told.state, told.reconnects, told.faults) == (RelayState.CONNECTED, 0, {})
-
-
-@pytest.mark.parametrize("accepted", [True, False])
-async def test_an_event_the_relay_has_already_is_accepted(accepted):
-    async def knows(client):
-        event = (await client.hear("EVENT"))[1]
-        await client.say("OK", event["id"], accepted, "duplicate: already have this event")
-
-    async with ScriptedRelay(knows) as relay, RelayPool([relay.url]) as pool:
-        await pool.wait_connected()
-        outcome = (await pool.publish(signed()))[relay.url]
-        assert (outcome.is_accepted, outcome.word, outcome.prefix) == (True, "accepted", Prefix.DUPLICATE)
-        assert (pool.status()[0].accepted, pool.status()[0].refused) == (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("words", "is_final"),
-    [
-        ("duplicate: subscription already open", False),
-        ("pow: difficulty 25 is less than 30", False),
-        ("blocked: you are banned", True),
-        ("rate-limited: slow down", False),
-        ("invalid: filter", True),
-        ("restricted: only members", True),
-        ("mute: you are ignored", False),
-        ("error: shutting down idle subscription", False),
-        ("auth-required: who are you?", True),  # we have no keys here
-        ("unsupported: filter contains unknown elements", True),
-        ("", False),
-    ],
-)
-async def test_a_subscription_is_asked_for_again_where_that_can_help_and_else_shown_as_unserved(words, is_final):
-    requests = []
-
-    async def close(client):
-        while True:
-            sub_id = (await client.hear("REQ"))[1]
-            requests.append(sub_id)
-            await client.say("CLOSED", sub_id, words)
-
-    async with ScriptedRelay(close) as relay, pooled(relay.url) as (pool, _):
-        if is_final:
-            await until(lambda: pool.status()[0].unserved)
-            assert (await pool.publish(signed(), timeout_s=0.05))[relay.url].state is PublishState.NO_ANSWER
-            assert pool.status()[0].unserved == {"jobs": words}
-        else:
-            await until(lambda: len(requests) >= 3)
-        assert (len(requests) == 1) == is_final
-        assert pool.status()[0].reconnects == 0
-
-
-# Who we are
-
-
-async def test_a_configured_relay_is_told_who_we_are_and_gets_the_event_and_the_question_again():
-    event = signed()
-    async with LocalRelay(require_auth=True) as relay, pooled(relay.url, keys=KEYS) as (pool, received):
-        await pool.wait_connected()
-        assert (await pool.publish(event))[relay.url].is_accepted
-        await pool.wait_caught_up("jobs")
-        await until(lambda: received)
-        assert pool.status()[0].unserved == {}
-
-
-async def test_a_relay_that_wants_to_know_for_ever_gets_few_answers_and_one_retry():
-    proofs, offers = [], []
-
-    async def never_content(client):
-        await client.say("AUTH", "challenge 0")
-        while True:
-            name, *rest = json.loads(await client.ws.recv())
-            if name == "AUTH":
-                proofs.append(rest[0])
-                await client.say("OK", rest[0]["id"], True, "")
-                await client.say("AUTH", f"challenge {len(proofs)}")
-            elif name == "EVENT":
-                offers.append(rest[0]["id"])
-                await client.say("OK", rest[0]["id"], False, "auth-required: who are you?")
-
-    async with (
-        ScriptedRelay(never_content) as relay,
-        RelayPool([relay.url], keys=KEYS, outside=Outside(monotonic=lambda: 1.0)) as pool,
-    ):
-        await pool.wait_connected()
-        outcome = (await pool.publish(signed()))[relay.url]
-        await until(lambda: pool.status()[0].faults)
-        assert pool.status()[0].faults == {"auth_flood": 1}
-    assert (outcome.state, outcome.word) == (PublishState.REFUSED, "auth-required")
-    assert len(offers) <= 2
-    assert len(proofs) == 4
-    assert {tuple(proof["tags"][0]) for proof in proofs} == {("relay", relay.url)}
