@@ -4,13 +4,12 @@ Whatever happens in a run, it ends in a fact: a verdict, an answer or a failure 
 back. Only a process that dies leaves none; the next start finds the run begun and counts it.
 """
 
-import asyncio
 from typing import Final
 
 import msgspec
 
 from ledger.records import JobRecord, JobState, JobTexts
-from ledger.store import Store
+from ledger.store import Store, View
 from timmy_dvm.agent.runner import Agent, AgentError, Task
 from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import RunAgent
@@ -18,6 +17,7 @@ from timmy_dvm.core.facts import EvalDone, RunFailed, RunInterrupted, Step, Work
 from timmy_dvm.core.pricing import BtcPrice, Freshness, PriceList, actual_cost
 from timmy_dvm.engine import SHORT_ID, Engine, insist
 from timmy_dvm.log import get_logger
+from timmy_dvm.places import Bidder, Places
 
 EVAL_DEADLINE_S = 60
 WORK_DEADLINE_S = 180
@@ -34,7 +34,7 @@ _note: Final = msgspec.json.Decoder(_Note)
 
 
 class Runs:
-    """Runs of the model, at most ``in_flight`` at once; paid jobs beyond that queue in the order they came."""
+    """Runs of the model, at most ``in_flight`` at once; paid jobs beyond that queue (:mod:`timmy_dvm.places`)."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Runs:
         self._engine = engine
         self._clock = clock
         self._prices = prices
-        self._places = asyncio.Semaphore(in_flight)
+        self._places = Places(in_flight)
         self._begun: set[int] = set()
 
     async def run(self, action_id: int, wanted: RunAgent, *, interrupted: bool) -> None:
@@ -61,7 +61,8 @@ class Runs:
             )
             await self._engine.handle(fact, done=action_id)
             return
-        async with self._places:
+        bidder = await self._store.look(lambda view: _bidder(view, wanted))
+        async with self._places.one(bidder):
             job = await self._store.job(wanted.job_id)
             texts = await self._store.texts(wanted.job_id)
             if job is None or texts is None or not _waits_for(job, wanted):
@@ -133,6 +134,17 @@ def _temperature(origin: str) -> str | None:
         return _note.decode(origin).temperature
     except msgspec.MsgspecError:
         return None
+
+
+def _bidder(view: View, wanted: RunAgent) -> Bidder:
+    """Who wants the place. A job that nobody's key asked for is a customer of its own."""
+    job = view.job(wanted.job_id)
+    identity = None if job is None or job.pubkey is None else view.identity(job.pubkey)
+    return Bidder(
+        key=wanted.job_id if identity is None else identity.pubkey,
+        has_paid=identity is not None and identity.paid_jobs > 0,
+        is_half_done=wanted.step is Step.WORK,
+    )
 
 
 def _waits_for(job: JobRecord, wanted: RunAgent) -> bool:

@@ -127,7 +127,7 @@ async def test_a_run_the_job_does_not_wait_for_never_calls_the_model(changes):
 async def test_no_more_runs_than_there_are_places_for():
     model = Model()
     model.may_end.clear()
-    async with by_hand(model, in_flight=2) as house:
+    async with by_hand(model, in_flight=4) as house:  # of which keys that never paid before hold two
         for key in "abcde":
             await house.paid(pubkey=key * 64)
         rows = await house.rows(RunAgent)

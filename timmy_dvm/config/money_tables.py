@@ -181,7 +181,13 @@ class LimitsTable(Table):
     open_invoices: int = key(
         1_000, "Open invoices in all; half are kept for keys that paid before.", ge=2, le=_BIG
     )
-    in_flight: int = key(50, "Jobs worked on at the same time; others wait.", ge=1, le=10_000)
+    in_flight: int = key(
+        50,
+        "Jobs worked on at the same time; others wait. Half are kept for keys that paid before, and no key takes "
+        "more than half.",
+        ge=1,
+        le=10_000,
+    )
     error_answers_per_second: int = key(20, "Refusals sent over relays each second.", ge=1, le=10_000)
     model_usd_per_day: Dollars = key(
         Decimal(5),
