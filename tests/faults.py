@@ -1,8 +1,9 @@
-"""Trouble on the network, by name: a TCP proxy that can stall and cut, and a relay that follows a script."""
+"""Trouble on the network, by name: a TCP proxy that can stall and cut, a relay that follows a script, dead ports."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -97,6 +98,28 @@ class FaultProxy:
                 await sink.drain()
         self._writers.discard(sink)
         sink.close()
+
+
+@contextlib.contextmanager
+def refusing_port() -> Iterator[str]:
+    """The URL of a port of our own on which nobody listens: who dials it is refused."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"ws://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def tarpit() -> AsyncIterator[str]:
+    """The URL of a port where every connection is taken and nothing is ever said, not even a handshake."""
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    try:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await server.wait_closed()
 
 
 Script = Callable[["Scripted"], Awaitable[None]]

@@ -93,12 +93,12 @@ async def serving(
         await running
 
 
-async def books(folder: Path) -> list[Story]:
-    """All jobs, oldest first, after checking that the whole ledger is in order."""
+async def books(folder: Path, limit: int = 100) -> list[Story]:
+    """The newest jobs, oldest first, after checking that the whole ledger is in order."""
     assert not audit(folder / "timmy.db")
     store = open_ledger(f"sqlite:///{folder / 'timmy.db'}", read_only=True)
     try:
-        stories = [await store.story(job.id) for job in await store.jobs(limit=100)]
+        stories = [await store.story(job.id) for job in await store.jobs(limit=limit)]
         assert sum((await store.balances()).values()) == 0
     finally:
         await store.close()

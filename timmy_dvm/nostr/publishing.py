@@ -1,19 +1,25 @@
 """Signed events out to the relays (`dispatch.Publisher`)."""
 
+import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 import msgspec
 
-from relay_client.dial import PublishOutcome
+from ledger.store import ACCEPTED
+from relay_client.dial import PublishOutcome, PublishState
 from relay_client.errors import InvalidEvent
 from relay_client.event import Event
 from timmy_dvm.log import get_logger
 
 FIRST_DIALS_S: Final = 3.0
 """How long the first events to be published wait for all relays to be connected."""
+STRAGGLERS_S: Final = 2.0
+"""Once a relay has taken an event, the others have this long to say what they make of it. A relay that is silent
+would otherwise keep everything that is said in hand for as long as any answer may take."""
 
+_UNKNOWN: Final = PublishOutcome(PublishState.NO_ANSWER).word
 _targets: Final = msgspec.json.Decoder(tuple[str, ...])
 log = get_logger("nostr")
 
@@ -52,9 +58,25 @@ class NostrPublisher:
             # Written by ourselves, so it can't happen; and a broken event is better kept than sent.
             log.warning("an event of ours can't be published", action="event_broken", error=str(error))
             return {}
-        urls = [url for url in self._pool.urls if url in named] or None
+        urls = [url for url in self._pool.urls if url in named] or self._pool.urls
         await self._first_dials()
-        return {url: outcome.word for url, outcome in (await self._pool.publish(event, urls)).items()}
+        return await self._offer(event, urls)
+
+    async def _offer(self, event: Event, urls: Collection[str]) -> dict[str, str]:
+        """What each relay made of it, once all have answered, or one has taken it and the stragglers' time is up."""
+        sends = {url: asyncio.create_task(self._send(event, url)) for url in urls}
+        try:
+            for answer in asyncio.as_completed(sends.values()):
+                if await answer == ACCEPTED:
+                    await asyncio.wait(sends.values(), timeout=STRAGGLERS_S)
+                    break
+            return {url: send.result() if send.done() else _UNKNOWN for url, send in sends.items()}
+        finally:
+            for send in sends.values():
+                send.cancel()
+
+    async def _send(self, event: Event, url: str) -> str:
+        return (await self._pool.publish(event, (url,)))[url].word
 
     async def _first_dials(self) -> None:
         """At the start, let every relay be reached: one acceptance is enough, so the others would never get it."""

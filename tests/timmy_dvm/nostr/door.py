@@ -6,6 +6,7 @@ import types
 
 from ledger.records import Applied, Change, NewJob, Replayed
 from relay_client.connection import RelayState
+from relay_client.dial import PublishOutcome, PublishState
 from relay_client.pool import Received, RelayStatus
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, RELAY, TIMMY, signed
 from timmy_dvm.clock import ManualClock, SeededRandomness
@@ -19,6 +20,7 @@ from timmy_dvm.prices import FixedPrice
 OTHER = "wss://other.example"
 KEY = f"relay_cursor:{RELAY}"
 TIMEOUT_S = 10
+ACCEPTED = PublishOutcome(PublishState.ACCEPTED)
 PRICES = FixedPrice(BtcPrice.from_usd(100_000, source="test", freshness=Freshness.FIXED, at=NOW))
 
 
@@ -33,6 +35,7 @@ class ScriptedPool:
         self.subscribed = asyncio.Event()
         self.published = []
         self.outcomes = {}
+        self.gates = {}
 
     def subscribe(self, _sub_id, filters, *, since=None, on_caught_up=None):
         self.filters, self._since, self._on_caught_up = filters, since, on_caught_up
@@ -57,8 +60,13 @@ class ScriptedPool:
                 self._on_caught_up(item)
 
     async def publish(self, event, urls=None):
-        self.published.append((event.id, urls))
-        return self.outcomes
+        """Where no outcome is scripted, a relay takes it; one with a gate answers when that opens."""
+        urls = self.urls if urls is None else urls
+        self.published += [(event.id, url) for url in urls]
+        for url in urls:
+            if url in self.gates:
+                await self.gates[url].wait()
+        return {url: self.outcomes.get(url, ACCEPTED) for url in urls}
 
     async def wait_connected(self, count=1, timeout_s=10.0):
         del timeout_s
