@@ -269,13 +269,17 @@ class EventRole(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """An event of ours, signed once: a repeat publishes these very bytes. ``targets`` is the door's JSON."""
+    """An event of ours, signed once: a repeat publishes these very bytes. ``targets`` is the door's JSON.
+
+    ``due_at`` is when it is to be published first, None at once; it stays with the outbox row.
+    """
 
     id: str
     job_id: str | None
     role: EventRole
     json: str
     targets: str
+    due_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,7 +178,7 @@ def _write_refund(connection: sqlite3.Connection, refund: RefundRecord) -> None:
 def _actions(change: Change) -> Iterator[NewAction]:
     yield from change.actions
     for event in change.events:
-        yield NewAction(kind=PUBLISH, job_id=event.job_id, body=event.id)
+        yield NewAction(kind=PUBLISH, job_id=event.job_id, body=event.id, due_at=event.due_at)
 
 
 def _write_action(connection: sqlite3.Connection, action: NewAction) -> PendingAction:

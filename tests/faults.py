@@ -1,4 +1,4 @@
-"""Trouble on the network, by name: a TCP proxy that can stall and cut, a relay that follows a script, dead ports."""
+"""Trouble on the network, by name: a TCP proxy that can stall and cut, a relay with a script, dead ports."""
 
 import asyncio
 import contextlib

@@ -89,7 +89,7 @@ class Dispatch:
 
     def _applied(self, applied: Applied) -> None:
         for event in applied.change.events:
-            if self._outbox.has_room:
+            if self._outbox.has_room and event.due_at is None:
                 self._fresh[event.id] = event
         for action in applied.actions:
             self._outbox.add(action)

@@ -55,7 +55,7 @@ SHORT_ID = 8
 """Of a job's id a log shows this much: whole, it is its owner's secret. `timmy job` takes it."""
 _DAY = 86_400
 _LONG_HEX = re.compile(r"[0-9a-f]{16,}")
-_NOT_IN_RECEIPT = frozenset({"text", "origin", "btc", "at"})
+_NOT_IN_RECEIPT = frozenset({"text", "origin", "btc", "at", "refusal_at"})
 _encode = msgspec.json.Encoder().encode
 log = get_logger("engine")
 
@@ -183,7 +183,8 @@ class Engine:
         events: list[NewEvent] = []
         for tell in decision.tells:
             origin = _origin(view, decision, tell, job_id)
-            events += self._speaker.speak(tell.message, origin=origin, job_id=job_id, tier=tier, at=fact.at)
+            said = self._speaker.speak(tell.message, origin=origin, job_id=job_id, tier=tier, at=fact.at)
+            events += (dataclasses.replace(event, due_at=tell.due_at) for event in said)
         return events
 
 

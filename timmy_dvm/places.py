@@ -80,7 +80,9 @@ class Places:
     def _give_out(self) -> None:
         while self._held.total() < self._count:
             allowed = (
-                place for place, bidder in self._waiting.items() if self._may_hold(bidder) and not place.cancelled()
+                place
+                for place, bidder in self._waiting.items()
+                if self._may_hold(bidder) and not place.cancelled()
             )
             place = min(allowed, key=lambda place: self._turn_of(self._waiting[place]), default=None)
             if place is None:
@@ -91,9 +93,7 @@ class Places:
             place.set_result(None)
 
     def _may_hold(self, bidder: Bidder) -> bool:
-        return self._held[bidder.key] < self._share and (
-            bidder.has_paid or self._held_by_newcomers < self._share
-        )
+        return self._held[bidder.key] < self._share and (bidder.has_paid or self._held_by_newcomers < self._share)
 
     def _turn_of(self, bidder: Bidder) -> tuple[int, bool]:
         return self._held[bidder.key], not bidder.is_half_done

@@ -1,4 +1,4 @@
-"""One relay of five lives: jobs are heard, results arrive, and the books say what became of each at every relay."""
+"""One relay of five lives: jobs are heard, results arrive, and the books say what each relay made of them."""
 
 import contextlib
 
@@ -43,9 +43,7 @@ async def deliveries(folder):
     """For each event of every job, what became of it at each relay."""
     stories = await books(folder)
     return [
-        {delivery.relay: delivery.outcome for delivery in told}
-        for story in stories
-        for _, told in story.events
+        {delivery.relay: delivery.outcome for delivery in told} for story in stories for _, told in story.events
     ]
 
 

@@ -204,6 +204,14 @@ class OutboxContract:
         with pytest.raises(RuleBroken, match=r"events\.id"):
             await write(store, events=(event("e3" * 32, role=EventRole.FEEDBACK),))
 
+    async def test_an_event_may_have_to_be_published_later(self, store):
+        await begun(store)
+        later = dataclasses.replace(event(), due_at=NOW + 60)
+        (action,) = (await applied(store, events=(later,))).actions
+        assert action.due_at == NOW + 60
+        assert await store.pending() == (action,)
+        assert (await store.event(action.body)) == event()
+
     async def test_deliveries_are_noted_until_all_is_done(self, store):
         await begun(store)
         (action,) = (await applied(store, events=(event(),))).actions

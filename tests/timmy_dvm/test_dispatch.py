@@ -170,6 +170,20 @@ async def test_the_same_bytes_are_offered_until_a_relay_takes_them():
         assert len({text for text, _ in street.offers}) == 1
 
 
+async def test_a_refusal_is_published_when_it_is_due_and_not_sooner():
+    async with a_street() as (house, street):
+        now = int(house.clock.now())
+        await house.ask("", refusal_at=now + 60)
+        await house.ask("", refusal_at=None)
+        await house.until(lambda: street.offers)
+        await house.clock.advance(59)
+        await idle(house)
+        assert street.times("Refused") == [0]
+        await house.clock.advance(1)
+        await house.until(lambda: len(street.offers) == 2)
+        assert street.times("Refused") == [0, 60]
+
+
 async def test_a_refusal_of_every_relay_is_noted_with_its_word_and_offered_again():
     async with a_street(answer="rate-limited") as (house, street):
         job_id = await house.ask()

@@ -75,21 +75,22 @@ def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
     """A request came in: refuse it, make a job that waits for money, or one that starts at once."""
     refusal = refusing.before_pricing(case, fact, policy)
     if refusal is not None:
-        return _refused(refusal, fact)
+        return _refused(refusal, case, fact)
     quote = _quote(price(fact, policy))
     need = needed_for_eval(fact.mode, quote.eval_fee, quote.work_fee)
     funding = fund(need, ZERO, case.credit)
     due_now = fund(Msats(quote.eval_fee + quote.work_fee), ZERO, case.credit).missing
     if fact.bid is not None and fact.bid < due_now:
-        return _refused(refusing.underbid(due_now), fact)
+        return _refused(refusing.underbid(due_now), case, fact)
     if funding.missing and (refusal := refusing.to_wait(case, policy)):
-        return _refused(refusal, fact)
+        return _refused(refusal, case, fact)
     return _new_job(case, fact, quote, funding, policy)
 
 
-def _refused(refusal: Refused, fact: RequestReceived) -> Decision:
-    """No job; and no word to somebody who did not ask us in particular."""
-    return Decision(tells=(Tell(refusal, fact.origin),)) if fact.addressed else IGNORED
+def _refused(refusal: Refused, case: Case, fact: RequestReceived) -> Decision:
+    """No job; and no word to somebody who did not ask us in particular. A key that has paid hears it at once."""
+    told_at = None if refusing.has_paid(case) else fact.refusal_at
+    return Decision(tells=(Tell(refusal, fact.origin, told_at),)) if fact.addressed else IGNORED
 
 
 def price(fact: RequestReceived | QuestionAsked, policy: Policy) -> PriceBreakdown:

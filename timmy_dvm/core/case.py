@@ -66,10 +66,14 @@ class Do:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """A message, and whom it answers: ``origin`` None is the job's own request."""
+    """A message, and whom it answers: ``origin`` None is the job's own request.
+
+    ``due_at`` is the unix second before which it is not sent; None is at once.
+    """
 
     message: Message
     origin: str | None = None
+    due_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,7 @@ class RequestReceived:
     ``model``, ``bid`` and ``refund_to`` are the customer's wishes; ``asked_at`` is the request's own time.
     ``addressed`` is False for a request that names no provider: refusing it is silent. ``expires_at`` is the unix
     second after which the customer wants no work to start; ``preface_chars`` of the text are the door's own.
+    ``refusal_at`` is the second before which a key that never paid is not told of a refusal; None: at once.
     """
 
     job_id: str
@@ -64,6 +65,7 @@ class RequestReceived:
     addressed: bool = True
     expires_at: int | None = None
     preface_chars: int = 0
+    refusal_at: int | None = None
 
     @property
     def id(self) -> str:

@@ -26,6 +26,11 @@ def _is_blank(text: str) -> bool:
     return not any(unicodedata.category(each)[0] in _SEEN and each not in _FILLERS for each in text)
 
 
+def has_paid(case: Case) -> bool:
+    """Whether this key has paid for a job before."""
+    return case.identity is not None and case.identity.paid_jobs > 0
+
+
 def no_price(fact: RequestReceived | QuestionAsked, policy: Policy) -> Refused | None:
     """Why a text can't be priced, with what to do about it; None where it can."""
     limit = policy.request_chars(fact.door)
@@ -64,8 +69,7 @@ def to_wait(case: Case, policy: Policy) -> Refused | None:
         # Their invoices can still be paid, and our wallet watches each to its end.
         sentence = "You have cancelled many requests within an hour: ask again when their invoices have expired."
         return Refused(code="too_many_cancelled", sentence=sentence)
-    paid_before = case.identity is not None and case.identity.paid_jobs > 0
-    room = policy.open_invoices if paid_before else policy.open_invoices // 2
+    room = policy.open_invoices if has_paid(case) else policy.open_invoices // 2
     if case.open_invoices >= room:
         return Refused(
             code="busy", sentence="Too many requests wait for payment just now: ask again in 10 minutes."

@@ -12,7 +12,9 @@ from timmy_dvm.nostr.operations import Question, RefundAsked
 from timmy_dvm.nostr.origin import Reply, write_origin
 
 
-def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, at: int) -> RequestReceived:
+def request(
+    received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, at: int, refusal_at: int | None = None
+) -> RequestReceived:
     """A job was asked for. One invoice is for both its steps, for two would lose the customer."""
     event = received.event
     return RequestReceived(
@@ -33,6 +35,7 @@ def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, 
         addressed=asked.addressed,
         expires_at=asked.expires_at,
         preface_chars=asked.preface_chars,
+        refusal_at=refusal_at,
     )
 
 

@@ -39,6 +39,35 @@ class TokenBucket:
         self._filled_at = now
 
 
+class Turns:
+    """So many answers a second; what is more than that has a turn later, or none.
+
+    Args:
+        per_second: how many; as many may come at once.
+        clock: its monotonic time lets turns pass.
+        longest_s: who would wait longer than this has no turn.
+    """
+
+    def __init__(self, per_second: int, clock: Clock, longest_s: int) -> None:
+        self._pause_s = 1 / per_second
+        self._clock = clock
+        self._longest_s = longest_s
+        self._booked_until = clock.monotonic()
+
+    def book(self) -> float | None:
+        """Take the next turn: in how many seconds it is. None: too many wait before it, and nothing is taken."""
+        now = self._clock.monotonic()
+        wait_s = max(0.0, self._booked_until + self._pause_s - now - 1)
+        if wait_s > self._longest_s:
+            return None
+        self._booked_until = max(self._booked_until, now) + self._pause_s
+        return wait_s
+
+    def give_back(self) -> None:
+        """A turn that was booked is not needed."""
+        self._booked_until -= self._pause_s
+
+
 class Patience:
     """How many errors each key is still answered with, so that one key can't use up what all are owed.
 

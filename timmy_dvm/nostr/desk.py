@@ -1,12 +1,15 @@
 """What is done with an event that was read: it becomes a fact for the engine, or an answer that nobody pays for.
 
-Answers that cost nothing to ask for are bounded: a key may be wrong so often a minute (`bucket.Patience`), and all
-keys together so often a second (`bucket.TokenBucket`). Whoever asks rightly is always heard. While the ledger is
-away an event waits here and tries again.
+Answers that cost nothing to ask for are bounded: a key may be wrong so often a minute (`bucket.Patience`), and
+all keys together so often a second (`bucket.TokenBucket`). That a job is refused, as when too many wait for money,
+is told at that same pace, later where many are (`bucket.Turns`), and not at all where it would come too late; a
+key that has paid before is told at once. Whoever asks rightly is always heard. While the ledger is away an event
+waits here and tries again.
 """
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeVar, assert_never
 
@@ -20,7 +23,7 @@ from timmy_dvm.core import facts
 from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
-from timmy_dvm.nostr.bucket import Patience, TokenBucket
+from timmy_dvm.nostr.bucket import Patience, TokenBucket, Turns
 from timmy_dvm.nostr.operations import Operation, Question, RefundAsked
 from timmy_dvm.prices import PriceSource
 
@@ -28,6 +31,10 @@ CANCELLED_IDS: Final = 10_000
 ERRORS_PER_KEY_MINUTE: Final = 20
 """A key that asks for more nonsense than this, questions (`op me`) counted in, is not answered to either until the
 minute is over. Both cost us a commit and an event, and nobody pays for them."""
+LONGEST_REFUSAL_WAIT_S: Final = 300
+"""A crowd of newcomers that is refused at once learns of it within this; then there is silence for the rest."""
+UNSAID_EVERY_S: Final = 10
+"""In a flood the log says no more often than this how many answers were not given."""
 _LONGEST_PAUSE_S: Final = 30
 
 _T = TypeVar("_T")
@@ -58,7 +65,7 @@ class Desk:
         clock, randomness: time, and fresh job ids.
         network: our wallet's, as BOLT11 writes it: bc, tb, tbs or bcrt.
         error_answers_per_second: questions, and requests that can't be read, are answered no more often than this,
-            all together.
+            all together; and so are jobs that are refused.
     """
 
     def __init__(
@@ -79,6 +86,9 @@ class Desk:
         self._randomness = randomness
         self._network = network
         self._errors = TokenBucket(error_answers_per_second, clock)
+        self._refusals = Turns(error_answers_per_second, clock, LONGEST_REFUSAL_WAIT_S)
+        self._unsaid = 0
+        self._unsaid_told_at = -float(UNSAID_EVERY_S)
         self._patience = Patience(ERRORS_PER_KEY_MINUTE, clock)
         self._cancelled = RecentIds(CANCELLED_IDS)
         self._underway: dict[str, asyncio.Future[None]] = {}
@@ -134,13 +144,22 @@ class Desk:
         event = received.event
         if self._cancelled.has_met(f"{event.pubkey}:{event.id}"):
             return False  # relays may tell a cancellation before what it cancels
+        # Before it is known whether it is refused: many are dealt with at once, and each needs its own turn.
+        wait_s, now = self._refusals.book() if asked.addressed else None, self._now()
         fact = as_facts.request(
-            received, asked, job_id=self._randomness.new_id(), btc=self._prices.current(), at=self._now()
+            received,
+            dataclasses.replace(asked, addressed=wait_s is not None),
+            job_id=self._randomness.new_id(),
+            btc=self._prices.current(),
+            at=now,
+            refusal_at=now + math.ceil(wait_s) if wait_s else None,
         )
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))
         is_refused = isinstance(outcome, Applied) and outcome.change.new_job is None
-        if is_refused and asked.addressed:
-            self._errors.spend()  # one of the answers we may give; who named nobody hears nothing
+        if wait_s is not None and not is_refused:
+            self._refusals.give_back()
+        if is_refused and asked.addressed and wait_s is None:
+            self._leave_unsaid()
         return is_refused
 
     async def _claim(self, received: Received, asked: RefundAsked, *, is_heard: bool) -> bool:
@@ -155,9 +174,15 @@ class Desk:
 
     async def _answer_free(self, fact: facts.RequestUnreadable | facts.QuestionAsked) -> bool:
         if not self._errors.take():
-            log.warning("too many free answers: one is not given", action="unsaid", fact=type(fact).__name__)
+            self._leave_unsaid()
             return False
         return isinstance(await self._until_it_works(lambda: self._engine.handle(fact)), Applied)
+
+    def _leave_unsaid(self) -> None:
+        self._unsaid += 1
+        if self._clock.monotonic() - self._unsaid_told_at >= UNSAID_EVERY_S:
+            log.warning("too many free answers: some are not given", action="unsaid", count=self._unsaid)
+            self._unsaid, self._unsaid_told_at = 0, self._clock.monotonic()
 
     async def _cancel(self, event: Event, request_id: str) -> None:
         """A deletion costs a commit only if it means a job of its own author (NIP-09)."""

@@ -145,13 +145,20 @@ def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -
     providers = [value.lower() for value in event.tag_values("p") if value]
     if not providers:
         asked = _read_open(event, keys, terms)
-    elif keys.public_key not in providers and keys.npub not in providers:
+    elif not _names_us(providers, keys):
         return NotForUs("it names other providers")
     elif event.kind not in terms.kinds:
         return _not_served(event, terms)
     else:
         asked = _read_request(event, keys, terms)
     return replace(asked, expires_at=expires_at) if isinstance(asked, JobAsked) else asked
+
+
+def _names_us(providers: Sequence[str], keys: Keys) -> bool:
+    """As hex, or as people read it; our own npub is only worked out where there is one to compare it with."""
+    return keys.public_key in providers or any(
+        value.startswith("npub1") and value == keys.npub for value in providers
+    )
 
 
 def _expires_at(event: Event) -> int | None:

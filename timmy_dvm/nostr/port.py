@@ -34,6 +34,8 @@ from timmy_dvm.nostr.nip90 import Terms
 SUBSCRIPTION: Final = "timmy"
 AT_ONCE: Final = 64
 """Events being dealt with; more of them wait."""
+EVENTS_PER_TURN: Final = 8
+"""Read without a pause where they are here already; then paid jobs have their turn."""
 HANDLED_IDS: Final = 20_000
 TICK_S: Final = 30
 _LAST_MOMENTS_S: Final = 1.0
@@ -148,9 +150,13 @@ class NostrPort:
         self._is_ready.set()
 
     async def _read_all(self, group: asyncio.TaskGroup) -> None:
+        events = 0
         async for received in self._pool.events():
             if self._stopping.is_set():
                 return
+            events += 1
+            if events % EVENTS_PER_TURN == 0:
+                await asyncio.sleep(0)
             if received.subscription != SUBSCRIPTION:
                 self._aside(received)
                 continue

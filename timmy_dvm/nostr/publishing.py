@@ -63,7 +63,7 @@ class NostrPublisher:
         return await self._offer(event, urls)
 
     async def _offer(self, event: Event, urls: Collection[str]) -> dict[str, str]:
-        """What each relay made of it, once all have answered, or one has taken it and the stragglers' time is up."""
+        """What each relay made of it: when all have answered, or one has it and the stragglers' time is up."""
         sends = {url: asyncio.create_task(self._send(event, url)) for url in urls}
         try:
             for answer in asyncio.as_completed(sends.values()):

@@ -113,6 +113,15 @@ def test_who_named_no_provider_is_refused_in_silence(changes, case):
     assert len(asked(Case(**case), **changes).tells) == 1
 
 
+@pytest.mark.parametrize(
+    ("identity", "told_at"), [(None, b.NOW + 60), (b.identity(), b.NOW + 60), (b.identity(paid_jobs=1), None)]
+)
+def test_a_refusal_waits_for_its_turn_but_not_that_of_a_key_that_has_paid(identity, told_at):
+    (tell,) = asked(Case(identity=identity), bid=Msats(1), refusal_at=b.NOW + 60).tells
+    assert tell.due_at == told_at
+    assert asked(Case(identity=identity), refusal_at=b.NOW + 60) == asked(Case(identity=identity))
+
+
 def test_who_named_no_provider_is_served_like_everybody_else():
     assert asked(addressed=False) == asked()
 

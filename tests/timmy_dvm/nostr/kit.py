@@ -17,6 +17,11 @@ P_TIMMY = ("p", TIMMY.public_key)
 AUX = b"\x07" * 32
 
 
+def stranger(number):
+    """One of many people."""
+    return Keys.from_bytes((1_000 + number).to_bytes(32, "big"))
+
+
 def signed(*tags, kind=5050, content="", keys=ALICE, at=NOW):
     """A true event."""
     return keys.sign(kind=kind, created_at=at, tags=tags, content=content, aux=AUX)

@@ -1,7 +1,7 @@
 import asyncio
 
 from timmy_dvm.clock import ManualClock
-from timmy_dvm.nostr.bucket import Patience, TokenBucket
+from timmy_dvm.nostr.bucket import Patience, TokenBucket, Turns
 
 TIMEOUT_S = 10
 
@@ -32,6 +32,24 @@ async def test_setting_the_wall_clock_changes_nothing():
     assert bucket.take()
     clock.set_wall_clock(2_000_000_000)
     assert not bucket.take()
+
+
+async def test_turns_come_at_their_pace_and_who_would_wait_too_long_has_none():
+    clock = ManualClock()
+    turns = Turns(2, clock, longest_s=3)
+    assert [turns.book() for _ in range(10)] == [0, 0, 0.5, 1, 1.5, 2, 2.5, 3, None, None]
+    await clock.advance(1)
+    assert [turns.book() for _ in range(3)] == [2.5, 3, None]
+    await clock.advance(3_600)
+    assert [turns.book() for _ in range(3)] == [0, 0, 0.5]
+
+
+async def test_a_turn_that_is_given_back_is_the_next_ones():
+    turns = Turns(1, ManualClock(), longest_s=10)
+    assert turns.book() == 0
+    assert turns.book() == 1
+    turns.give_back()
+    assert turns.book() == 1
 
 
 async def errors(patience, key, count):

@@ -10,7 +10,7 @@ from relay_client.keys import Keys
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from tests.timmy_dvm.nostr.door import OTHER, Books, Door, RecordingEngine, job, port_of
-from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, TIMMY, invoice, sealed, signed
+from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, TIMMY, invoice, sealed, signed, stranger
 from timmy_dvm.clock import SystemClock
 from timmy_dvm.core.facts import CancelAsked, RequestReceived, RequestUnreadable
 from timmy_dvm.engine import Contended
@@ -135,19 +135,33 @@ async def test_error_answers_are_limited_in_all():
         assert len(await door.marked()) == 6
 
 
-async def test_requests_the_core_refused_count_as_error_answers():
-    async with Door(error_answers_per_second=3) as door:
-        door.engine.plan = [Applied(None)] * 3
-        door.pool.hear(*(job(str(n)) for n in range(3)))
-        await door.engine.wait_for(3)
-        door.pool.hear(signed(P_TIMMY, ("i", "x", "url")))
-        assert all(isinstance(fact, RequestReceived) for fact in await door.marked())
+async def test_refusals_of_the_core_are_told_at_that_pace_and_beyond_five_minutes_not_at_all():
+    async with Door(error_answers_per_second=1) as door:
+        door.engine.plan = [REFUSED] * 310
+        door.pool.hear(*(job(str(n), keys=stranger(n)) for n in range(310)))
+        heard = await door.engine.wait_for(310)
+        waits = [(fact.refusal_at or NOW) - NOW for fact in heard if fact.addressed]
+        assert sorted(waits) == list(range(301))
+        await door.clock.advance(2)
+        door.pool.hear(job("later", keys=stranger(400)))
+        assert (await door.engine.wait_for(311))[-1].refusal_at == NOW + 2 + 299
+
+
+async def test_a_key_whose_patience_is_used_up_takes_no_turn_from_others():
+    async with Door(error_answers_per_second=1) as door:
+        door.engine.plan = [REFUSED] * 60
+        door.pool.hear(*(job(str(n), keys=MALLORY) for n in range(60)))
+        await door.engine.wait_for(60)
+        door.pool.hear(job("other"))
+        assert (await door.engine.wait_for(61))[-1].refusal_at == NOW + ERRORS_PER_KEY_MINUTE
 
 
 async def test_requests_that_can_be_read_are_not_limited():
     async with Door(error_answers_per_second=1) as door:
         door.pool.hear(*(job(str(n)) for n in range(50)))
         assert len(await door.marked()) == 50
+        door.pool.hear(job("and then one more"))
+        assert (await door.marked())[-2].refusal_at is None
 
 
 REFUSED = Applied(None)
