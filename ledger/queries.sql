@@ -220,6 +220,9 @@ SELECT request, origin, result FROM job_texts WHERE job = (SELECT row FROM jobs 
 -- name: identity
 SELECT * FROM identities WHERE pubkey = :pubkey;
 
+-- name: paying_keys
+SELECT pubkey FROM identities WHERE paid_jobs > 0 ORDER BY last_seen DESC LIMIT :limit;
+
 -- name: invoice
 SELECT invoices.*, jobs.id AS job_id FROM invoices LEFT JOIN jobs ON jobs.row = invoices.job
 WHERE payment_hash = :payment_hash;

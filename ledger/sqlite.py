@@ -212,6 +212,10 @@ class SqliteStore:
         """See :class:`ledger.store.Store`."""
         return await self._read(lambda view: view.jobs(limit, states))
 
+    async def paying_keys(self, limit: int) -> Sequence[str]:
+        """See :class:`ledger.store.Store`."""
+        return await self._read(lambda view: view.paying_keys(limit))
+
     async def texts(self, job_id: str) -> JobTexts | None:
         """See :class:`ledger.store.Store`."""
         return await self._read(lambda view: view.texts_or_none(job_id))

@@ -143,6 +143,10 @@ class SqliteView:
             return self._all(job_from, "newest_jobs", limit=limit)
         return self._all(job_from, "newest_jobs_in_states", limit=limit, states=json.dumps(states))
 
+    def paying_keys(self, limit: int) -> Sequence[str]:
+        """See :class:`ledger.store.Store`."""
+        return self._all(lambda row: str(row["pubkey"]), "paying_keys", limit=limit)
+
     def texts_or_none(self, job_id: str) -> JobTexts | None:
         """The texts as :class:`ledger.store.Store` answers them: None where there is no such job."""
         return None if self.job(job_id) is None else self.texts(job_id)

@@ -201,6 +201,9 @@ class Store(Protocol):
     async def jobs(self, *, limit: int, states: Sequence[JobState] = ()) -> Sequence[JobRecord]:
         """The newest jobs first, all states where none are named."""
 
+    async def paying_keys(self, limit: int) -> Sequence[str]:
+        """Keys that have paid for a job, the last seen first."""
+
     async def texts(self, job_id: str) -> JobTexts | None:
         """A job's texts, or None where there is no such job."""
 

@@ -41,6 +41,7 @@ from timmy_dvm.identity import load_or_create_key
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Announcer
 from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.lobby import KNOWN_PAYERS, Payers
 from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.nostr.publishing import NostrPublisher
@@ -135,6 +136,8 @@ class App:
         stack.push_async_callback(fetch.aclose)
         btc_price = price_source_of(config, clock, store, fetch)
         announcer = _announcer(ground)
+        payers = Payers(await store.paying_keys(KNOWN_PAYERS))
+        engine.listen(payers.applied)
         runs = Runs(ground.agent, store, engine, clock, ground.policy.prices, config.limits.in_flight)
         watchdog = Watchdog(store, wallet, clock)
         steps = WalletSteps(wallet, store, engine, clock, watchdog.alarm)
@@ -144,7 +147,7 @@ class App:
         return _Parts(
             Ready(ground.keys.npub, config.http.public_url or _address(listening), ground.pool.urls),
             ground.pool,
-            _relay_port(ground, btc_price, announcer),
+            _relay_port(ground, btc_price, announcer, payers),
             Dispatch(store, engine, steps, runs, NostrPublisher(ground.pool), clock),
             Timers(store, engine, clock),
             payments,
@@ -217,7 +220,7 @@ def _announcer(ground: _Ground) -> Announcer:
     )
 
 
-def _relay_port(ground: _Ground, prices: PriceSource, announcer: Announcer) -> NostrPort:
+def _relay_port(ground: _Ground, prices: PriceSource, announcer: Announcer, payers: Payers) -> NostrPort:
     """The ear on the relays, and the desk behind it."""
     config = ground.config
     desk = Desk(
@@ -241,6 +244,7 @@ def _relay_port(ground: _Ground, prices: PriceSource, announcer: Announcer) -> N
         keys=ground.keys,
         clock=ground.clock,
         terms=terms,
+        payers=payers,
         aside=announcer.heard,
     )
 

@@ -150,6 +150,12 @@ class JobContract:
         assert await store.look(lambda view: view.identity(KEY)) == dataclasses.replace(better, version=2)
         assert await store.look(lambda view: view.identity("cd" * 32)) is None
 
+    async def test_the_keys_that_have_paid_are_told_the_last_seen_first(self, store):
+        for key, paid, seen in (("aa", 1, NOW), ("bb", 0, NOW + 3), ("cc", 2, NOW + 2), ("dd", 9, NOW + 1)):
+            await applied(store, identity=identity(key * 32, paid_jobs=paid, last_seen=seen))
+        assert list(await store.paying_keys(10)) == ["cc" * 32, "dd" * 32, "aa" * 32]
+        assert list(await store.paying_keys(1)) == ["cc" * 32]
+
     async def test_a_keys_jobs_are_counted(self, store):
         await applied(store, identity=identity())
         for number, created_at in enumerate((NOW, NOW + 10, NOW + 20)):

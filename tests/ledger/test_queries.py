@@ -46,8 +46,9 @@ def test_a_script_is_cut_where_its_statements_end():
     assert [statement.split()[-2:] for statement in statements(script)] == [["a", "(b);"], ["a;", "END;"]]
 
 
-WHOLE = {"newest_jobs", "newest_jobs_in_states", "refunds", "outbox", "balances"}
-"""What is meant to read all of a table: lists for people, and the outbox, whose finished rows leave."""
+WHOLE = {"newest_jobs", "newest_jobs_in_states", "refunds", "outbox", "balances", "paying_keys"}
+"""What is meant to read all of a table: lists for people, the outbox, whose finished rows leave, and what is read
+once at the start."""
 OPEN_ONES = {
     "jobs_waiting",
     "jobs_due",

@@ -188,7 +188,12 @@ class LimitsTable(Table):
         ge=1,
         le=10_000,
     )
-    error_answers_per_second: int = key(20, "Refusals sent over relays each second.", ge=1, le=10_000)
+    error_answers_per_second: int = key(
+        20,
+        "Refusals sent over relays each second; beyond that a refused job hears of it later, other errors not.",
+        ge=1,
+        le=10_000,
+    )
     model_usd_per_day: Dollars = key(
         Decimal(5),
         "Spending on the model after which no new prices are given until the next UTC day.",

@@ -39,6 +39,30 @@ class TokenBucket:
         self._filled_at = now
 
 
+class Tally:
+    """Counts what happens often, so that the log need not name each.
+
+    Args:
+        clock: its monotonic time.
+        every_s: how often a count is told at most; the first at once.
+    """
+
+    def __init__(self, clock: Clock, every_s: int = 10) -> None:
+        self._clock = clock
+        self._every_s = every_s
+        self._count = 0
+        self._told_at = -float("inf")
+
+    def one_more(self) -> int:
+        """It has happened. How often since it was last told, if it is time to tell; else 0."""
+        self._count += 1
+        now = self._clock.monotonic()
+        if now - self._told_at < self._every_s:
+            return 0
+        count, self._count, self._told_at = self._count, 0, now
+        return count
+
+
 class Turns:
     """So many answers a second; what is more than that has a turn later, or none.
 

@@ -23,7 +23,7 @@ from timmy_dvm.core import facts
 from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
-from timmy_dvm.nostr.bucket import Patience, TokenBucket, Turns
+from timmy_dvm.nostr.bucket import Patience, Tally, TokenBucket, Turns
 from timmy_dvm.nostr.operations import Operation, Question, RefundAsked
 from timmy_dvm.prices import PriceSource
 
@@ -33,8 +33,6 @@ ERRORS_PER_KEY_MINUTE: Final = 20
 minute is over. Both cost us a commit and an event, and nobody pays for them."""
 LONGEST_REFUSAL_WAIT_S: Final = 300
 """A crowd of newcomers that is refused at once learns of it within this; then there is silence for the rest."""
-UNSAID_EVERY_S: Final = 10
-"""In a flood the log says no more often than this how many answers were not given."""
 _LONGEST_PAUSE_S: Final = 30
 
 _T = TypeVar("_T")
@@ -87,8 +85,7 @@ class Desk:
         self._network = network
         self._errors = TokenBucket(error_answers_per_second, clock)
         self._refusals = Turns(error_answers_per_second, clock, LONGEST_REFUSAL_WAIT_S)
-        self._unsaid = 0
-        self._unsaid_told_at = -float(UNSAID_EVERY_S)
+        self._unsaid = Tally(clock)
         self._patience = Patience(ERRORS_PER_KEY_MINUTE, clock)
         self._cancelled = RecentIds(CANCELLED_IDS)
         self._underway: dict[str, asyncio.Future[None]] = {}
@@ -179,10 +176,8 @@ class Desk:
         return isinstance(await self._until_it_works(lambda: self._engine.handle(fact)), Applied)
 
     def _leave_unsaid(self) -> None:
-        self._unsaid += 1
-        if self._clock.monotonic() - self._unsaid_told_at >= UNSAID_EVERY_S:
-            log.warning("too many free answers: some are not given", action="unsaid", count=self._unsaid)
-            self._unsaid, self._unsaid_told_at = 0, self._clock.monotonic()
+        if count := self._unsaid.one_more():
+            log.warning("too many free answers: some are not given", action="unsaid", count=count)
 
     async def _cancel(self, event: Event, request_id: str) -> None:
         """A deletion costs a commit only if it means a job of its own author (NIP-09)."""

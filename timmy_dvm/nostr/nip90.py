@@ -17,7 +17,7 @@ import msgspec
 
 from ledger.money import Msats
 from relay_client.errors import DecryptionFailed, InvalidKey, InvalidRelayUrl
-from relay_client.event import Event, Tags
+from relay_client.event import Event, Tags, UnverifiedEvent
 from relay_client.keys import Keys
 from relay_client.wire import parse_relay_url
 from timmy_dvm.core.facts import Op
@@ -130,28 +130,45 @@ def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -
         not_before: events older than this are ignored.
         terms: what the operator serves.
     """
-    if event.pubkey == keys.public_key:
-        return NotForUs("our own event")
-    if not not_before <= event.created_at <= now + MAX_AHEAD_S:
-        return NotForUs("too old, or from the future")
+    why_not = why_not_for_us(event, keys, now=now, not_before=not_before, terms=terms)
+    if why_not is not None:
+        return NotForUs(why_not)
     if event.kind == KIND_DELETION:
-        ids = tuple(dict.fromkeys(value for value in event.tag_values("e") if _is_id(value)))
-        return CancelAsked(ids[:MAX_CANCELS]) if ids else NotForUs("a deletion of no event")
-    if event.kind not in terms.kinds and event.kind not in OTHER_REQUESTS:
-        return NotForUs("a kind that is not served")
-    expires_at = _expires_at(event)
-    if expires_at is not None and expires_at <= now:
-        return NotForUs("it has expired")
-    providers = [value.lower() for value in event.tag_values("p") if value]
-    if not providers:
+        return CancelAsked(_deleted(event)[:MAX_CANCELS])
+    if not _providers(event):
         asked = _read_open(event, keys, terms)
-    elif not _names_us(providers, keys):
-        return NotForUs("it names other providers")
     elif event.kind not in terms.kinds:
         return _not_served(event, terms)
     else:
         asked = _read_request(event, keys, terms)
-    return replace(asked, expires_at=expires_at) if isinstance(asked, JobAsked) else asked
+    return replace(asked, expires_at=_expires_at(event)) if isinstance(asked, JobAsked) else asked
+
+
+def why_not_for_us(event: UnverifiedEvent, keys: Keys, *, now: int, not_before: int, terms: Terms) -> str | None:
+    """What can be told cheaply, before anything is decrypted and even before the event is proved: why `read` would
+    find it to be nothing for us; None where it may be. The arguments are `read`'s.
+    """
+    if event.pubkey == keys.public_key:
+        return "our own event"
+    if not not_before <= event.created_at <= now + MAX_AHEAD_S:
+        return "too old, or from the future"
+    if event.kind == KIND_DELETION:
+        return None if _deleted(event) else "a deletion of no event"
+    if event.kind not in terms.kinds and event.kind not in OTHER_REQUESTS:
+        return "a kind that is not served"
+    expires_at = _expires_at(event)
+    if expires_at is not None and expires_at <= now:
+        return "it has expired"
+    providers = _providers(event)
+    return "it names other providers" if providers and not _names_us(providers, keys) else None
+
+
+def _deleted(event: UnverifiedEvent) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in event.tag_values("e") if _is_id(value)))
+
+
+def _providers(event: UnverifiedEvent) -> list[str]:
+    return [value.lower() for value in event.tag_values("p") if value]
 
 
 def _names_us(providers: Sequence[str], keys: Keys) -> bool:
@@ -161,7 +178,7 @@ def _names_us(providers: Sequence[str], keys: Keys) -> bool:
     )
 
 
-def _expires_at(event: Event) -> int | None:
+def _expires_at(event: UnverifiedEvent) -> int | None:
     """NIP-40, the soonest; a value that is no time is junk, and junk is ignored."""
     return min((int(value) for value in event.tag_values("expiration") if _SECONDS.fullmatch(value)), default=None)
 

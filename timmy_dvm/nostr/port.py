@@ -9,8 +9,9 @@ What is subscribed to, in one subscription of these filters:
                                       meets no job of its author costs a read and nothing else
 
 The reader judges each event without waiting (`nip90.read`) and starts a task for what is for us, many at once, so
-that the ledger commits them in groups. When the ledger is away, tasks wait and try again, then the reader waits,
-then the relays wait: nothing is dropped, and the cursors stand still (`cursors`).
+that the ledger commits them in groups. Events of keys that never paid wait in the `lobby` for their turn to be
+judged, and only a flood finds no room there. When the ledger is away, tasks wait and try again, then the reader
+waits, then the relays wait: nothing else is dropped, and the cursors stand still (`cursors`).
 """
 
 import asyncio
@@ -27,13 +28,15 @@ from timmy_dvm.clock import Clock
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import nip90
 from timmy_dvm.nostr.asked_for import wanted
+from timmy_dvm.nostr.bucket import Tally
 from timmy_dvm.nostr.cursors import Cursors, Memory
 from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.lobby import Guest, Lobby, Payers
 from timmy_dvm.nostr.nip90 import Terms
 
 SUBSCRIPTION: Final = "timmy"
 AT_ONCE: Final = 64
-"""Events being dealt with; more of them wait."""
+"""Events being dealt with, of keys that have paid before and as many of others; more of them wait."""
 EVENTS_PER_TURN: Final = 8
 """Read without a pause where they are here already; then paid jobs have their turn."""
 HANDLED_IDS: Final = 20_000
@@ -77,6 +80,7 @@ class NostrPort:
         keys: Timmy's.
         clock: time.
         terms: what the operator serves.
+        payers: who has paid before; somebody else keeps it true.
         aside: takes what the pool's other subscriptions bring, without waiting.
     """
 
@@ -89,6 +93,7 @@ class NostrPort:
         keys: Keys,
         clock: Clock,
         terms: Terms,
+        payers: Payers,
         aside: Callable[[Received], None] = lambda _: None,
     ) -> None:
         self._pool = pool
@@ -101,7 +106,11 @@ class NostrPort:
         self._handled = RecentIds(HANDLED_IDS)
         self._open: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._payers = payers
+        self._lobby = Lobby(clock)
+        self._turned_away = Tally(clock)
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._strangers_places = asyncio.Semaphore(AT_ONCE)
         self._is_ready = asyncio.Event()
         self._stopping = asyncio.Event()
         self._is_running = False
@@ -126,10 +135,11 @@ class NostrPort:
             )
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read_all(group))
+                usher = group.create_task(self._let_in(group))
                 keeper = group.create_task(self._keep_cursors())
                 stopping = group.create_task(self._stopping.wait())
                 await asyncio.wait((reader, stopping), return_when=asyncio.FIRST_COMPLETED)
-                for task in (reader, keeper, stopping):
+                for task in (reader, usher, keeper, stopping):
                     task.cancel()
                 await self._finish()
         finally:
@@ -160,19 +170,51 @@ class NostrPort:
             if received.subscription != SUBSCRIPTION:
                 self._aside(received)
                 continue
-            asked = self._read(received)
-            if asked is None:
-                continue
             event = received.event
-            self._open[event.id] = event.created_at
-            await self._places.acquire()
-            task = group.create_task(self._deal_with(received, asked))
-            self._tasks.add(task)
-            task.add_done_callback(self._left)
+            guest = Guest(received, self._cursors.not_before(received.url))
+            if event.pubkey in self._payers:
+                await self._begin(guest, group, self._places)
+            elif not self._is_for_us(guest):
+                continue
+            elif self._lobby.enter(guest):
+                self._open[event.id] = event.created_at
+            elif count := self._turned_away.one_more():
+                log.warning("too many ask at once: some are turned away", action="turned_away", count=count)
 
-    def _read(self, received: Received) -> nip90.ForUs | None:
+    async def _let_in(self, group: asyncio.TaskGroup) -> None:
+        """Strangers, as their turns come."""
+        while True:
+            await self._begin(await self._lobby.next(), group, self._strangers_places)
+
+    async def _begin(self, guest: Guest, group: asyncio.TaskGroup, places: asyncio.Semaphore) -> None:
+        """Read it, and deal with it in a task of its own when there is a place."""
+        event = guest.received.event
+        asked = self._read(guest)
+        if asked is None:
+            self._open.pop(event.id, None)
+            return
+        self._open[event.id] = event.created_at
+        await places.acquire()
+        task = group.create_task(self._deal_with(guest.received, asked))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: places.release())
+
+    def _is_for_us(self, guest: Guest) -> bool:
+        """Cheap questions only, so that a place in the lobby is for who may need it."""
+        event = guest.received.event
+        if self._handled.has_met(event.id):
+            return False
+        why_not = nip90.why_not_for_us(
+            event, self._keys, now=self._now(), not_before=guest.not_before, terms=self._terms
+        )
+        if why_not is not None:
+            log.debug("an event is not for us", action="not_for_us", event_id=event.id, why=why_not)
+        return why_not is None
+
+    def _read(self, guest: Guest) -> nip90.ForUs | None:
         """What an event asks, if it asks us and is new. Judged at once, and without waiting for anything."""
-        event = received.event
+        event = guest.received.event
         if self._handled.has_met(event.id):
             return None
         try:
@@ -180,7 +222,7 @@ class NostrPort:
                 event,
                 self._keys,
                 now=self._now(),
-                not_before=self._cursors.not_before(received.url),
+                not_before=guest.not_before,
                 terms=self._terms,
             )
         except Exception:  # a stranger's event must not end the ear for everybody else
@@ -191,10 +233,6 @@ class NostrPort:
             return None
         self._handled.remember(event.id)
         return asked
-
-    def _left(self, task: asyncio.Task[None]) -> None:
-        self._places.release()
-        self._tasks.discard(task)
 
     async def _deal_with(self, received: Received, asked: nip90.ForUs) -> None:
         event = received.event

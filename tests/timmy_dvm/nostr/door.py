@@ -13,6 +13,7 @@ from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.core.facts import RequestReceived
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.lobby import Payers
 from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.prices import FixedPrice
@@ -146,7 +147,7 @@ class Books(dict):
         self.jobs[event.id] = types.SimpleNamespace(event_id=event.id, pubkey=pubkey or event.pubkey)
 
 
-def port_of(pool, engine, books, clock, *, kinds=(5050,), open_jobs=True, aside=lambda _: None, **how):
+def port_of(pool, engine, books, clock, *, kinds=(5050,), open_jobs=True, payers=(), aside=lambda _: None, **how):
     desk = Desk(
         engine=engine,
         store=books,
@@ -156,7 +157,10 @@ def port_of(pool, engine, books, clock, *, kinds=(5050,), open_jobs=True, aside=
         **{"network": "bcrt", "error_answers_per_second": 20, **how},
     )
     terms = Terms(kinds=frozenset(kinds), open_jobs=open_jobs)
-    return NostrPort(pool=pool, desk=desk, memory=books, keys=TIMMY, clock=clock, terms=terms, aside=aside)
+    known = Payers(keys.public_key for keys in payers)
+    return NostrPort(
+        pool=pool, desk=desk, memory=books, keys=TIMMY, clock=clock, terms=terms, payers=known, aside=aside
+    )
 
 
 class Door:

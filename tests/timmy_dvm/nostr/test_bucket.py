@@ -1,7 +1,7 @@
 import asyncio
 
 from timmy_dvm.clock import ManualClock
-from timmy_dvm.nostr.bucket import Patience, TokenBucket, Turns
+from timmy_dvm.nostr.bucket import Patience, Tally, TokenBucket, Turns
 
 TIMEOUT_S = 10
 
@@ -32,6 +32,16 @@ async def test_setting_the_wall_clock_changes_nothing():
     assert bucket.take()
     clock.set_wall_clock(2_000_000_000)
     assert not bucket.take()
+
+
+async def test_what_happens_often_is_told_in_counts():
+    clock = ManualClock()
+    tally = Tally(clock, every_s=10)
+    assert [tally.one_more() for _ in range(4)] == [1, 0, 0, 0]
+    await clock.advance(9)
+    assert tally.one_more() == 0
+    await clock.advance(1)
+    assert [tally.one_more() for _ in range(3)] == [5, 0, 0]
 
 
 async def test_turns_come_at_their_pace_and_who_would_wait_too_long_has_none():

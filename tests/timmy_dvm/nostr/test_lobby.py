@@ -1,0 +1,136 @@
+"""Strangers wait for their turn: at a steady pace, in the order they came, and none takes all of the room."""
+
+import asyncio
+
+import pytest
+
+from ledger.records import Applied, Change, IdentityRecord
+from relay_client.pool import Received
+from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, RELAY, signed, stranger
+from timmy_dvm.clock import ManualClock
+from timmy_dvm.nostr import lobby as lobby_module
+from timmy_dvm.nostr.lobby import Guest, Lobby, Payers
+
+TIMEOUT_S = 10
+
+
+def guest(number=0, keys=None, content="", tags=()):
+    event = signed(("n", str(number)), *tags, content=content, keys=keys or stranger(number))
+    return Guest(Received(RELAY, "timmy", event), not_before=number)
+
+
+def let_in_now(lobby):
+    """Who has a turn without any time going by."""
+    passed = []
+    while True:
+        coming = lobby.next()
+        try:
+            coming.send(None)
+        except StopIteration as done:
+            passed.append(done.value)
+        else:
+            coming.close()
+            return passed
+
+
+async def test_so_many_a_second_have_their_turn_in_the_order_they_came():
+    clock = ManualClock()
+    lobby = Lobby(clock, turns_per_second=10)
+    guests = [guest(number) for number in range(30)]
+    assert all(lobby.enter(each) for each in guests)
+    assert let_in_now(lobby) == guests[:10]
+    await clock.advance(0.5)
+    assert let_in_now(lobby) == guests[10:15]
+    await clock.advance(60)
+    assert let_in_now(lobby) == guests[15:25]
+    assert len(lobby) == 5
+
+
+async def test_who_comes_when_nobody_waits_need_not_wait():
+    lobby = Lobby(ManualClock())
+    coming = asyncio.create_task(lobby.next())
+    await asyncio.sleep(0)
+    assert not coming.done()
+    first = guest()
+    lobby.enter(first)
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await coming == first
+
+
+async def test_a_turn_comes_with_time():
+    clock = ManualClock()
+    lobby = Lobby(clock, turns_per_second=1)
+    lobby.enter(guest(1))
+    lobby.enter(guest(2))
+    assert len(let_in_now(lobby)) == 1
+    coming = asyncio.create_task(lobby.next())
+    async with asyncio.timeout(TIMEOUT_S):
+        await clock.wait_for_sleepers(1)
+        await clock.advance(1.1)
+        assert (await coming).not_before == 2
+
+
+async def test_who_gives_up_waiting_for_the_next_loses_nobody():
+    lobby = Lobby(ManualClock(), turns_per_second=1)
+    lobby.enter(guest(1))
+    lobby.enter(guest(2))
+    assert len(let_in_now(lobby)) == 1
+    coming = asyncio.create_task(lobby.next())
+    await asyncio.sleep(0)
+    coming.cancel()
+    assert len(lobby) == 1
+
+
+@pytest.mark.parametrize("keys", [1, 3, 10])
+async def test_a_few_keys_never_fill_the_room(keys):
+    lobby = Lobby(ManualClock(), room=1_000)
+    people = [stranger(number) for number in range(keys)]
+    entered = [sum(lobby.enter(guest(number, keys=each)) for each in people) for number in range(300)]
+    # Each may have a tenth of what is left, however many it sends.
+    assert 0 < sum(entered) <= 1_000 * keys / (keys + 10) + keys
+    assert entered[-1] == 0
+    assert lobby.enter(guest(keys=ALICE))
+
+
+async def test_the_first_event_of_a_key_finds_a_place_as_long_as_there_is_one():
+    lobby = Lobby(ManualClock(), room=50)
+    assert [lobby.enter(guest(number)) for number in range(60)] == [True] * 50 + [False] * 10
+    assert not lobby.has_room_for(guest(100).received.event)
+    let_in_now(lobby)
+    assert lobby.has_room_for(guest(100).received.event)
+
+
+@pytest.mark.parametrize(
+    "big", [{"content": "x" * 60_000}, {"tags": [("t", "")] * 400}], ids=["long", "many small parts"]
+)
+async def test_what_waits_is_bounded_in_bytes_too_and_small_events_go_on_finding_room(big, monkeypatch):
+    monkeypatch.setattr(lobby_module, "ROOM_BYTES", 1_000_000)
+    lobby = Lobby(ManualClock(), turns_per_second=1_000)
+    entered = sum(lobby.enter(guest(number, **big)) for number in range(100))
+    assert 0 < entered < 20
+    assert lobby.enter(guest(100))
+    let_in_now(lobby)
+    assert sum(lobby.enter(guest(number, **big)) for number in range(100)) == entered
+
+
+def done(keys, paid_jobs):
+    identity = IdentityRecord(pubkey=keys.public_key, first_seen=1, last_seen=1, paid_jobs=paid_jobs)
+    return Applied(None, change=Change(identity=identity))
+
+
+def test_a_key_is_known_from_its_first_paid_job_on():
+    payers = Payers([ALICE.public_key])
+    assert ALICE.public_key in payers
+    payers.applied(Applied(None))
+    payers.applied(done(MALLORY, 0))
+    assert MALLORY.public_key not in payers
+    payers.applied(done(MALLORY, 1))
+    assert MALLORY.public_key in payers
+
+
+def test_of_too_many_payers_those_seen_last_are_known(monkeypatch):
+    monkeypatch.setattr(lobby_module, "KNOWN_PAYERS", 2)
+    payers = Payers(["newest", "newer", "old"])
+    assert [key in payers for key in ("newer", "newest", "old")] == [True, True, False]
+    payers.applied(done(ALICE, 1))
+    assert [key in payers for key in (ALICE.public_key, "newest", "newer")] == [True, True, False]
