@@ -74,7 +74,7 @@ class Dispatch:
         self._runs = runs
         self._publisher = publisher
         self._clock = clock
-        self._outbox = Outbox(store, clock, self._perform)
+        self._outbox = Outbox(store, clock, self._perform, slow={RunAgent.__name__})
         self._fresh: dict[str, NewEvent] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
         engine.listen(self._applied)

@@ -24,8 +24,8 @@ class Disk:
         self.may_answer.set()
         self.was_read = asyncio.Event()
 
-    def put(self, *numbers, due_at=None):
-        blank = PendingAction(id=0, kind="Publish", job_id=None, body="", due_at=due_at, attempts=0, started=False)
+    def put(self, *numbers, due_at=None, kind="Publish"):
+        blank = PendingAction(id=0, kind=kind, job_id=None, body="", due_at=due_at, attempts=0, started=False)
         made = [dataclasses.replace(blank, id=n) for n in numbers]
         self.rows.update({action.id: action for action in made})
         return made
@@ -46,7 +46,7 @@ class Street:
     def __init__(self):
         self.clock = ManualClock()
         self.disk = Disk()
-        self.outbox = Outbox(self.disk, self.clock, self._perform)
+        self.outbox = Outbox(self.disk, self.clock, self._perform, slow={"Slow"})
         self.begun = []
         self.recovered = {}
         self.times = {}
@@ -71,9 +71,9 @@ class Street:
         for n in numbers:
             self.held_back[n].set()
 
-    def commit(self, *numbers, due_at=None):
+    def commit(self, *numbers, due_at=None, kind="Publish"):
         """Fresh actions: on disk, then told to the outbox."""
-        for action in self.disk.put(*numbers, due_at=due_at):
+        for action in self.disk.put(*numbers, due_at=due_at, kind=kind):
             self.outbox.add(action)
 
     async def settles(self):
@@ -134,6 +134,26 @@ async def test_no_more_is_held_than_there_is_room_for_and_the_rest_is_read_when_
         street.let_go(*everything)
         await street.settles()
     assert sorted(street.begun) == [*everything, 9_999]
+    assert not street.disk.rows
+
+
+async def test_what_is_slow_has_a_room_of_its_own_and_keeps_nothing_else_on_disk():
+    street = Street()
+    slow = range(ROOM + 10)
+    street.hold_back(*slow)
+    async with street.running():
+        street.commit(*slow, kind="Slow")
+        await street.settles()
+        assert len(street.begun) == ROOM
+        assert street.outbox.has_room
+        quick = range(10_000, 10_000 + ROOM)
+        street.commit(*quick)
+        await street.settles()
+        assert street.begun[ROOM:] == [*quick]
+        assert street.disk.reads == 1
+        street.let_go(*slow)
+        await street.settles()
+        assert street.disk.reads == 2
     assert not street.disk.rows
 
 
