@@ -1,7 +1,8 @@
 """What all relays deliver, as one stream: each event once for a subscription, proved.
 
 A relay's events come in by `heard`, which waits for room in the stream, and go out by `events`. An event counts
-as met only after it was proved, so a forged copy cannot hide the true one.
+as met only after it was proved, so a forged copy cannot hide the true one. Proving is what costs most, so the
+subscriber may be asked first whether the event is worth it.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from typing import Final
 from relay_client.connection import RelayConnection, RelayState
 from relay_client.dial import Outside
 from relay_client.errors import InvalidEvent
-from relay_client.event import Event
+from relay_client.event import Event, UnverifiedEvent
 from relay_client.filter import Filter
 from relay_client.happenings import CaughtUp, EventHeard, Happening, Misbehaviour
 from relay_client.stream import RecentIds, Stream
@@ -27,6 +28,8 @@ Since = Callable[[str], int | None]
 """For a relay's URL, the Unix second from which on events are wanted; None for all the filters let through."""
 OnCaughtUp = Callable[[str], None]
 """Told a relay's URL when the reader of `events` has taken all that the relay had stored."""
+Screen = Callable[[str, UnverifiedEvent], bool]
+"""Whether an event of that relay is worth proving. Nothing it says is proved yet, not even whose it is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class _Subscription:
     filters: tuple[Filter, ...]
     since: Since | None
     on_caught_up: OnCaughtUp | None
+    screen: Screen | None
     met: RecentIds
     caught_up: set[str] = dataclasses.field(default_factory=set)
 
@@ -74,9 +78,11 @@ class Hearing:
         *,
         since: Since | None = None,
         on_caught_up: OnCaughtUp | None = None,
+        screen: Screen | None = None,
     ) -> None:
         """Take in what comes for this id from now on; see `RelayPool.subscribe`."""
-        subscription = _Subscription(tuple(filters), since, on_caught_up, RecentIds(self._dedupe_size))
+        met = RecentIds(self._dedupe_size)
+        subscription = _Subscription(tuple(filters), since, on_caught_up, screen, met)
         former = self._subscriptions.get(sub_id)
         if former is not None:
             subscription.met = former.met
@@ -123,6 +129,8 @@ class Hearing:
                 if subscription is None:
                     return
                 if not subscription.met.has_met(unverified.id):
+                    if subscription.screen is not None and not subscription.screen(connection.url, unverified):
+                        return
                     try:
                         event = unverified.verify()
                     except InvalidEvent:

@@ -27,7 +27,7 @@ from relay_client.dial import DialOptions, Outside, PublishOutcome, PublishState
 from relay_client.errors import DialRefused, InvalidRelayUrl, NotConnected
 from relay_client.event import Event
 from relay_client.filter import Filter
-from relay_client.hearing import DEDUPE_SIZE, STREAM_SIZE, Hearing, OnCaughtUp, Received, Since
+from relay_client.hearing import DEDUPE_SIZE, STREAM_SIZE, Hearing, OnCaughtUp, Received, Screen, Since
 from relay_client.information import Fetch, Information
 from relay_client.keys import Keys
 from relay_client.query import QUERY_TIMEOUT_S, Findings, Share
@@ -36,7 +36,7 @@ from relay_client.status import RelayStatus, status_of
 from relay_client.strangers import Dialler, Strangers, refuse_to_dial
 from relay_client.wire import parse_relay_url
 
-__all__ = ["OnCaughtUp", "Received", "RelayPool", "RelayStatus", "Since"]
+__all__ = ["OnCaughtUp", "Received", "RelayPool", "RelayStatus", "Screen", "Since"]
 
 PUBLISH_TIMEOUT_S: Final = 10.0
 MAX_STRANGERS_ASKED: Final = 3
@@ -135,6 +135,7 @@ class RelayPool:
         *,
         since: Since | None = None,
         on_caught_up: OnCaughtUp | None = None,
+        screen: Screen | None = None,
     ) -> None:
         """Ask every relay for events, now and after each reconnect; the same id again replaces the filters.
 
@@ -143,11 +144,13 @@ class RelayPool:
             filters: an event is meant if any of them matches.
             since: asked at each (re)connect, per relay; narrows the filters, never widens them.
             on_caught_up: called from the task that reads `events`, in order: what comes after it is new.
+            screen: asked of each event that was not met yet, before it is proved; what it turns down is left out,
+                and asked about again when it comes again. It must be quick and must not raise.
 
         Raises:
             ValueError: no filters, a bad id, or more than `subscriptions.MAX_SUBSCRIPTIONS`.
         """
-        self._hearing.subscribe(sub_id, filters, since=since, on_caught_up=on_caught_up)
+        self._hearing.subscribe(sub_id, filters, since=since, on_caught_up=on_caught_up, screen=screen)
         for connection in self._connections.values():
             connection.subscribe(sub_id, filters)
 

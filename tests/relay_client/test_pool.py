@@ -77,6 +77,27 @@ async def test_a_forged_copy_with_the_same_id_cannot_hide_the_true_event(what):
         assert pool.status()[0].last_event_at is None
 
 
+async def test_what_the_screen_turns_down_is_not_proved_and_is_asked_about_again(monkeypatch):
+    unwanted, wanted, asked, proved = signed("unwanted"), signed("wanted"), [], []
+    verify = UnverifiedEvent.verify
+    monkeypatch.setattr(UnverifiedEvent, "verify", lambda event: proved.append(event.content) or verify(event))
+
+    def screen(url, event):
+        asked.append((url, event.content))
+        return event.content == "wanted"
+
+    async with LocalRelay() as one, LocalRelay() as two:
+        for relay in (one, two):
+            await plant(relay, unwanted, wanted)
+        pool = RelayPool([one.url, two.url])
+        pool.subscribe("jobs", [JOBS], screen=screen)
+        async with pool, reading(pool) as received:
+            await pool.wait_caught_up("jobs", 2)
+    assert ids(received) == [wanted.id]
+    assert proved == ["wanted"]
+    assert {url for url, content in asked if content == "unwanted"} == {one.url, two.url}
+
+
 async def test_what_a_relay_had_stored_comes_before_its_caught_up():
     told = []
     async with LocalRelay() as relay:

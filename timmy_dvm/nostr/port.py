@@ -8,10 +8,11 @@ What is subscribed to, in one subscription of these filters:
     all deletions                     NIP-90 asks a cancellation for its `e` alone; they are few, and one that
                                       meets no job of its author costs a read and nothing else
 
-The reader judges each event without waiting (`nip90.read`) and starts a task for what is for us, many at once, so
-that the ledger commits them in groups. Events of keys that never paid wait in the `lobby` for their turn to be
-judged, and only a flood finds no room there. When the ledger is away, tasks wait and try again, then the reader
-waits, then the relays wait: nothing else is dropped, and the cursors stand still (`cursors`).
+What can't be for us is left out before it is proved, for that is what costs most; so is, in a flood, what would
+find no room. The reader judges each event without waiting (`nip90.read`) and starts a task for what is for us,
+many at once, so that the ledger commits them in groups. Events of keys that never paid wait in the `lobby` for
+their turn to be judged. When the ledger is away, tasks wait and try again, then the reader waits, then the relays
+wait: nothing else is dropped, and the cursors stand still (`cursors`).
 """
 
 import asyncio
@@ -20,16 +21,17 @@ from typing import Final, Protocol
 
 from ledger.store import StoreUnavailable
 from relay_client.connection import RelayState
+from relay_client.event import UnverifiedEvent
 from relay_client.filter import Filter
 from relay_client.keys import Keys
-from relay_client.pool import OnCaughtUp, Received, RelayStatus, Since
+from relay_client.pool import OnCaughtUp, Received, RelayStatus, Screen, Since
 from relay_client.stream import RecentIds
 from timmy_dvm.clock import Clock
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import nip90
 from timmy_dvm.nostr.asked_for import wanted
 from timmy_dvm.nostr.bucket import Tally
-from timmy_dvm.nostr.cursors import Cursors, Memory
+from timmy_dvm.nostr.cursors import LONGEST_LATE_S, Cursors, Memory
 from timmy_dvm.nostr.desk import Desk
 from timmy_dvm.nostr.lobby import Guest, Lobby, Payers
 from timmy_dvm.nostr.nip90 import Terms
@@ -60,6 +62,7 @@ class Pool(Protocol):
         *,
         since: Since | None = None,
         on_caught_up: OnCaughtUp | None = None,
+        screen: Screen | None = None,
     ) -> None:
         """Ask every relay for events, now and after each reconnect."""
 
@@ -132,6 +135,7 @@ class NostrPort:
                 wanted(self._terms, self._keys.public_key),
                 since=self._cursors.since,
                 on_caught_up=self._caught_up,
+                screen=self._is_worth_proving,
             )
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read_all(group))
@@ -174,12 +178,10 @@ class NostrPort:
             guest = Guest(received, self._cursors.not_before(received.url))
             if event.pubkey in self._payers:
                 await self._begin(guest, group, self._places)
-            elif not self._is_for_us(guest):
-                continue
             elif self._lobby.enter(guest):
                 self._open[event.id] = event.created_at
-            elif count := self._turned_away.one_more():
-                log.warning("too many ask at once: some are turned away", action="turned_away", count=count)
+            else:
+                self._turn_away()
 
     async def _let_in(self, group: asyncio.TaskGroup) -> None:
         """Strangers, as their turns come."""
@@ -200,17 +202,26 @@ class NostrPort:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: places.release())
 
-    def _is_for_us(self, guest: Guest) -> bool:
-        """Cheap questions only, so that a place in the lobby is for who may need it."""
-        event = guest.received.event
+    def _is_worth_proving(self, url: str, event: UnverifiedEvent) -> bool:
+        """Cheap questions only; anybody may have put anybody's key into it."""
         if self._handled.has_met(event.id):
             return False
+        # The reader may not have heard yet that the relay has caught up, and judges the date when it has.
+        not_before = min(self._cursors.not_before(url), self._now() - LONGEST_LATE_S)
         why_not = nip90.why_not_for_us(
-            event, self._keys, now=self._now(), not_before=guest.not_before, terms=self._terms
+            event, self._keys, now=self._now(), not_before=not_before, terms=self._terms
         )
         if why_not is not None:
             log.debug("an event is not for us", action="not_for_us", event_id=event.id, why=why_not)
-        return why_not is None
+            return False
+        if event.pubkey in self._payers or self._lobby.has_room_for(event):
+            return True
+        self._turn_away()
+        return False
+
+    def _turn_away(self) -> None:
+        if count := self._turned_away.one_more():
+            log.warning("too many ask at once: some are turned away", action="turned_away", count=count)
 
     def _read(self, guest: Guest) -> nip90.ForUs | None:
         """What an event asks, if it asks us and is new. Judged at once, and without waiting for anything."""

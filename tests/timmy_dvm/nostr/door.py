@@ -38,14 +38,16 @@ class ScriptedPool:
         self.outcomes = {}
         self.gates = {}
 
-    def subscribe(self, _sub_id, filters, *, since=None, on_caught_up=None):
+    def subscribe(self, _sub_id, filters, *, since=None, on_caught_up=None, screen=None):
+        self.screen = screen
         self.filters, self._since, self._on_caught_up = filters, since, on_caught_up
         self.sinces = {url: since(url) for url in self.urls}
         self.subscribed.set()
 
     def hear(self, *events, url=RELAY, subscription="timmy"):
         for event in events:
-            self.items.put_nowait(Received(url, subscription, event))
+            if subscription != "timmy" or self.screen(url, event):
+                self.items.put_nowait(Received(url, subscription, event))
 
     def catch_up(self, url=RELAY):
         self.items.put_nowait(url)
