@@ -6,6 +6,7 @@ written, so what is measured is Timmy and not a customer's wallet.
 """
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import json
@@ -13,6 +14,7 @@ import multiprocessing
 import os
 import tempfile
 import time
+from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -90,6 +92,22 @@ def _instrument() -> dict[str, float]:
 
 
 async def _serve(pipe: Connection, spent: dict[str, float]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with timmy(Path(folder), _LIMITS) as (relay, public_key):
+            pipe.send((relay, public_key))
+            start = time.process_time()
+            for name in spent:
+                spent[name] = 0.0
+            await asyncio.to_thread(pipe.recv)
+            pipe.send({**spent, "cpu": time.process_time() - start})
+            await asyncio.to_thread(pipe.recv)
+
+
+@contextlib.asynccontextmanager
+async def timmy(
+    folder: Path, settings: dict[str, str], pays: Callable[[str], bool] = lambda _: True
+) -> AsyncIterator[tuple[str, str]]:
+    """A serving Timmy: its first relay and its public key. The invoices of keys that pay are settled at once."""
     from lightning.simulated import SimulatedWallet
     from timmy_dvm.app import App
     from timmy_dvm.clock import SystemClock, SystemRandomness
@@ -97,35 +115,30 @@ async def _serve(pipe: Connection, spent: dict[str, float]) -> None:
     from timmy_dvm.engine import Engine
 
     clock, randomness = SystemClock(), SystemRandomness()
-    with tempfile.TemporaryDirectory() as folder:
-        wallet = SimulatedWallet(
-            seed=b"bench", now=clock.now, random_bytes=randomness.token, path=Path(folder) / "wallet.jsonl"
-        )
-        app = App(load(None, _LIMITS, Path(folder)), clock=clock, randomness=randomness, wallet=wallet)
-        plain = Engine.__init__
+    path = folder / "wallet.jsonl"
+    wallet = SimulatedWallet(seed=b"bench", now=clock.now, random_bytes=randomness.token, path=path)
+    app = App(load(None, settings, folder), clock=clock, randomness=randomness, wallet=wallet)
+    plain = Engine.__init__
 
-        def paying(engine: Engine, *arguments, **named) -> None:
-            plain(engine, *arguments, **named)
-            engine.listen(lambda applied: _pay(applied, wallet))
+    payable: set[str | None] = set()
 
-        Engine.__init__ = paying
-        ready = asyncio.get_running_loop().create_future()
-        running = asyncio.create_task(app.run(ready.set_result))
-        pipe.send(((await ready).relays[0], app.public_key))
-        start = time.process_time()
-        for name in spent:
-            spent[name] = 0.0
-        await asyncio.to_thread(pipe.recv)
-        pipe.send({**spent, "cpu": time.process_time() - start})
-        await asyncio.to_thread(pipe.recv)
-        app.stop()
-        await running
+    def pay(applied: Applied) -> None:
+        if applied.job is not None and pays(applied.job.pubkey or ""):
+            payable.add(applied.job.id)
+        for invoice in applied.change.invoices:
+            if str(invoice.state) == "open" and invoice.job_id in payable:
+                wallet.settle(invoice.payment_hash)
 
+    def paying(engine: Engine, *arguments, **named) -> None:
+        plain(engine, *arguments, **named)
+        engine.listen(pay)
 
-def _pay(applied: Applied, wallet) -> None:
-    for invoice in applied.change.invoices:
-        if str(invoice.state) == "open":
-            wallet.settle(invoice.payment_hash)
+    Engine.__init__ = paying
+    ready = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(app.run(ready.set_result))
+    yield (await ready).relays[0], app.public_key
+    app.stop()
+    await running
 
 
 class _Waiting:
@@ -150,14 +163,14 @@ class _Waiting:
             await asyncio.wait_for(self._results[request_id], 60)
 
 
-async def _drain(frames: ClientConnection) -> None:
+async def drain(frames: ClientConnection) -> None:
     async for _ in frames:
         pass
 
 
 async def _customers(relay: str, provider: str, jobs: int, in_flight: int) -> float:
     """Seconds from the first request to the last result."""
-    requests = [_request(provider) for _ in range(jobs)]
+    requests = [request(provider, _fresh_keys()) for _ in range(jobs)]
     waiting = _Waiting(in_flight)
     async with (
         connect(relay, compression=None, max_size=None) as listening,
@@ -166,7 +179,7 @@ async def _customers(relay: str, provider: str, jobs: int, in_flight: int) -> fl
         await listening.send(json.dumps(["REQ", "r", {"kinds": [6050], "authors": [provider], "limit": 0}]))
         while json.loads(await listening.recv())[0] != "EOSE":
             pass
-        helpers = [asyncio.create_task(waiting.listen(listening)), asyncio.create_task(_drain(asking))]
+        helpers = [asyncio.create_task(waiting.listen(listening)), asyncio.create_task(drain(asking))]
         start = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for request_id, text in requests:
@@ -177,8 +190,12 @@ async def _customers(relay: str, provider: str, jobs: int, in_flight: int) -> fl
     return seconds
 
 
-def _request(provider: str) -> tuple[str, str]:
-    keys = Keys.from_bytes(hashlib.sha256(os.urandom(32)).digest())
-    tags = [["i", QUESTION, "text"], ["p", provider]]
+def _fresh_keys() -> Keys:
+    return Keys.from_bytes(hashlib.sha256(os.urandom(32)).digest())
+
+
+def request(provider: str, keys: Keys) -> tuple[str, str]:
+    """A job that nobody asked before: its id, and the message that asks for it."""
+    tags = [["i", QUESTION, "text"], ["p", provider], ["salt", os.urandom(8).hex()]]
     event = keys.sign(kind=5050, created_at=int(time.time()), tags=tags, aux=os.urandom(32))
     return event.id, f'["EVENT",{event.to_json()}]'

@@ -38,6 +38,23 @@ class Shifted(SystemClock):
         return super().now() + self.seconds
 
 
+class Hasty(SystemClock):
+    """A clock on which everything takes a part of the time it would: a minute is over in so many times less."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+        self._began, self._began_at = super().now(), super().monotonic()
+
+    def now(self) -> float:
+        return self._began + self.monotonic()
+
+    def monotonic(self) -> float:
+        return (super().monotonic() - self._began_at) * self._times
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds / self._times)
+
+
 @dataclass(frozen=True, slots=True)
 class Shop:
     """A ready Timmy and the folder of its ledger."""
@@ -70,14 +87,20 @@ class Shop:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, *relays: str, clock: SystemClock | None = None, agent: Agent | None = None, **nostr: str
+    folder: Path,
+    *relays: str,
+    clock: SystemClock | None = None,
+    agent: Agent | None = None,
+    limits: Mapping[str, int] | None = None,
+    **nostr: str,
 ) -> AsyncIterator[Shop]:
     """`timmy run` in this process; without relays it brings its own. At the end it has stopped in order.
 
-    More names set keys of `[nostr]`, as the environment does.
+    More names set keys of `[nostr]`, as the environment does, and `limits` those of that table.
     """
     environ = {"TIMMY_HTTP__PORT": "0", "TIMMY_NOSTR__RELAY_PORT": "0", "TIMMY_NOSTR__SECRET_KEY": TIMMY.to_nsec()}
     environ |= {f"TIMMY_NOSTR__{name.upper()}": value for name, value in nostr.items()}
+    environ |= {f"TIMMY_LIMITS__{name.upper()}": str(value) for name, value in (limits or {}).items()}
     if relays:
         environ["TIMMY_NOSTR__RELAYS"] = ",".join(relays)
     app = App(load(None, environ, folder), clock=clock, agent=agent)

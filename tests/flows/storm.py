@@ -26,10 +26,10 @@ SERVED = ("payment-required", "processing", "result", "success")
 _TILLS = 4
 
 
-def request(*more: Sequence[str], keys: Keys | None = None, ago_s: int = 0) -> Event:
+def request(*more: Sequence[str], text: str = QUESTION, keys: Keys | None = None, ago_s: int = 0) -> Event:
     """A job for Timmy, of a key that nobody knows unless one is given."""
     asker = keys or Keys.from_bytes(os.urandom(32))
-    return signed(asker, TEXT, [("i", QUESTION, "text"), *more], ago_s=ago_s, to=TIMMY.public_key)
+    return signed(asker, TEXT, [("i", text, "text"), *more], ago_s=ago_s, to=TIMMY.public_key)
 
 
 class Crowd:

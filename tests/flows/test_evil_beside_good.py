@@ -1,6 +1,6 @@
 """Every evil relay there is beside one good: jobs on the good one are served while the others do what they can.
 
-Timmy is a process of its own here, so that its memory can be read, and so that what floods it takes no time of its.
+Timmy is a process of its own here, so that its memory can be read, and what floods it takes none of its time.
 """
 
 import asyncio
@@ -90,7 +90,11 @@ async def test_jobs_on_a_good_relay_are_served_while_every_evil_one_does_what_it
     asked = [request() for _ in range(JOBS)]
     async with LocalRelay() as good, Storm() as storm:
         urls = ",".join([*storm.urls.values(), good.url])
-        environ = {"TIMMY_NOSTR__RELAYS": urls, "TIMMY_NOSTR__SECRET_KEY": TIMMY.to_nsec(), "TIMMY_HTTP__PORT": "0"}
+        environ = {
+            "TIMMY_NOSTR__RELAYS": urls,
+            "TIMMY_NOSTR__SECRET_KEY": TIMMY.to_nsec(),
+            "TIMMY_HTTP__PORT": "0",
+        }
         ours = {each.id for each in asked}
         async with (
             running(tmp_path, **environ) as bot,
@@ -122,5 +126,9 @@ async def test_jobs_on_a_good_relay_are_served_while_every_evil_one_does_what_it
     assert most - before <= MAX_GROWTH_BYTES, bot.log
     assert seen[good.url]["state"] == "connected"
     assert not seen[good.url]["faults"]
-    done = [story.job.event_id for story in await books(tmp_path / "home/.timmy") if story.job.state is JobState.COMPLETE]
+    done = [
+        story.job.event_id
+        for story in await books(tmp_path / "home/.timmy")
+        if story.job.state is JobState.COMPLETE
+    ]
     assert sorted(done) == sorted(ours)
