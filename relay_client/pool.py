@@ -171,6 +171,7 @@ class RelayPool:
         *,
         timeout_s: float = PUBLISH_TIMEOUT_S,
         enough: int | None = None,
+        is_spare: bool = False,
     ) -> dict[str, PublishOutcome]:
         """Send an event to many relays at once and report how each took it.
 
@@ -183,12 +184,14 @@ class RelayPool:
             timeout_s: for all of it.
             enough: return as soon as that many have accepted, the others then being `NO_ANSWER`; they still
                 get the event.
+            is_spare: the event can be left out. A configured relay that finds us too fast is not offered it again,
+                and is not left in peace for it either: what must arrive does not wait for what need not.
 
         Returns:
             An outcome for each URL, spelt as it was given. It never raises for what a relay or an URL is.
         """
         targets = list(dict.fromkeys(self._connections if urls is None else urls))
-        sends = {url: asyncio.create_task(self._send(url, event, timeout_s)) for url in targets}
+        sends = {url: asyncio.create_task(self._send(url, event, timeout_s, is_spare=is_spare)) for url in targets}
         self._sending.update(sends.values())
         for task in sends.values():
             task.add_done_callback(self._sending.discard)
@@ -262,14 +265,14 @@ class RelayPool:
         heard_at = self._hearing.last_event_at
         return [status_of(connection, heard_at.get(url)) for url, connection in self._connections.items()]
 
-    async def _send(self, given: str, event: Event, timeout_s: float) -> PublishOutcome:
+    async def _send(self, given: str, event: Event, timeout_s: float, *, is_spare: bool) -> PublishOutcome:
         try:
             url = parse_relay_url(given)
         except InvalidRelayUrl as error:
             return PublishOutcome(PublishState.NOT_CONNECTED, text=str(error))
         connection = self._connections.get(url)
         if connection is not None:
-            return await connection.publish(event, timeout_s)
+            return await connection.publish(event, timeout_s, is_spare=is_spare)
         return await self._strangers.publish(url, event, timeout_s)
 
     def _whom_to_ask(self, urls: Iterable[str] | None) -> list[str]:

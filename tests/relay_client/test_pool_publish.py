@@ -136,3 +136,30 @@ async def test_a_dialler_that_hangs_ends_with_the_timeout():
     async with RelayPool([], dialler=hang) as pool:
         outcomes = await pool.publish(signed(), ["wss://relay.example"], timeout_s=0.05)
     assert outcomes["wss://relay.example"].state is PublishState.NO_ANSWER
+
+
+# What can be left out.
+
+
+async def test_a_spare_event_is_never_offered_again_and_keeps_nothing_waiting():
+    spare, due, late = (signed(text) for text in ("spare", "due", "late"))
+    seen = []
+
+    async def script(client):
+        while True:
+            event = (await client.hear("EVENT"))[1]
+            seen.append(event["id"])
+            accepted = event["id"] == due.id
+            await client.say("OK", event["id"], accepted, "" if accepted else "rate-limited: slow down")
+
+    async with ScriptedRelay(script) as relay, RelayPool([relay.url]) as pool:
+        await pool.wait_connected()
+        assert (await pool.publish(spare, is_spare=True))[relay.url].word == "rate-limited"
+        assert pool.status()[0].pause_s == 0
+        assert (await pool.publish(due))[relay.url].is_accepted
+        # A refusal of what must arrive begins a pause, and what can be left out is left out of it.
+        assert (await pool.publish(late))[relay.url].word == "rate-limited"
+        assert pool.status()[0].pause_s > 0
+        assert (await pool.publish(spare, is_spare=True))[relay.url].text.startswith("not sent")
+        assert list(pool._connections[relay.url].publishing._kept) == [late.id]
+    assert seen == [spare.id, due.id, late.id]
