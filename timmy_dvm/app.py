@@ -21,12 +21,20 @@ from ledger.store import Store
 from lightning.backend import Lightning
 from lightning.errors import LightningError
 from relay_client.dial import Outside
-from relay_client.http_fetch import fetch_document
 from relay_client.keys import Keys
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import agent_of, card_of, check, policy_of, price_source_of, wallet_of
+from timmy_dvm.building import (
+    agent_of,
+    card_of,
+    check,
+    dials_customers_relays,
+    policy_of,
+    pool_of,
+    price_source_of,
+    wallet_of,
+)
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.core.policy import Policy
@@ -135,6 +143,7 @@ class App:
         stack.push_async_callback(fetch.aclose)
         btc_price = price_source_of(config, clock, store, fetch)
         announcer = _announcer(ground)
+        publisher = NostrPublisher(ground.pool, clock, dials=dials_customers_relays(config))
         runs = Runs(ground.agent, store, engine, clock, ground.policy.prices, config.limits.in_flight)
         watchdog = Watchdog(store, wallet, clock)
         steps = WalletSteps(wallet, store, engine, clock, watchdog.alarm)
@@ -145,7 +154,7 @@ class App:
             Ready(ground.keys.npub, config.http.public_url or _address(listening), ground.pool.urls),
             ground.pool,
             _relay_port(ground, btc_price, announcer),
-            Dispatch(store, engine, steps, runs, NostrPublisher(ground.pool), clock),
+            Dispatch(store, engine, steps, runs, publisher, clock),
             Timers(store, engine, clock),
             payments,
             watchdog,
@@ -184,7 +193,7 @@ class App:
             agent=agent,
             wallet=wallet,
             keys=keys,
-            pool=RelayPool(relays, keys=keys, outside=outside, fetch=fetch_document),
+            pool=pool_of(config, relays, keys, outside),
             policy=policy,
             engine=Engine(store, policy, NostrSpeaker(keys, randomness)),
         )

@@ -4,8 +4,15 @@ Only here is a concrete backend named. Everything heavy is imported where it is 
 agent never loads the SDK of another.
 """
 
+from collections.abc import Iterable
+
 from ledger.money import Msats, msats_from_sats
 from lightning.backend import Lightning
+from relay_client.dial import Outside
+from relay_client.http_fetch import fetch_document
+from relay_client.keys import Keys
+from relay_client.pool import RelayPool
+from relay_client.strangers import refuse_to_dial
 from timmy_dvm.agent.runner import Agent
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config, ConfigError
@@ -14,7 +21,9 @@ from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
+from timmy_dvm.nostr.dialling import dialler_of
 from timmy_dvm.prices import Fetch, FixedPrice, LivePrice, Memory, PriceSource
+from timmy_dvm.resolver import SystemResolver
 
 _WALLETS = ("lnbits", "simulated")
 SIMULATED_BALANCE = msats_from_sats(100_000)
@@ -95,6 +104,19 @@ def card_of(config: Config, policy: Policy) -> Card:
         lud16=table.lud16,
         nip05=table.nip05,
     )
+
+
+def dials_customers_relays(config: Config) -> bool:
+    """Whether relays that customers name are dialled: never with the simulated wallet, for its invoices are play
+    money and must not be seen on anybody's relay.
+    """
+    return config.nostr.customer_relays and config.lightning.backend != "simulated"
+
+
+def pool_of(config: Config, relays: Iterable[str], keys: Keys, outside: Outside) -> RelayPool:
+    """The configured relays; others are dialled at public addresses only."""
+    dialler = dialler_of(SystemResolver()) if dials_customers_relays(config) else refuse_to_dial
+    return RelayPool(relays, keys=keys, outside=outside, dialler=dialler, fetch=fetch_document)
 
 
 def price_source_of(config: Config, clock: Clock, memory: Memory, fetch: Fetch) -> PriceSource:

@@ -61,6 +61,9 @@ class Recorder:
         self.published.append(event_json)
         return {"ws://relay": "accepted"}
 
+    def publish_further(self, event_json: str, targets: str) -> None:
+        """The customer has no relays of their own."""
+
     def last(self, kind: type[Message]) -> Message | None:
         return next((m for m in reversed(self.said) if isinstance(m, kind)), None)
 

@@ -8,9 +8,20 @@ import pytest
 from ledger.money import msats_from_sats
 from lightning.lnbits import LnbitsWallet
 from lightning.simulated import SimulatedWallet
+from relay_client.dial import Outside
+from relay_client.keys import Keys
 from timmy_dvm.agent.claude import ClaudeAgent
 from timmy_dvm.agent.offline import OfflineAgent
-from timmy_dvm.building import SIMULATED_BALANCE, agent_of, policy_of, price_source_of, prices_of, wallet_of
+from timmy_dvm.building import (
+    SIMULATED_BALANCE,
+    agent_of,
+    dials_customers_relays,
+    policy_of,
+    pool_of,
+    price_source_of,
+    prices_of,
+    wallet_of,
+)
 from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.config import ConfigError, load
 from timmy_dvm.core.policy import Policy
@@ -133,3 +144,29 @@ async def test_the_agent_is_the_configured_one(tmp_path):
     assert isinstance(claude, ClaudeAgent)
     assert (claude.eval_model, claude.work_model) == ("e", "w")
     await claude.aclose()
+
+
+@pytest.mark.parametrize(
+    ("environ", "dials"),
+    [(LNBITS, True), (LNBITS | {"nostr__customer_relays": "false"}, False), ({}, False)],
+    ids=["real money", "switched off", "play money"],
+)
+async def test_relays_that_customers_name_are_dialled_only_with_real_money_and_where_the_owner_wants_it(
+    tmp_path, monkeypatch, environ, dials
+):
+    asked = []
+
+    class Names:
+        async def __call__(self, host, port):
+            asked.append((host, port))
+            return ["10.0.0.1"]
+
+    monkeypatch.setattr("timmy_dvm.building.SystemResolver", Names)
+    config = configured(tmp_path, **environ)
+    keys = Keys.from_bytes(b"\x01" * 32)
+    event = keys.sign(kind=6050, created_at=1, tags=(), aux=b"\x02" * 32)
+    async with pool_of(config, [], keys, Outside()) as pool:
+        outcomes = await pool.publish(event, ["wss://relay.customer.example"])
+    assert [outcome.word for outcome in outcomes.values()] == ["not_connected"]
+    assert asked == ([("relay.customer.example", 443)] if dials else [])
+    assert dials_customers_relays(config) is dials

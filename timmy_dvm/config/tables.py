@@ -58,6 +58,11 @@ class NostrTable(Table):
         "Kinds of request to serve: 5050 text, 5001 summary, 5002 translation.",
         KeyHelp(unit="NIP-90 request kinds, 5000 to 5999"),
     )
+    customer_relays: bool = key(
+        True,
+        "Answer also on the relays a request names, else on those its author reads (NIP-65): wss and public "
+        "addresses only, at most 3. Whoever runs them sees this machine's address. Not with the simulated wallet.",
+    )
     announce: bool = key(
         True,
         "Publish the profile (kind 0, in place of the one this key may have), the relay lists, one announcement "

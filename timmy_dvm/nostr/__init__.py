@@ -3,5 +3,7 @@
 In the order a job meets them: `cursors` (from when on a relay is asked), `port` (events in, facts out, and signed
 events out again), `bucket` (how often), `nip90` (what a request says), `privacy` (the two encryptions), `as_facts`
 (for the core), `origin` (what is kept so that it can be answered), `speaker` (decisions as events), `words` (as
-sentences), `answering` (as tags, signed, within what relays take). `customer` is the other side of all that.
+sentences), `answering` (as tags, signed, within what relays take), `targets` (whom they are for), `publishing` (to
+which relays, with `relay_lists`, `dialling` and `pauses`). `streaming` tells an answer while it is written.
+`customer` is the other side of all that.
 """

@@ -25,14 +25,14 @@ from timmy_dvm.core.trust import Tier
 from timmy_dvm.nostr.nip90 import KIND_FEEDBACK, RESULT_OFFSET
 from timmy_dvm.nostr.origin import Origin
 from timmy_dvm.nostr.privacy import MAX_SEALED_BYTES, Scheme, encrypt
+from timmy_dvm.nostr.targets import ToCustomer, write_targets
 
 MAX_EVENT_BYTES: Final = 60_000
 MAX_TAG_BYTES: Final = 1_024
+PARTIAL_KEPT_S: Final = 3_600
+"""How long relays should keep what was written so far of an answer; the result takes its place."""
 MAX_LINE_CHARS: Final = 280
 """Longest third element of a `status` tag."""
-ALL_CONFIGURED: Final = "[]"
-"""`NewEvent.targets`: no relays named, so all configured ones."""
-
 _FRAME_BYTES: Final = 450
 """Id, key, signature, time, kind and the names of the fields, with room to spare."""
 _CLEAR_PART_BYTES: Final = 54_000
@@ -96,6 +96,18 @@ class Answer:
         sealed = self._seal(_encode((*inside, ("content", content))).decode())
         return self._event(KIND_FEEDBACK, outside, sealed)
 
+    def partial(self, beginning: str) -> NewEvent:
+        """Feedback with what was written so far of the answer, cut by :meth:`beginning`.
+
+        It holds no `part`, unlike the parts of a result, and relays may drop it after a while (NIP-40).
+        """
+        expiration = ("expiration", str(self.at + PARTIAL_KEPT_S))
+        return self.feedback("partial", beginning, line="The answer so far.", tags=[expiration])
+
+    def beginning(self, text: str) -> str:
+        """As much of a text as one feedback event holds, from its beginning."""
+        return split(_valid(text[: self._part_bytes]), self._part_bytes)[0] if text else ""
+
     def result(self, text: str, role: EventRole) -> list[NewEvent]:
         """The result; several events where it is too long for one, in the order in which to publish them."""
         text = _valid(text)
@@ -148,9 +160,12 @@ class Answer:
             return False
         return len(_encode((tags, text))) + _FRAME_BYTES <= MAX_EVENT_BYTES
 
+    @property
+    def _part_bytes(self) -> int:
+        return _CLEAR_PART_BYTES if self.origin.scheme is Scheme.NONE else _SEALED_PART_BYTES
+
     def _parts(self, text: str) -> list[str]:
-        size = _CLEAR_PART_BYTES if self.origin.scheme is Scheme.NONE else _SEALED_PART_BYTES
-        parts = split(text, size)
+        parts = split(text, self._part_bytes)
         if len(parts) > _MAX_PARTS:
             parts = parts[:_MAX_PARTS]
             parts[-1] += "\n\n[The answer is too long for relays and ends here.]"
@@ -166,7 +181,14 @@ class Answer:
         self, kind: int, tags: Sequence[Tag], content: str, role: EventRole = EventRole.FEEDBACK
     ) -> NewEvent:
         event = self.keys.sign(kind=kind, created_at=self.at, tags=tags, content=content, aux=self.entropy(32))
-        return NewEvent(id=event.id, job_id=self.job_id, role=role, json=event.to_json(), targets=ALL_CONFIGURED)
+        targets = ToCustomer(
+            key=self.request.pubkey,
+            came_from=self.origin.relay,
+            named=self.origin.relays,
+            is_owed=role is EventRole.RESULT,
+        )
+        text = event.to_json()
+        return NewEvent(id=event.id, job_id=self.job_id, role=role, json=text, targets=write_targets(targets))
 
 
 def split(text: str, size: int) -> list[str]:

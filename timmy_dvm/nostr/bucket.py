@@ -7,17 +7,19 @@ from timmy_dvm.clock import Clock
 
 
 class TokenBucket:
-    """`per_second` tokens a second, and no more than that many saved up.
+    """`per_second` tokens a second, and no more than a second's worth saved up.
 
     Args:
         per_second: how many.
         clock: its monotonic time fills the bucket.
+        room: how many are saved up, where it is not a second's worth; at least 1.
     """
 
-    def __init__(self, per_second: int, clock: Clock) -> None:
+    def __init__(self, per_second: float, clock: Clock, *, room: int | None = None) -> None:
         self._per_second = per_second
         self._clock = clock
-        self._tokens = float(per_second)
+        self._room = float(per_second if room is None else room)
+        self._tokens = self._room
         self._filled_at = clock.monotonic()
 
     def take(self) -> bool:
@@ -29,13 +31,13 @@ class TokenBucket:
         return True
 
     def spend(self) -> None:
-        """Take a token for what was done already; at most one second's worth is owed."""
+        """Take a token for what was done already; no more are owed than would be saved up."""
         self._fill()
-        self._tokens = max(-float(self._per_second), self._tokens - 1)
+        self._tokens = max(-self._room, self._tokens - 1)
 
     def _fill(self) -> None:
         now = self._clock.monotonic()
-        self._tokens = min(self._per_second, self._tokens + (now - self._filled_at) * self._per_second)
+        self._tokens = min(self._room, self._tokens + (now - self._filled_at) * self._per_second)
         self._filled_at = now
 
 

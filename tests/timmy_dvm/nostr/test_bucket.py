@@ -15,6 +15,14 @@ async def test_a_second_has_so_many_tokens_and_no_more_are_saved_up():
     assert sum(bucket.take() for _ in range(100)) == 10
 
 
+async def test_a_bucket_that_fills_slowly_has_room_for_several():
+    clock = ManualClock()
+    bucket = TokenBucket(0.5, clock, room=10)
+    assert sum(bucket.take() for _ in range(100)) == 10
+    await clock.advance(4)
+    assert sum(bucket.take() for _ in range(100)) == 2
+
+
 async def test_what_was_done_already_is_owed_but_for_a_second_at_most():
     clock = ManualClock()
     bucket = TokenBucket(20, clock)

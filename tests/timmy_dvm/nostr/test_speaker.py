@@ -25,10 +25,12 @@ from timmy_dvm.nostr.answering import MAX_EVENT_BYTES, MAX_TAG_BYTES
 from timmy_dvm.nostr.origin import write_origin
 from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.nostr.speaker import NostrSpeaker
+from timmy_dvm.nostr.targets import ToCustomer, read_targets
 
 JOB = "0123456789abcdef0123456789abcdef"
 BTC = BtcPrice.from_usd(100_000, source="test", freshness=Freshness.FRESH, at=NOW)
 BOLT11 = "lnbc90n1pexample"
+NAMED = "wss://named.example"
 REQUEST = signed(("i", "Secret question", "text"), P_TIMMY)
 LEDGER = {"evalAmountSats": 2, "actualAmountSats": 5, "totalTokens": 46, "actualCostUsd": Decimal("0.000123")}
 E_TAG, P_ALICE = ["e", REQUEST.id, RELAY], ["p", ALICE.public_key]
@@ -63,11 +65,14 @@ def say(
 ):
     """The events, each proved by reading it back."""
     speaker = NostrSpeaker(TIMMY, SeededRandomness(1), base)
-    origin = write_origin(request, relay=relay, relays=[], scheme=scheme, btc=BTC, ignored=ignored)
+    origin = write_origin(request, relay=relay, relays=[NAMED], scheme=scheme, btc=BTC, ignored=ignored)
     new = speaker.speak(message, origin=origin, job_id=job_id, tier=tier, at=NOW)
     events = [Event.from_wire(one.json) for one in new]
     for one, event in zip(new, events, strict=True):
-        assert (one.id, one.job_id, one.targets) == (event.id, job_id, "[]")
+        assert (one.id, one.job_id) == (event.id, job_id)
+        is_owed = one.role is EventRole.RESULT
+        wanted = ToCustomer(key=request.pubkey, came_from=relay, named=(NAMED,), is_owed=is_owed)
+        assert read_targets(one.targets) == wanted
         assert (event.pubkey, event.created_at) == (TIMMY.public_key, NOW)
     return new, events
 
