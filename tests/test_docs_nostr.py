@@ -20,7 +20,18 @@ from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import Op
 from timmy_dvm.core.settling import cost_ledger
 from timmy_dvm.core.trust import Tier
-from timmy_dvm.nostr import announce, answering, asked_for, desk, nip90, operations, privacy, wishes
+from timmy_dvm.nostr import (
+    announce,
+    answering,
+    asked_for,
+    desk,
+    nip90,
+    operations,
+    privacy,
+    publishing,
+    streaming,
+    wishes,
+)
 from timmy_dvm.nostr.origin import write_origin
 from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.nostr.speaker import NostrSpeaker
@@ -239,6 +250,9 @@ NUMBERS = {
     "seconds a heartbeat lives": announce.HEARTBEAT_LIFE_S,
     "seconds between two pongs to one key": announce.PONG_PAUSE_S,
     "ignored params that are named": wishes.MAX_IGNORED,
+    "partials of an answer that is being written, at most": len(streaming.GAPS_S),
+    "seconds relays should keep one": answering.PARTIAL_KEPT_S,
+    "relays that are not Timmy's own, dialled for one event": publishing.MAX_OTHERS,
 }
 
 

@@ -70,9 +70,8 @@ def say(
     events = [Event.from_wire(one.json) for one in new]
     for one, event in zip(new, events, strict=True):
         assert (one.id, one.job_id) == (event.id, job_id)
-        is_owed = one.role is EventRole.RESULT
-        wanted = ToCustomer(key=request.pubkey, came_from=relay, named=(NAMED,), is_owed=is_owed)
-        assert read_targets(one.targets) == wanted
+        to = ToCustomer(key=request.pubkey, came_from=relay, named=(NAMED,), is_owed=one.role is EventRole.RESULT)
+        assert read_targets(one.targets) == to
         assert (event.pubkey, event.created_at) == (TIMMY.public_key, NOW)
     return new, events
 
