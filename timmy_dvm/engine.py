@@ -236,7 +236,9 @@ def load(view: View, fact: Fact) -> Case:
         case QuestionAsked():
             return _around_question(view, fact)
         case CancelAsked():
-            return _around_job(view, view.job_of_event(fact.request_event_id))
+            case = _around_job(view, view.job_of_event(fact.request_event_id))
+            waits = case.job is not None and view.run_waits(case.job.id)
+            return dataclasses.replace(case, run_waits=waits)
         case PaymentSeen() | InvoiceUnpaid():
             invoice = view.invoice(fact.payment_hash)
             if invoice is None:

@@ -326,11 +326,15 @@ def check(case: Case) -> Decision:
 
 
 def cancelled(case: Case, fact: CancelAsked, policy: Policy) -> Decision:
-    """The customer takes the request back. Unpaid it is gone; once the first run began it finishes."""
+    """The customer takes the request back. Unpaid it is gone, paid it is refunded; once the first run began it
+    finishes. A run's beginning is on disk before the model is called, and what is decided here is written in the
+    transaction that saw it: of a run and a cancellation that come at once, one is first, and both know which.
+    """
     job = case.job
     if job is None or job.pubkey != fact.pubkey or job.state in ENDED:
         return IGNORED
-    if job.state in RUNNING:
+    is_first_run = job.state is JobState.EVALUATING and job.eval_runs == 1
+    if job.state in RUNNING and not (is_first_run and case.run_waits):
         # Not an error: many clients give a job up when they hear one, and this one goes on.
         return Decision(tells=(Tell(Working(covered_by="begun", credit=ZERO)),))
     settled = settle(case, job, JobState.CANCELLED, ZERO, fact.at, policy)

@@ -22,6 +22,7 @@ class Case:
     Attributes:
         job: the job it is about, if there is one.
         held: what is in the job's account.
+        run_waits: whether the run that the job is in waits for a place: nobody has begun it.
         credit: what the key has as credit.
         identity: what is known of the key.
         invoice: the invoice the fact speaks of.
@@ -39,6 +40,7 @@ class Case:
 
     job: JobRecord | None = None
     held: Msats = ZERO
+    run_waits: bool = False
     credit: Msats = ZERO
     identity: IdentityRecord | None = None
     invoice: InvoiceRecord | None = None

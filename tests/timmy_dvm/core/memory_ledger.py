@@ -11,6 +11,7 @@ from ledger import accounts
 from ledger.money import Msats
 from ledger.records import InvoiceState, JobState, RefundState
 from tests.timmy_dvm.core.builders import made_job
+from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.case import Case, Decision, Do
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import (
@@ -129,7 +130,8 @@ class MemoryLedger:
                 job = self.jobs.get(invoice.job_id) if invoice else None
                 return dataclasses.replace(self._around(job), invoice=invoice)
             case CancelAsked():
-                return self._around(self.job_of(fact.request_event_id))
+                job = self.job_of(fact.request_event_id)
+                return dataclasses.replace(self._around(job), run_waits=job is not None and self.run_waits(job.id))
             case RefundClaimed():
                 case = self._around(self.job_of(fact.request_event_id))
                 return dataclasses.replace(
@@ -189,6 +191,11 @@ class MemoryLedger:
             open_invoice=still_open[-1] if still_open else None,
             refunds=tuple(self.refunds_of(job.id)),
         )
+
+    def run_waits(self, job_id: str) -> bool:
+        """Here a run is begun when its outcome is told."""
+        runs = [do.action for do in self.outbox.values() if isinstance(do.action, RunAgent)]
+        return any(run.job_id == job_id for run in runs)
 
     def open_invoices(self) -> list:
         return [invoice for invoice in self.invoices.values() if invoice.state is InvoiceState.OPEN]
