@@ -40,6 +40,10 @@ from timmy_dvm.core.refunds import give_back
 from timmy_dvm.core.settling import Settled, decision, settle
 from timmy_dvm.core.transitions import AWAITING, ENDED, RUNNING, UNSERVED, job_moves
 
+WALLET_AWAY = (
+    "Our Lightning wallet can't be reached, so no invoice could be made. Please ask again in a few minutes."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Funding:
@@ -207,10 +211,7 @@ def invoice_not_made(case: Case, fact: InvoiceNotMade, policy: Policy) -> Decisi
         return IGNORED
     dropped = dataclasses.replace(job, error_message="no invoice could be made")
     settled = settle(case, dropped, JobState.CANCELLED, ZERO, fact.at, policy)
-    sentence = (
-        "Our Lightning wallet can't be reached, so no invoice could be made. Please ask again in a few minutes."
-    )
-    words = " ".join(filter(None, (sentence, settled.back.sentence)))
+    words = " ".join(filter(None, (WALLET_AWAY, settled.back.sentence)))
     return decision(settled, Tell(Refused(code="wallet_away", sentence=words)))
 
 

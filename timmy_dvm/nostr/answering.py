@@ -96,10 +96,13 @@ class Answer:
         sealed = self._seal(_encode((*inside, ("content", content))).decode())
         return self._event(KIND_FEEDBACK, outside, sealed)
 
-    def result(self, text: str, role: EventRole) -> list[NewEvent]:
-        """The result; several events where it is too long for one, in the order in which to publish them."""
+    def result(self, text: str, role: EventRole, *, repeats_request: bool = True) -> list[NewEvent]:
+        """The result; several events where it is too long for one, in the order in which to publish them.
+
+        `repeats_request` says whether it may hold a copy of the request and of its inputs.
+        """
         text = _valid(text)
-        for tags in self._result_tags():
+        for tags in self._result_tags()[0 if repeats_request else -1 :]:
             if self._fits(text, tags):
                 return [self._result(text, tags, role)]
         parts = self._parts(text)
