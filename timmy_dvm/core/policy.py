@@ -71,7 +71,7 @@ class Policy:
         return self.http_invoice_s if door is Door.HTTP else self.relay_invoice_s
 
     def fee_reserve(self, amount: Msats) -> Msats:
-        """What a wallet without a fee limit may spend on routing, and any wallet on a pay-out: 1 %, rounded up, and
-        at least 2 sats.
+        """What a wallet without a fee limit may spend on routing, and any wallet on a pay-out: 1 %, rounded up,
+        and at least 2 sats.
         """
         return Msats(max(2_000, -(-amount // 100)))

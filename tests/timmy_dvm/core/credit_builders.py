@@ -7,6 +7,7 @@ from ledger.credit import TopUpRecord
 from ledger.money import Msats
 from ledger.records import Door, InvoiceRecord, InvoiceState, RefundRecord, RefundState
 from tests.timmy_dvm.core import builders as b
+from timmy_dvm.core.actions import CreateInvoice
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
 
 TOPUP = "7d" * 16
@@ -81,3 +82,8 @@ def payout(amount: int = 100, cap: int = 2, state: RefundState = RefundState.SEN
 def forget(**changes) -> ForgetAsked:
     fact = ForgetAsked(event_id="c3" * 32, pubkey=b.KEY, origin=b.CLAIM, at=b.NOW)
     return dataclasses.replace(fact, **changes)
+
+
+def for_whom(wanted: CreateInvoice) -> dict:
+    """Whom an invoice was made for, as the facts of it say it."""
+    return {"job_id": wanted.job_id, "topup_id": wanted.topup_id or None}
