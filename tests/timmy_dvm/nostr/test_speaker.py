@@ -11,6 +11,7 @@ from relay_client.event import Event
 from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, TIMMY, opened, sealed, signed
 from timmy_dvm.clock import SeededRandomness
 from timmy_dvm.core.actions import (
+    CreditAdded,
     Delivered,
     Ended,
     OperationDone,
@@ -34,9 +35,14 @@ LEDGER = {"evalAmountSats": 2, "actualAmountSats": 5, "totalTokens": 46, "actual
 E_TAG, P_ALICE = ["e", REQUEST.id, RELAY], ["p", ALICE.public_key]
 
 PRICE = PriceTold(amount=Msats(9_000), bolt11=BOLT11, payment_hash="ab" * 32, expires_at=1_700_058_720)
+TOPUP = PriceTold(
+    amount=Msats(500_000), bolt11=BOLT11, payment_hash="ab" * 32, expires_at=1_700_058_720, tops_up=True
+)
 DELIVERED = Delivered(text="Secret answer", truncated=False, ledger=LEDGER, money_back="2 sats came back.")
 MESSAGES = {
     "price": PRICE,
+    "topup": TOPUP,
+    "credit": CreditAdded(added=Msats(500_000), credit=Msats(600_000)),
     "working": Working(covered_by="invoice", credit=Msats(0)),
     "delivered": DELIVERED,
     "rejected": Ended(code="rejected", sentence="Secret reason.", money_back="7 sats are yours."),
@@ -209,12 +215,6 @@ def test_a_question_of_no_job_is_answered_to_whoever_asked():
         ["trust_tier", "established"],
         ["alt", "NIP-90 job result"],
     ]
-
-
-def test_what_was_asked_of_an_operation_is_not_repeated_for_it_could_not_be_forgotten_with_a_job():
-    question = signed(P_TIMMY, ("param", "op", "estimate"), ("i", "Secret question", "text"))
-    (new,), _ = say(OperationDone(body={"op": "estimate"}), question, job_id=None)
-    assert "Secret question" not in new.json
 
 
 @pytest.mark.parametrize("scheme", [Scheme.NIP04, Scheme.NIP44])
