@@ -211,6 +211,11 @@ class RefundRecord:
     due_at: int | None = None
     origin: str = ""
 
+    @property
+    def invoiced(self) -> Msats:
+        """What its BOLT11 is for."""
+        return self.amount if self.job_id is not None else Msats(self.amount - self.max_fee)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityRecord:

@@ -1,7 +1,7 @@
 """Death before and after every step of an account's life: filled, drawn on, paid out and forgotten, each once.
 
-As in ``test_crash_everywhere`` one process plays all lives of a Timmy; customer, wallet and relays live on, and relays
-tell the customer's events again in each life.
+As in ``test_crash_everywhere`` one process plays all lives of a Timmy. Customer, wallet and relays live on, and in
+each life the relays tell the customer's events again.
 """
 
 import random

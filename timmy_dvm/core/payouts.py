@@ -146,7 +146,7 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
     """The sum left, and what the way cost leaves with it. More than the cap was never the customer's to pay."""
     fee = Msats(min(fact.fee, row.max_fee))
     refund, rest = accounts.refund(row.id), Msats(row.max_fee - fee)
-    amount = Msats(row.amount - row.max_fee)
+    amount = row.invoiced
     entries = [transfer(f"sent:{row.id}", Code.SENT, refund, accounts.NODE, amount)]
     if fee:
         entries.append(transfer(f"fee:{row.id}", Code.ROUTING, refund, accounts.NODE, fee))
@@ -178,7 +178,7 @@ def _back(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
         bolt11=None,
         max_fee=ZERO,
     )
-    amount = Msats(row.amount - row.max_fee)
+    amount = row.invoiced
     sentence = (
         f"{sats_down(amount)} sats could not be sent to your invoice. They are in your balance again, which is "
         f"{sats_down(Msats(case.credit + row.amount))} sats: send another invoice when you like (op refund)."

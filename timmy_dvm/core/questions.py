@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import assert_never
 
 from ledger.credit import TopUpRecord
-from ledger.money import ZERO, Msats, msats_from_sats, sats_down, sats_up
+from ledger.money import ZERO, msats_from_sats, sats_down, sats_up
 from ledger.records import InvoiceRecord, RefundRecord
 from timmy_dvm.core import asking, payouts, refusing, trust
 from timmy_dvm.core.actions import OperationDone, Refused
@@ -97,7 +97,7 @@ def _balance(case: Case, policy: Policy) -> dict[str, object]:
 
 
 def _payout(row: RefundRecord) -> dict[str, object]:
-    return {"amountSats": sats_down(Msats(row.amount - row.max_fee)), "state": str(row.state)}
+    return {"amountSats": sats_down(row.invoiced), "state": str(row.state)}
 
 
 def _topup(topup: TopUpRecord, invoice: InvoiceRecord | None) -> dict[str, object]:
