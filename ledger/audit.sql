@@ -99,6 +99,12 @@ LEFT JOIN postings ON postings.entry = entries.id
     AND postings.account = (SELECT id FROM accounts WHERE name = invoices.account)
 GROUP BY invoices.row HAVING invoices.received_msat <> coalesce(sum(postings.amount_msat), 0);
 
+-- name: I2 a top-up's invoice fills the account it was asked for
+SELECT
+    'top-up ' || topups.id,
+    'its invoice fills ' || invoices.account || ', asked for was ' || topups.account
+FROM topups JOIN invoices ON invoices.payment_hash = topups.payment_hash WHERE invoices.account <> topups.account;
+
 -- name: I3 what we owe is never less than nothing
 SELECT 'account ' || name, 'it may not go below 0 and stands at ' || balance_msat || ' msat'
 FROM accounts WHERE kind = 'owed' AND balance_msat < 0;
@@ -111,6 +117,7 @@ SELECT what || ' ' || id, 'it is there ' || count(*) || ' times' FROM (
     UNION ALL SELECT 'job', id FROM jobs
     UNION ALL SELECT 'request event', event_id FROM jobs WHERE event_id IS NOT NULL
     UNION ALL SELECT 'invoice', payment_hash FROM invoices
+    UNION ALL SELECT 'top-up', id FROM topups
     UNION ALL SELECT 'refund', id FROM refunds
     UNION ALL SELECT 'event', id FROM events
 ) GROUP BY what, id HAVING count(*) > 1;
@@ -188,6 +195,31 @@ WHERE ended_at IS NULL AND due_at IS NULL AND NOT EXISTS (SELECT 1 FROM outbox W
 -- name: I6 a job that works was paid or granted, and has a deadline
 SELECT 'job ' || id, 'it is ' || state || ', but was never paid for or has no deadline'
 FROM jobs WHERE state IN ('evaluating', 'executing') AND (paid_at IS NULL OR due_at IS NULL);
+
+-- An action's body names the top-up while it wants its invoice, and that invoice while it may be paid.
+-- name: I6 a top-up that waits will be decided, and one whose invoice is closed waits no more
+SELECT
+    'top-up ' || topups.id,
+    CASE WHEN invoices.state <> 'open' THEN 'it waits, and its invoice is ' || invoices.state
+        ELSE 'it waits, and there is nothing to be done for it' END
+FROM topups LEFT JOIN invoices ON invoices.payment_hash = topups.payment_hash
+WHERE topups.ended_at IS NULL AND (invoices.state <> 'open' OR NOT EXISTS (
+    SELECT 1 FROM outbox WHERE instr(outbox.body, coalesce(topups.payment_hash, topups.id)) > 0
+));
+
+-- name: I6 a job that has not ended has its texts
+SELECT 'job ' || jobs.id, 'it is ' || jobs.state || ', and its texts were forgotten'
+FROM jobs LEFT JOIN job_texts ON job_texts.job = jobs.row WHERE jobs.ended_at IS NULL AND job_texts.job IS NULL;
+
+-- name: I7 what was published is forgotten with its job, and not before it was delivered
+SELECT
+    'event ' || events.id,
+    CASE WHEN events.json = '' THEN 'it is forgotten, and its job is not, or it is still to be delivered'
+        ELSE 'its job is forgotten, and it was delivered and is not' END
+FROM events JOIN jobs ON jobs.row = events.job LEFT JOIN job_texts ON job_texts.job = jobs.row
+WHERE (events.json = '') <> (job_texts.job IS NULL AND NOT EXISTS (
+    SELECT 1 FROM outbox WHERE outbox.kind = 'Publish' AND outbox.body = events.id
+));
 
 -- name: I7 a job has at most one result
 SELECT 'job ' || jobs.id, count(*) || ' results were signed for it'

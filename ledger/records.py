@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from ledger.credit import TopUpRecord
 from ledger.entries import Entry
 from ledger.money import MicroUsd, Msats
 
@@ -153,11 +154,15 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobTexts:
-    """The long parts of a job, kept apart so that they can be forgotten and are not rewritten at each step."""
+    """The long parts of a job, kept apart so that they can be forgotten and are not rewritten at each step.
+
+    Once they were ``forgotten`` they are empty.
+    """
 
     request: str
     origin: str
     result: str | None
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +187,9 @@ class RefundRecord:
     ``payment_hash``, ``bolt11`` and ``max_fee`` belong to the attempt now in flight or, when sent, to the one
     that arrived; earlier attempts stay in the table of payments. ``kept_fee_room`` is what we kept from the
     job: a refund never costs us more than that.
+
+    A refund of no job pays prepaid credit out: ``amount`` is the BOLT11's and ``max_fee`` together, for what it
+    costs comes out of the sum. ``origin`` is the door's own note (JSON) on how to answer about it, written once.
     """
 
     id: str
@@ -201,6 +209,12 @@ class RefundRecord:
     created_at: int
     updated_at: int
     due_at: int | None = None
+    origin: str = ""
+
+    @property
+    def invoiced(self) -> Msats:
+        """What its BOLT11 is for."""
+        return self.amount if self.job_id is not None else Msats(self.amount - self.max_fee)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +272,8 @@ class PendingAction:
 
 PUBLISH: Final = "Publish"
 """The kind of the outbox row that comes with each event; its body is the event's id."""
+RUN: Final = "RunAgent"
+"""The kind of the outbox row that has a job run by the model: of this one it is asked whether it was begun."""
 
 
 class EventRole(StrEnum):
@@ -283,9 +299,12 @@ class Change:
     """All that one fact changes, written in one transaction or not at all.
 
     ``job`` holds the whole new row and the version it was decided on; the same goes for ``identity`` and
-    ``refunds``, where version 0 is a row that is not there yet. Entries are booked in their order, and a floor
-    holds after each. Events are written with the outbox row that publishes them (:data:`PUBLISH`).
-    ``result`` belongs to ``job`` or ``new_job``, one of which must be there.
+    ``refunds``, where version 0 is a row that is not there yet; one refund may stand there twice, a step and the
+    next. Entries are booked in their order, and a floor holds after each. Events are written with the outbox row
+    that publishes them (:data:`PUBLISH`). ``result`` belongs to ``job`` or ``new_job``, one of which must be
+    there. ``forget`` is a key: of its ended jobs all texts are erased, with reasons, addresses and what was
+    published for them, and of its top-ups and pay-outs the notes; an event that is still to be delivered is erased
+    once it was.
     """
 
     new_job: NewJob | None = None
@@ -294,9 +313,11 @@ class Change:
     identity: IdentityRecord | None = None
     entries: tuple[Entry, ...] = ()
     invoices: tuple[InvoiceRecord, ...] = ()
+    topups: tuple[TopUpRecord, ...] = ()
     refunds: tuple[RefundRecord, ...] = ()
     actions: tuple[NewAction, ...] = ()
     events: tuple[NewEvent, ...] = ()
+    forget: str | None = None
 
 
 NOTHING = Change()

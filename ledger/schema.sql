@@ -185,6 +185,7 @@ INSERT INTO job_transitions (from_state, to_state) VALUES
     ('evaluating', 'executing'),
     ('evaluating', 'rejected'),
     ('evaluating', 'failed'),
+    ('evaluating', 'cancelled'),
     ('awaiting_work_payment', 'executing'),
     ('awaiting_work_payment', 'expired'),
     ('awaiting_work_payment', 'cancelled'),
@@ -210,7 +211,7 @@ BEGIN SELECT raise(ABORT, 'what was told when the job was made is never changed'
 CREATE TRIGGER jobs_are_kept BEFORE DELETE ON jobs
 BEGIN SELECT raise(ABORT, 'jobs are never deleted'); END;
 
--- The long parts of a job, apart from what each step rewrites; they can be forgotten without losing the job.
+-- The long parts of a job, apart from what each step rewrites. Forgetting them deletes the row and loses nothing else.
 CREATE TABLE job_texts (
     job     INTEGER PRIMARY KEY REFERENCES jobs (row),
     request TEXT NOT NULL,
@@ -243,11 +244,40 @@ BEGIN SELECT raise(ABORT, 'a settled invoice stays as it is'); END;
 CREATE TRIGGER invoices_are_kept BEFORE DELETE ON invoices
 BEGIN SELECT raise(ABORT, 'invoices are never deleted: money may come late'); END;
 
+-- Top-ups of prepaid accounts: no job, but an invoice, and an answer that may come long after.
+CREATE TABLE topups (
+    row          INTEGER PRIMARY KEY,
+    id           TEXT NOT NULL UNIQUE, -- random 128 bits
+    event_id     TEXT UNIQUE, -- one request event makes one top-up
+    account      TEXT NOT NULL, -- `customer:<pubkey>`: where its money goes, whenever that comes
+    nostr_pubkey TEXT,
+    amount_msat  INTEGER NOT NULL CHECK (amount_msat > 0),
+    origin       TEXT NOT NULL, -- the door's own note (JSON) on how to answer; empty once forgotten
+    payment_hash TEXT UNIQUE REFERENCES invoices (payment_hash), -- NULL until our wallet made the invoice
+    created_at   INTEGER NOT NULL,
+    ended_at     INTEGER -- NULL while it waits, for its invoice or for that to be paid
+) STRICT;
+
+CREATE INDEX topups_of_key ON topups (nostr_pubkey, created_at) WHERE nostr_pubkey IS NOT NULL;
+CREATE INDEX topups_waiting ON topups (nostr_pubkey) WHERE ended_at IS NULL;
+
+CREATE TRIGGER topup_keeps_its_terms BEFORE UPDATE OF id, event_id, account, nostr_pubkey, amount_msat, created_at
+ON topups
+BEGIN SELECT raise(ABORT, 'what was asked of a top-up is never changed'); END;
+
+CREATE TRIGGER topup_has_one_invoice_and_one_end BEFORE UPDATE ON topups
+WHEN (OLD.payment_hash IS NOT NULL AND NEW.payment_hash IS NOT OLD.payment_hash)
+    OR (OLD.ended_at IS NOT NULL AND NEW.ended_at IS NOT OLD.ended_at)
+BEGIN SELECT raise(ABORT, 'a top-up has one invoice and one end'); END;
+
+CREATE TRIGGER topups_are_kept BEFORE DELETE ON topups
+BEGIN SELECT raise(ABORT, 'top-ups are never deleted: money may come late'); END;
+
 CREATE TABLE refunds (
     row                INTEGER PRIMARY KEY,
     id                 TEXT NOT NULL UNIQUE,
     version            INTEGER NOT NULL,
-    job                INTEGER REFERENCES jobs (row),
+    job                INTEGER REFERENCES jobs (row), -- NULL: prepaid credit is paid out
     pubkey             TEXT,
     amount_msat        INTEGER NOT NULL CHECK (amount_msat > 0), -- never changed: what its own account began with
     reason             TEXT NOT NULL,
@@ -262,11 +292,13 @@ CREATE TABLE refunds (
     created_at         INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL,
     due_at             INTEGER,
+    origin             TEXT NOT NULL DEFAULT '', -- of no job: the door's note on how to answer; empty once forgotten
     CONSTRAINT in_flight_has_its_hash CHECK (state NOT IN ('sending', 'in_doubt', 'sent') OR payment_hash IS NOT NULL)
 ) STRICT;
 
 CREATE INDEX refunds_of_job ON refunds (job) WHERE job IS NOT NULL;
 CREATE INDEX refunds_open ON refunds (row) WHERE state NOT IN ('sent', 'credited');
+CREATE INDEX payouts_of_key ON refunds (pubkey) WHERE job IS NULL;
 
 -- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.
 CREATE TABLE refund_transitions (
@@ -353,7 +385,7 @@ CREATE TABLE events (
     id      TEXT NOT NULL UNIQUE,
     job     INTEGER REFERENCES jobs (row),
     role    TEXT NOT NULL CHECK (role IN ('result', 'feedback')),
-    json    TEXT NOT NULL, -- as signed: a repeat publishes these very bytes
+    json    TEXT NOT NULL, -- as signed: a repeat publishes these very bytes; empty once forgotten
     targets TEXT NOT NULL
 ) STRICT;
 
@@ -361,7 +393,9 @@ CREATE UNIQUE INDEX one_result ON events (job) WHERE role = 'result';
 CREATE INDEX events_of_job ON events (job) WHERE job IS NOT NULL;
 
 CREATE TRIGGER events_stay BEFORE UPDATE ON events
-BEGIN SELECT raise(ABORT, 'a signed event is never changed'); END;
+WHEN NEW.json <> '' OR NEW.row <> OLD.row OR NEW.id <> OLD.id OR NEW.job IS NOT OLD.job OR NEW.role <> OLD.role
+    OR NEW.targets <> OLD.targets
+BEGIN SELECT raise(ABORT, 'a signed event is never changed, only forgotten'); END;
 CREATE TRIGGER events_are_kept BEFORE DELETE ON events
 BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
 
@@ -383,6 +417,8 @@ CREATE TABLE outbox (
     attempts INTEGER NOT NULL DEFAULT 0,
     started  INTEGER NOT NULL DEFAULT 0 CHECK (started IN (0, 1))
 ) STRICT;
+
+CREATE INDEX outbox_runs ON outbox (job_id) WHERE kind = 'RunAgent';
 
 CREATE TABLE settings (
     key   TEXT NOT NULL PRIMARY KEY,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from ledger import accounts
+from ledger.credit import TopUpRecord
 from ledger.entries import Entry, Posting
 from ledger.records import (
     PUBLISH,
@@ -38,6 +39,7 @@ from ledger.sqlite_rows import (
     job_columns,
     new_job_columns,
     refund_columns,
+    topup_columns,
 )
 from ledger.sqlite_view import SQL, SqliteView
 from ledger.store import Decide, RuleBroken
@@ -82,11 +84,15 @@ def _write(connection: sqlite3.Connection, fact: FactRecord, change: Change) -> 
     for invoice in change.invoices:
         if not connection.execute(SQL["write_invoice"], invoice_columns(invoice)).rowcount:
             raise RuleBroken(f"invoice {invoice.payment_hash} may change its state and nothing else")
+    for topup in change.topups:
+        _write_topup(connection, topup)
     for refund in change.refunds:
         _write_refund(connection, refund)
     for event in change.events:
         connection.execute(SQL["insert_event"], event_columns(event))
     actions = tuple(_write_action(connection, action) for action in _actions(change))
+    if change.forget is not None:
+        _forget(connection, change.forget)
     _finish(connection, fact)
     return Applied(job, actions, change)
 
@@ -153,6 +159,11 @@ def _post(connection: sqlite3.Connection, posting: Posting, entry_row: int) -> N
         raise Undone(Short(posting.account)) from error
 
 
+def _write_topup(connection: sqlite3.Connection, topup: TopUpRecord) -> None:
+    if not connection.execute(SQL["write_topup"], topup_columns(topup)).rowcount:
+        raise RuleBroken(f"top-up {topup.id} may get its invoice and its end and nothing else")
+
+
 def _write_refund(connection: sqlite3.Connection, refund: RefundRecord) -> None:
     values = refund_columns(refund)
     statement = SQL["update_refund" if refund.version else "insert_refund"]
@@ -184,6 +195,18 @@ def _actions(change: Change) -> Iterator[NewAction]:
 def _write_action(connection: sqlite3.Connection, action: NewAction) -> PendingAction:
     values = {"kind": action.kind, "job_id": action.job_id, "body": action.body, "due_at": action.due_at}
     return action_from(connection.execute(SQL["insert_action"], values).fetchone())
+
+
+def _forget(connection: sqlite3.Connection, pubkey: str) -> None:
+    # The texts last: that they are there tells a job that is remembered.
+    for statement in ("forget_events", "forget_reasons", "forget_topups", "forget_payouts", "forget_texts"):
+        connection.execute(SQL[statement], {"pubkey": pubkey})
+
+
+def forget_delivered(connection: sqlite3.Connection, event_id: str) -> None:
+    """Erase an event that was published, if its job was forgotten meanwhile."""
+    if connection.execute(SQL["is_forgotten"], {"event_id": event_id}).fetchone() is not None:
+        connection.execute(SQL["forget_event"], {"event_id": event_id})
 
 
 def _finish(connection: sqlite3.Connection, fact: FactRecord) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import sqlite3
 from typing import Any
 
+from ledger.credit import TopUpRecord
 from ledger.entries import Entry
 from ledger.money import MicroUsd, Msats
 from ledger.records import (
@@ -220,6 +221,36 @@ def invoice_columns(invoice: InvoiceRecord) -> Parameters:
     }
 
 
+def topup_from(row: sqlite3.Row) -> TopUpRecord:
+    """A row of ``topups``."""
+    return TopUpRecord(
+        id=row["id"],
+        event_id=row["event_id"],
+        account=row["account"],
+        pubkey=row["nostr_pubkey"],
+        amount=Msats(row["amount_msat"]),
+        origin=row["origin"],
+        payment_hash=row["payment_hash"],
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+    )
+
+
+def topup_columns(topup: TopUpRecord) -> Parameters:
+    """What ``write_topup`` writes."""
+    return {
+        "id": topup.id,
+        "event_id": topup.event_id,
+        "account": topup.account,
+        "pubkey": topup.pubkey,
+        "amount": topup.amount,
+        "origin": topup.origin,
+        "payment_hash": topup.payment_hash,
+        "created_at": topup.created_at,
+        "ended_at": topup.ended_at,
+    }
+
+
 def refund_from(row: sqlite3.Row) -> RefundRecord:
     """A row of ``refunds`` with its job's id."""
     return RefundRecord(
@@ -240,6 +271,7 @@ def refund_from(row: sqlite3.Row) -> RefundRecord:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         due_at=row["due_at"],
+        origin=row["origin"],
     )
 
 
@@ -263,6 +295,7 @@ def refund_columns(refund: RefundRecord) -> Parameters:
         "created_at": refund.created_at,
         "updated_at": refund.updated_at,
         "due_at": refund.due_at,
+        "origin": refund.origin,
     }
 
 

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Code, Entry, Posting
 from ledger.money import Msats
 from ledger.queries import named_queries
@@ -30,6 +31,7 @@ from ledger.sqlite_rows import (
     invoice_from,
     job_from,
     refund_from,
+    topup_from,
 )
 from ledger.store import Delivery, Story
 
@@ -37,7 +39,8 @@ T = TypeVar("T")
 
 SQL: Final = named_queries("queries.sql")
 _PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
-_FORGOTTEN: Final = JobTexts("", "", None)
+_NONE: Final = JobTexts("", "", None)
+_FORGOTTEN: Final = JobTexts("", "", None, forgotten=True)
 
 
 class SqliteView:
@@ -56,7 +59,8 @@ class SqliteView:
 
     def texts(self, job_id: str) -> JobTexts:
         """See :class:`ledger.store.View`."""
-        return self._one(lambda row: JobTexts(*row), "texts", job_id=job_id) or _FORGOTTEN
+        texts = self._one(lambda row: JobTexts(*row), "texts", job_id=job_id)
+        return texts or (_NONE if self.job(job_id) is None else _FORGOTTEN)
 
     def invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """See :class:`ledger.store.View`."""
@@ -79,6 +83,45 @@ class SqliteView:
         return self._all(
             lambda row: (row["event_id"], refund_from(row)), "open_refunds_of_key", pubkey=pubkey, limit=limit
         )
+
+    def run_waits(self, job_id: str) -> bool:
+        """See :class:`ledger.store.View`."""
+        return bool(self._number("run_waits", job_id=job_id))
+
+    def payouts_of(self, pubkey: str) -> Sequence[RefundRecord]:
+        """See :class:`ledger.store.View`."""
+        return self._all(refund_from, "open_payouts_of_key", pubkey=pubkey)
+
+    def topup(self, topup_id: str) -> TopUpRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(topup_from, "topup", id=topup_id)
+
+    def topup_of_event(self, event_id: str) -> TopUpRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(topup_from, "topup_of_event", event_id=event_id)
+
+    def topup_of_invoice(self, payment_hash: str) -> TopUpRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(topup_from, "topup_of_invoice", payment_hash=payment_hash)
+
+    def waiting_topups_of(self, pubkey: str, limit: int) -> Sequence[tuple[TopUpRecord, InvoiceRecord | None]]:
+        """See :class:`ledger.store.View`."""
+        waiting = self._all(topup_from, "waiting_topups_of_key_listed", pubkey=pubkey, limit=limit)
+        return tuple((topup, self.invoice(topup.payment_hash or "")) for topup in waiting)
+
+    def unfinished_of(self, pubkey: str) -> Unfinished:
+        """See :class:`ledger.store.View`."""
+        leaving = sum(refund.amount for refund in self.payouts_of(pubkey))
+        return Unfinished(
+            jobs=self._number("unended_jobs_of_key", pubkey=pubkey),
+            topups=self._number("waiting_topups_of_key", pubkey=pubkey),
+            owed=Msats(self._number("owed_to_key", pubkey=pubkey) + leaving),
+            payable_until=self._number("payable_until_of_key", pubkey=pubkey) or None,
+        )
+
+    def remembered_jobs_of(self, pubkey: str) -> int:
+        """See :class:`ledger.store.View`."""
+        return self._number("remembered_jobs_of_key", pubkey=pubkey)
 
     def payment_is_known(self, payment_hash: str) -> bool:
         """See :class:`ledger.store.View`."""
@@ -106,19 +149,23 @@ class SqliteView:
 
     def open_jobs_of(self, pubkey: str) -> int:
         """See :class:`ledger.store.View`."""
-        return self._number("waiting_jobs_of_key", pubkey=pubkey)
+        jobs = self._number("waiting_jobs_of_key", pubkey=pubkey)
+        return jobs + self._number("waiting_topups_of_key", pubkey=pubkey)
 
     def jobs_since(self, pubkey: str, since: int) -> int:
         """See :class:`ledger.store.View`."""
-        return self._number("jobs_of_key_since", pubkey=pubkey, since=since)
+        jobs = self._number("jobs_of_key_since", pubkey=pubkey, since=since)
+        return jobs + self._number("topups_of_key_since", pubkey=pubkey, since=since)
 
     def cancelled_since(self, pubkey: str, since: int) -> int:
         """See :class:`ledger.store.View`."""
-        return self._number("cancelled_jobs_of_key_since", pubkey=pubkey, since=since)
+        jobs = self._number("cancelled_jobs_of_key_since", pubkey=pubkey, since=since)
+        return jobs + self._number("given_up_topups_of_key_since", pubkey=pubkey, since=since)
 
     def open_invoices(self) -> int:
         """See :class:`ledger.store.View`."""
-        return max(self._number("waiting_jobs"), self._number("payable_invoices"))
+        waiting = self._number("waiting_jobs") + self._number("waiting_topups")
+        return max(waiting, self._number("payable_invoices"))
 
     # What the Store reads beyond a decision's needs.
 

@@ -1,6 +1,7 @@
 """docs/nostr.md names all that is read and said on relays, and nothing else: its tables are held to the code."""
 
 import ast
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -10,11 +11,20 @@ import pytest
 from ledger.money import Msats
 from ledger.records import JobState
 from relay_client.event import Event
-from tests.timmy_dvm.core import builders
+from tests.timmy_dvm.core import builders, credit_builders
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, opened, sealed, signed
 from timmy_dvm.clock import SeededRandomness
 from timmy_dvm.config.schema import all_keys
-from timmy_dvm.core.actions import Delivered, Ended, OperationDone, PriceTold, RefundMoved, Refused, Working
+from timmy_dvm.core.actions import (
+    CreditAdded,
+    Delivered,
+    Ended,
+    OperationDone,
+    PriceTold,
+    RefundMoved,
+    Refused,
+    Working,
+)
 from timmy_dvm.core.case import Case
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import Op
@@ -80,6 +90,7 @@ def messages():
     return [
         PriceTold(**invoice),
         *(Working(covered_by=source, credit=Msats(0)) for source in ("invoice", "credit", "begun")),
+        CreditAdded(added=Msats(9_000), credit=Msats(9_000)),
         Delivered(text="x" * 100_000, truncated=False, ledger={}, money_back=""),
         Delivered(text="x", truncated=False, ledger={}, money_back=""),
         Ended(code="failed", sentence="x.", money_back=""),
@@ -205,22 +216,38 @@ def test_every_name_in_the_ledger_tag():
 
 
 def test_every_operation_and_what_it_answers():
-    says_exactly("Operations", {*operations._QUESTIONS, "refund"})
+    says_exactly("Operations", {*operations._QUESTIONS, "topup", "refund", "forget"})
     for name, answers in table("Operations"):
         op = name.strip("`")
         if op == "refund":
             continue
-        (tell,) = decide(Case(), builders.question(Op(op), text="Hi"), builders.POLICY).tells
-        assert set(re.findall(r"`([^`]+)`", answers)) == set(tell.message.body) - {"op"}, op
-    for name in operations._TO_COME:
-        assert f"`{name}`" in section("Operations")
+        body = answer_to(op).body
+        assert body["op"] == op
+        assert set(re.findall(r"`([^`]+)`", answers)) == set(body) - {"op"}, op
+        assert f"{op}," in operations._OFFERED or f"{op} (" in operations._OFFERED
+
+
+def answer_to(op):
+    """What the operation is answered with once all went well."""
+    case = Case(topup=credit_builders.topup())
+    match op:
+        case "topup":
+            fact = dataclasses.replace(builders.made(), topup_id=credit_builders.TOPUP)
+        case "forget":
+            fact = credit_builders.forget()
+        case _:
+            fact = builders.question(Op(op), text="Hi")
+    return decide(case, fact, builders.POLICY).tells[-1].message
 
 
 def test_what_a_claim_answers():
-    source = (ROOT / "timmy_dvm/core/refunds.py").read_text()
-    body = re.search(r'"op": "refund",(.*?)\}', source, re.DOTALL)[1]
+    told = set()
+    for name in ("refunds", "payouts"):
+        source = (ROOT / f"timmy_dvm/core/{name}.py").read_text()
+        body = re.search(r'"op": "refund",(.*?)\}', source, re.DOTALL)[1]
+        told |= set(re.findall(r'"([A-Za-z]+)":', body))
     (row,) = (row for row in table("Operations") if row[0] == "`refund`")
-    assert set(re.findall(r"`([A-Za-z]+)`", row[1])) == set(re.findall(r'"([A-Za-z]+)":', body))
+    assert set(re.findall(r"`([A-Za-z]+)`", row[1])) == told
 
 
 def test_every_error_code():

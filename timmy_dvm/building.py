@@ -85,6 +85,7 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         open_invoices=limits.open_invoices,
         http_invoice_s=config.pricing.http_invoice_minutes * 60,
         relay_invoice_s=config.pricing.relay_invoice_minutes * 60,
+        topup_max=msats_from_sats(limits.topup_max_sats),
         pool_credit_percent=config.free_tier.credit_percent,
         fee_per_refund=msats_from_sats(limits.refund_fee_sats),
         fee_per_day=msats_from_sats(limits.refund_fees_per_day_sats),

@@ -29,9 +29,11 @@ from ledger.records import (
     Stale,
 )
 from ledger.store import Store, StoreUnavailable, View
+from timmy_dvm import credit_books
 from timmy_dvm.core import trust
 from timmy_dvm.core.actions import Message
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Do, Tell
+from timmy_dvm.core.credit_facts import TopUpAsked
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import (
     CancelAsked,
@@ -55,7 +57,8 @@ SHORT_ID = 8
 """Of a job's id a log shows this much: whole, it is its owner's secret. `timmy job` takes it."""
 _DAY = 86_400
 _LONG_HEX = re.compile(r"[0-9a-f]{16,}")
-_NOT_IN_RECEIPT = frozenset({"text", "origin", "btc", "at"})
+_NOT_IN_RECEIPT = frozenset({"text", "origin", "btc", "at", "reason", "sentence", "refund_to"})
+"""Receipts are kept for ever, and a customer may have their texts forgotten."""
 _encode = msgspec.json.Encoder().encode
 log = get_logger("engine")
 
@@ -170,9 +173,11 @@ class Engine:
             identity=decision.identity,
             entries=decision.entries,
             invoices=decision.invoices,
+            topups=decision.topups,
             refunds=decision.refunds,
             actions=tuple(_outbox_row(do, _job_id(case, decision)) for do in decision.actions),
             events=tuple(self._events(view, case, decision, fact)),
+            forget=decision.forget,
         )
 
     def _events(self, view: View, case: Case, decision: Decision, fact: Fact) -> Sequence[NewEvent]:
@@ -228,15 +233,19 @@ def _receipt(fact: Fact) -> str:
 
 def load(view: View, fact: Fact) -> Case:
     """The books around a fact, as the writing transaction sees them; only what this fact's decision needs."""
+    if (case := credit_books.load(view, fact)) is not None:
+        return case
     match fact:
-        case RequestReceived():
+        case RequestReceived() | TopUpAsked():
             return _around_request(view, fact)
         case RequestUnreadable():
             return Case()
         case QuestionAsked():
             return _around_question(view, fact)
         case CancelAsked():
-            return _around_job(view, view.job_of_event(fact.request_event_id))
+            job = view.job_of_event(fact.request_event_id)
+            waits = job is not None and view.run_waits(job.id)
+            return dataclasses.replace(_around_job(view, job), run_waits=waits)
         case PaymentSeen() | InvoiceUnpaid():
             invoice = view.invoice(fact.payment_hash)
             if invoice is None:
@@ -248,10 +257,10 @@ def load(view: View, fact: Fact) -> Case:
         case RefundDue() | PaymentOut():
             return _around_refund(view, fact)
         case _:
-            return _around_job(view, view.job(fact.job_id))
+            return _around_job(view, view.job(fact.job_id or ""))
 
 
-def _around_request(view: View, fact: RequestReceived) -> Case:
+def _around_request(view: View, fact: RequestReceived | TopUpAsked) -> Case:
     open_invoices = view.open_invoices()
     if fact.pubkey is None:
         return Case(open_invoices=open_invoices)
@@ -266,11 +275,10 @@ def _around_request(view: View, fact: RequestReceived) -> Case:
 
 
 def _around_question(view: View, fact: QuestionAsked) -> Case:
-    return Case(
-        credit=view.balance(accounts.customer(fact.pubkey)),
-        identity=view.identity(fact.pubkey),
-        claims=tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1)) if fact.op is Op.BALANCE else (),
-    )
+    if fact.op is not Op.BALANCE:
+        return credit_books.around_key(view, fact.pubkey)
+    claims = tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
+    return dataclasses.replace(credit_books.around_balance(view, fact.pubkey), claims=claims)
 
 
 def _around_job(view: View, job: JobRecord | None) -> Case:

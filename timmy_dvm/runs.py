@@ -68,14 +68,16 @@ class Runs:
             await self._engine.handle(fact, done=action_id)
             return
         async with self._places:
+            # The mark is on disk before the job is read, and the job is read before the model is called: a
+            # cancellation that was written first is seen here, and one that comes later sees the mark.
+            await self._store.mark_started(action_id)
             job = await self._store.job(wanted.job_id)
             texts = await self._store.texts(wanted.job_id)
             if job is None or texts is None or not _waits_for(job, wanted):
-                # It ended while it waited for a place: the model is not paid for nothing.
+                # It ended, or was cancelled, while it waited for a place: the model is not paid for nothing.
                 await self._store.finish(action_id)
                 return
             self._begun.add(action_id)
-            self._store.mark_started(action_id)
             outcome = await self._outcome(job, texts, wanted)
         await insist(self._engine, self._clock.sleep, outcome, action_id)
         self._begun.discard(action_id)

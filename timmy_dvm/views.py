@@ -57,6 +57,7 @@ def story_view(story: Story, tier: Tier) -> dict[str, object]:
         "eventId": job.event_id,
         "pubkey": job.pubkey,
         "request": story.texts.request,
+        "forgotten": story.texts.forgotten,
         "runs": {"eval": job.eval_runs, "work": job.work_runs},
         "invoices": [invoice_view(invoice) | {"state": str(invoice.state)} for invoice in story.invoices],
         "facts": [{"id": fact.id, "kind": fact.kind, "at": when(fact.at)} for fact in story.facts],

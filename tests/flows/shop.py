@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -70,14 +71,20 @@ class Shop:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, *relays: str, clock: SystemClock | None = None, agent: Agent | None = None, **nostr: str
+    folder: Path,
+    *relays: str,
+    clock: SystemClock | None = None,
+    agent: Agent | None = None,
+    limits: Mapping[str, int] = MappingProxyType({}),
+    **nostr: str,
 ) -> AsyncIterator[Shop]:
     """`timmy run` in this process; without relays it brings its own. At the end it has stopped in order.
 
-    More names set keys of `[nostr]`, as the environment does.
+    `limits` and more names set keys of `[limits]` and `[nostr]`, as the environment does.
     """
     environ = {"TIMMY_HTTP__PORT": "0", "TIMMY_NOSTR__RELAY_PORT": "0", "TIMMY_NOSTR__SECRET_KEY": TIMMY.to_nsec()}
     environ |= {f"TIMMY_NOSTR__{name.upper()}": value for name, value in nostr.items()}
+    environ |= {f"TIMMY_LIMITS__{name.upper()}": str(value) for name, value in limits.items()}
     if relays:
         environ["TIMMY_NOSTR__RELAYS"] = ",".join(relays)
     app = App(load(None, environ, folder), clock=clock, agent=agent)

@@ -6,6 +6,7 @@ import itertools
 import threading
 
 from ledger import accounts
+from ledger.credit import TopUpRecord
 from ledger.entries import Code, Entry, transfer
 from ledger.money import MicroUsd, Msats
 from ledger.records import (
@@ -117,6 +118,20 @@ def invoice(payment_hash: str = "01" * 32, **fields) -> InvoiceRecord:
         bolt11="lnbc1",
         created_at=NOW,
         expires_at=NOW + 600,
+    )
+    return dataclasses.replace(record, **fields)
+
+
+def topup(topup_id: str = "t1", **fields) -> TopUpRecord:
+    """A top-up that waits for its invoice."""
+    record = TopUpRecord(
+        id=topup_id,
+        event_id=None,
+        account=accounts.customer(KEY),
+        pubkey=KEY,
+        amount=Msats(52_000),
+        origin='{"relay":"here"}',
+        created_at=NOW,
     )
     return dataclasses.replace(record, **fields)
 

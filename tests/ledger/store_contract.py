@@ -43,6 +43,7 @@ from tests.ledger.books import (
     refund,
     write,
 )
+from tests.ledger.store_contract_credit import CreditContract, ForgettingContract
 from tests.ledger.store_contract_jobs import JobContract
 from tests.ledger.store_contract_money import MoneyBackContract, MoneyContract
 
@@ -261,5 +262,13 @@ class OutboxContract:
                 await call
 
 
-class StoreContract(CommitContract, MoneyContract, JobContract, MoneyBackContract, OutboxContract):
+class StoreContract(
+    CommitContract,
+    MoneyContract,
+    JobContract,
+    MoneyBackContract,
+    CreditContract,
+    ForgettingContract,
+    OutboxContract,
+):
     """All of it."""

@@ -240,12 +240,13 @@ class MoneyBackContract:
             return await store.look(lambda view: view.fee_caps_in_flight())
 
         flight = {"payment_hash": HASH, "bolt11": "lnbc1", "max_fee": Msats(3_000)}
-        await applied(store, refunds=(refund(),))
+        await begun(store)
+        await applied(store, refunds=(refund(job_id=JOB),))
         assert await caps() == 0
         for version, (state, expected) in enumerate(
             [(RefundState.SENDING, 3_000), (RefundState.IN_DOUBT, 3_000), (RefundState.SENT, 0)], start=1
         ):
-            await applied(store, refunds=(refund(version=version, state=state, **flight),))
+            await applied(store, refunds=(refund(job_id=JOB, version=version, state=state, **flight),))
             assert await caps() == expected
 
     async def test_a_payment_hash_serves_one_refund_once(self, store):

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from tests.flows.house import QUESTION
-from tests.timmy_dvm.by_hand import by_hand
+from tests.timmy_dvm.by_hand import Gate, by_hand
 from timmy_dvm.agent.offline import OfflineAgent
 from timmy_dvm.agent.runner import AgentError, Misconfigured, Refused, Unavailable
 from timmy_dvm.core.actions import RunAgent
@@ -110,6 +110,68 @@ async def test_a_run_that_ended_while_it_was_queued_never_calls_the_model():
         assert len(model.calls) == 1
         assert (await house.job(first)).state == "executing"
         assert await house.is_done(rows[second][0])
+
+
+async def test_paid_and_queued_it_is_cancelled_refunded_and_never_seen_by_the_model():
+    model = Model()
+    async with by_hand(model, in_flight=1) as house:
+        first = await house.paid()
+        second = await house.paid(pubkey="b" * 64)
+        rows = {action.job_id: (row_id, action) for row_id, action in await house.rows(RunAgent)}
+        model.may_end.clear()
+        runs = [asyncio.create_task(house.runs.run(*rows[job], interrupted=False)) for job in (first, second)]
+        async with in_time():
+            await model.begun.wait()
+        for job_id in (first, second):
+            await house.cancel(job_id)
+        job = await house.job(second)
+        assert (job.state, (await house.job(first)).state) == ("cancelled", "evaluating")
+        (refund,) = await house.store.refunds(open_only=True)
+        assert (refund.amount, refund.job_id) == (job.share_eval + job.share_work, second)
+        model.may_end.set()
+        async with in_time():
+            await asyncio.gather(*runs)
+        assert len(model.calls) == 1
+        assert await house.is_done(rows[second][0])
+        await house.books_are_right()
+
+
+@pytest.mark.parametrize("held_back", ["mark_started", "job", "texts"])
+async def test_cancelled_in_the_very_moment_of_its_beginning_it_is_refunded_or_done_and_never_both(held_back):
+    """Whatever step of the beginning it falls into: either the run is not begun, or it is charged."""
+    model = Model()
+    async with by_hand(model) as house:
+        job_id = await house.paid()
+        row_id, wanted = await house.row(RunAgent)
+        gate = house.store.gates[held_back] = Gate()
+        running = asyncio.create_task(house.runs.run(row_id, wanted, interrupted=False))
+        async with in_time():
+            await gate.reached.wait()
+        await house.cancel(job_id)
+        gate.opened.set()
+        async with in_time():
+            await running
+        cancelled = (await house.job(job_id)).state == "cancelled"
+        assert cancelled == (held_back == "mark_started")
+        assert len(model.calls) == (0 if cancelled else 1)
+        assert [bool(refund) for refund in await house.store.refunds(open_only=True)] == [True] * cancelled
+        await house.books_are_right()
+
+
+async def test_many_cancellations_beside_their_runs_and_none_is_both_done_and_given_back(tmp_path):
+    model = Model()
+    async with by_hand(model, f"sqlite:///{tmp_path / 'timmy.db'}", in_flight=100) as house:
+        jobs = [await house.paid(pubkey=f"{number:064x}") for number in range(60)]
+        rows = {action.job_id: (row_id, action) for row_id, action in await house.rows(RunAgent)}
+        steps = [
+            step for job in jobs for step in (house.runs.run(*rows[job], interrupted=False), house.cancel(job))
+        ]
+        async with in_time():
+            await asyncio.gather(*steps)
+        states = [str((await house.job(job)).state) for job in jobs]
+        assert set(states) <= {"cancelled", "executing"}
+        assert len(model.calls) == states.count("executing")
+        await house.books_are_right()
 
 
 @pytest.mark.parametrize("changes", [{"run": 2}, {"step": Step.WORK}, {"job_id": "0" * 32}])

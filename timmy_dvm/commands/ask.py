@@ -54,6 +54,8 @@ class Wishes:
     as_json: bool
     has_receipt: bool = True
     """An operation's answer is not followed by one."""
+    pays_last: bool = False
+    """A top-up is answered at once; what ends it is the receipt of its payment."""
 
 
 @click.command("ask")
@@ -75,7 +77,11 @@ class Wishes:
 @click.option("--bid", metavar="MSAT", help="The most you would pay, told to the provider.")
 @click.option("--encrypt", type=click.Choice(["nip44", "nip04"]), help="Keep request and answer private.")
 @click.option(
-    "--param", "params", multiple=True, metavar="NAME=VALUE", help="A param tag, e.g. max_tokens=200; repeats."
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A param tag, e.g. max_tokens=200; or op=balance, op=topup with amount_sats=500; repeats.",
 )
 @click.option(
     "--timeout", "timeout_s", type=click.IntRange(1), default=300, show_default=True, help="Seconds to wait."
@@ -118,8 +124,13 @@ def _from_stdin() -> str:
 async def _ask(shared: Shared, text: str, options: dict[str, Any]) -> int:
     shop = await _shop(shared, options)
     order = _order(text, shop.provider, options)
-    is_job = "op" not in order.params
-    wishes = Wishes(options["max_sats"], options["timeout_s"], options["as_json"], has_receipt=is_job)
+    wishes = Wishes(
+        options["max_sats"],
+        options["timeout_s"],
+        options["as_json"],
+        has_receipt="op" not in order.params,
+        pays_last=order.params.get("op", "").lower() == "topup",
+    )
     clock, randomness = SystemClock(), SystemRandomness()
     keys = _keys(shared, options["sec"], randomness)
     outside = Outside(jitter=randomness.uniform, entropy=randomness.token)
@@ -193,6 +204,9 @@ class Conversation:
                 case Said.RESULT:
                     if not self._wishes.as_json:
                         click.echo(printable(answer.text))
+                    if not self._wishes.pays_last:
+                        return ANSWERED
+                case Said.RECEIPT if self._wishes.pays_last:
                     return ANSWERED
                 case Said.ERROR:
                     return REFUSED

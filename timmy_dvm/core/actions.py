@@ -12,9 +12,13 @@ from timmy_dvm.core.facts import Step
 
 
 class CreateInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Ask our wallet for an invoice. ``key`` is the idempotency key; ``give_up_at`` is a unix second."""
+    """Ask our wallet for an invoice, for a job or for a top-up; the other's id is empty.
+
+    ``key`` is the idempotency key; ``give_up_at`` is a unix second.
+    """
 
     job_id: str
+    topup_id: str = ""
     key: str
     amount: int
     memo: str
@@ -74,13 +78,24 @@ Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | Ret
 
 
 class PriceTold(msgspec.Struct, frozen=True, kw_only=True):
-    """Money is due: one invoice for exactly what is missing; ``credit`` was taken from the key's own."""
+    """Money is due: one invoice for exactly what is missing; ``credit`` was taken from the key's own.
+
+    With ``tops_up`` it is for no job: whatever comes is credited to the key.
+    """
 
     amount: Msats
     bolt11: str
     payment_hash: str
     expires_at: int
     credit: Msats = ZERO
+    tops_up: bool = False
+
+
+class CreditAdded(msgspec.Struct, frozen=True, kw_only=True):
+    """A top-up was paid: ``added`` came, and ``credit`` is what the key has now."""
+
+    added: Msats
+    credit: Msats
 
 
 class Working(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,4 +147,4 @@ class OperationDone(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, object]
 
 
-Message = PriceTold | Working | Delivered | Ended | Refused | RefundMoved | OperationDone
+Message = PriceTold | CreditAdded | Working | Delivered | Ended | Refused | RefundMoved | OperationDone

@@ -40,6 +40,10 @@ from timmy_dvm.core.refunds import give_back
 from timmy_dvm.core.settling import Settled, decision, settle
 from timmy_dvm.core.transitions import AWAITING, ENDED, RUNNING, UNSERVED, job_moves
 
+WALLET_AWAY = (
+    "Our Lightning wallet can't be reached, so no invoice could be made. Please ask again in a few minutes."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Funding:
@@ -207,10 +211,7 @@ def invoice_not_made(case: Case, fact: InvoiceNotMade, policy: Policy) -> Decisi
         return IGNORED
     dropped = dataclasses.replace(job, error_message="no invoice could be made")
     settled = settle(case, dropped, JobState.CANCELLED, ZERO, fact.at, policy)
-    sentence = (
-        "Our Lightning wallet can't be reached, so no invoice could be made. Please ask again in a few minutes."
-    )
-    words = " ".join(filter(None, (sentence, settled.back.sentence)))
+    words = " ".join(filter(None, (WALLET_AWAY, settled.back.sentence)))
     return decision(settled, Tell(Refused(code="wallet_away", sentence=words)))
 
 
@@ -326,11 +327,15 @@ def check(case: Case) -> Decision:
 
 
 def cancelled(case: Case, fact: CancelAsked, policy: Policy) -> Decision:
-    """The customer takes the request back. Unpaid it is gone; once the first run began it finishes."""
+    """The customer takes the request back. Unpaid it is gone, paid it is refunded; once the first run began it
+    finishes. A run's beginning is on disk before the model is called, and what is decided here is written in the
+    transaction that saw it: of a run and a cancellation that come at once, one is first, and both know which.
+    """
     job = case.job
     if job is None or job.pubkey != fact.pubkey or job.state in ENDED:
         return IGNORED
-    if job.state in RUNNING:
+    is_first_run = job.state is JobState.EVALUATING and job.eval_runs == 1
+    if job.state in RUNNING and not (is_first_run and case.run_waits):
         # Not an error: many clients give a job up when they hear one, and this one goes on.
         return Decision(tells=(Tell(Working(covered_by="begun", credit=ZERO)),))
     settled = settle(case, job, JobState.CANCELLED, ZERO, fact.at, policy)

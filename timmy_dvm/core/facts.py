@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from ledger.money import Msats
 from ledger.records import Door, Mode
+from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.pricing import BtcPrice
 
 
@@ -130,9 +131,13 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceMade:
-    """Our wallet made the invoice that ``key`` asked for; it is not published before this is written."""
+    """Our wallet made the invoice that ``key`` asked for; it is not published before this is written.
+
+    It is for a job, or for a top-up; then ``job_id`` is empty.
+    """
 
     job_id: str
+    topup_id: str | None = None
     key: str
     payment_hash: str
     bolt11: str
@@ -151,6 +156,7 @@ class InvoiceNotMade:
     """Our wallet could not make an invoice for longer than a customer would wait."""
 
     job_id: str
+    topup_id: str | None = None
     key: str
     at: int
 
@@ -340,4 +346,5 @@ Fact = (
     | RefundClaimed
     | RefundDue
     | PaymentOut
+    | CreditFact
 )

@@ -7,11 +7,13 @@ never here, and no score fades by being looked at. Names are those of the HTTP p
 from decimal import Decimal
 from typing import assert_never
 
+from ledger.credit import TopUpRecord
 from ledger.money import ZERO, msats_from_sats, sats_down, sats_up
-from ledger.records import RefundRecord
-from timmy_dvm.core import asking, refusing, trust
+from ledger.records import InvoiceRecord, RefundRecord
+from timmy_dvm.core import asking, payouts, refusing, trust
 from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
+from timmy_dvm.core.credit import invoice_shown
 from timmy_dvm.core.facts import Op, QuestionAsked
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import MICRO_PER_USD
@@ -27,7 +29,7 @@ def answered(case: Case, fact: QuestionAsked, policy: Policy) -> Decision:
         case Op.ME:
             message = _done(fact, _me(case, fact))
         case Op.BALANCE:
-            message = _done(fact, _balance(case))
+            message = _done(fact, _balance(case, policy))
         case _:
             assert_never(fact.op)
     return Decision(tells=(Tell(message, fact.origin),))
@@ -76,13 +78,34 @@ def _me(case: Case, fact: QuestionAsked) -> dict[str, object]:
     }
 
 
-def _balance(case: Case) -> dict[str, object]:
-    """Credit and open refunds; what a customer needs to claim one is its request's id and the exact sum."""
+def _balance(case: Case, policy: Policy) -> dict[str, object]:
+    """Credit and open refunds; what a customer needs to claim one is its request's id and the exact sum.
+
+    Of the credit an invoice may have ``payoutSats`` at most, ``payoutFeeSats`` more being kept for the way.
+    """
+    most = payouts.largest(case.credit, policy)
     return {
         "creditSats": sats_down(case.credit),
         "creditMsat": case.credit,
+        "payoutSats": sats_down(most),
+        "payoutFeeSats": sats_up(policy.fee_reserve(most)) if most else 0,
+        "payouts": [_payout(row) for row in case.payouts],
+        "topups": [_topup(topup, invoice) for topup, invoice in case.topups],
         "refunds": [_claim(request_id, refund) for request_id, refund in case.claims[:MAX_CLAIMS]],
         "moreRefunds": len(case.claims) > MAX_CLAIMS,
+    }
+
+
+def _payout(row: RefundRecord) -> dict[str, object]:
+    return {"amountSats": sats_down(row.invoiced), "state": str(row.state)}
+
+
+def _topup(topup: TopUpRecord, invoice: InvoiceRecord | None) -> dict[str, object]:
+    """A top-up that waits; ``invoice`` is None while our wallet makes it."""
+    return {
+        "requestId": topup.event_id,
+        "amountSats": sats_down(topup.amount),
+        "invoice": None if invoice is None else invoice_shown(invoice),
     }
 
 

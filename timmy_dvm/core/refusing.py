@@ -49,10 +49,15 @@ def before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused
     if fact.expires_at is not None and fact.expires_at < fact.at + policy.shortest_invoice_s:
         sentence = "Your request expires before it could be paid: ask again with a later expiration, or none."
         return Refused(code="expires_too_soon", sentence=sentence)
-    if case.jobs_last_minute >= policy.jobs_per_key_minute:
-        sentence = f"{policy.jobs_per_key_minute} requests a minute are the limit for one key: wait a minute."
-        return Refused(code="rate_limited", sentence=sentence)
-    return None
+    return too_often(case, policy)
+
+
+def too_often(case: Case, policy: Policy) -> Refused | None:
+    """This key has asked for too much within a minute."""
+    if case.jobs_last_minute < policy.jobs_per_key_minute:
+        return None
+    sentence = f"{policy.jobs_per_key_minute} requests a minute are the limit for one key: wait a minute."
+    return Refused(code="rate_limited", sentence=sentence)
 
 
 def to_wait(case: Case, policy: Policy) -> Refused | None:

@@ -108,10 +108,13 @@ class Answer:
         """As much of a text as one feedback event holds, from its beginning."""
         return split(_valid(text[: self._part_bytes]), self._part_bytes)[0] if text else ""
 
-    def result(self, text: str, role: EventRole) -> list[NewEvent]:
-        """The result; several events where it is too long for one, in the order in which to publish them."""
+    def result(self, text: str, role: EventRole, *, repeats_request: bool = True) -> list[NewEvent]:
+        """The result; several events where it is too long for one, in the order in which to publish them.
+
+        `repeats_request` says whether it may hold a copy of the request and of its inputs.
+        """
         text = _valid(text)
-        for tags in self._result_tags():
+        for tags in self._result_tags()[0 if repeats_request else -1 :]:
             if self._fits(text, tags):
                 return [self._result(text, tags, role)]
         parts = self._parts(text)

@@ -1,14 +1,18 @@
 """What was read, as facts for the core. Pure."""
 
+from typing import TypedDict
+
+from ledger.money import Msats
 from ledger.records import Door, Mode
 from lightning import bolt11
 from lightning.errors import InvalidInvoice
 from relay_client.keys import npub
 from relay_client.pool import Received
+from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
 from timmy_dvm.core.facts import QuestionAsked, RefundClaimed, RequestReceived, RequestUnreadable
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
-from timmy_dvm.nostr.operations import Question, RefundAsked
+from timmy_dvm.nostr.operations import ForgetWanted, Question, RefundAsked, TopUpWanted
 from timmy_dvm.nostr.origin import Reply, write_origin
 
 
@@ -56,18 +60,20 @@ def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> 
 
 
 def claim(
-    received: Received, asked: RefundAsked, *, network: str, at: int, answered: bool = True
-) -> RefundClaimed | RequestUnreadable:
-    """A refund was claimed with a BOLT11; one that does not decode is answered with why."""
+    received: Received, asked: RefundAsked, *, refund_id: str, network: str, at: int, answered: bool = True
+) -> RefundClaimed | PayoutAsked | RequestUnreadable:
+    """A BOLT11 came for a job's refund, or for the key's credit; one that does not decode is answered with why.
+
+    `refund_id` is for the pay-out that may come of it; the refund of a job has its id already.
+    """
     event = received.event
     try:
         invoice = bolt11.decode(asked.invoice)
     except InvalidInvoice as error:
         bad = Unreadable(code="bad_invoice", sentence=str(error), reply=asked.reply)
         return unreadable(received, bad, at=at)
-    return RefundClaimed(
+    terms = _Terms(
         event_id=event.id,
-        request_event_id=asked.request_id,
         pubkey=event.pubkey,
         bolt11=asked.invoice.strip().lower().removeprefix("lightning:"),
         payment_hash=invoice.payment_hash,
@@ -78,6 +84,47 @@ def claim(
         at=at,
         answered=answered,
     )
+    if asked.request_id is None:
+        return PayoutAsked(refund_id=refund_id, **terms)
+    return RefundClaimed(request_event_id=asked.request_id, **terms)
+
+
+class _Terms(TypedDict):
+    """What both kinds of claim are made of."""
+
+    event_id: str
+    pubkey: str
+    bolt11: str
+    payment_hash: str
+    amount: Msats | None
+    rail_ok: bool
+    expires_at: int
+    origin: str
+    at: int
+    answered: bool
+
+
+def topup(
+    received: Received, asked: TopUpWanted, *, topup_id: str, btc: BtcPrice, at: int, answered: bool = True
+) -> TopUpAsked:
+    """An invoice is wanted that fills the key's credit."""
+    event = received.event
+    return TopUpAsked(
+        topup_id=topup_id,
+        event_id=event.id,
+        door=Door.NOSTR,
+        pubkey=event.pubkey,
+        amount=asked.amount,
+        origin=_origin(received, asked.reply, btc),
+        at=at,
+        answered=answered,
+    )
+
+
+def forget(received: Received, asked: ForgetWanted, *, at: int) -> ForgetAsked:
+    """The key's texts are to be erased."""
+    event = received.event
+    return ForgetAsked(event_id=event.id, pubkey=event.pubkey, origin=_origin(received, asked.reply), at=at)
 
 
 def unreadable(received: Received, asked: Unreadable, *, at: int) -> RequestUnreadable:

@@ -7,21 +7,22 @@ away an event waits here and tries again.
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar, assert_never
 
-from ledger.records import Applied, JobRecord, Replayed
-from ledger.store import StoreUnavailable
+from ledger.records import Applied, Replayed
+from ledger.store import StoreUnavailable, View
 from relay_client.event import Event
 from relay_client.pool import Received
 from relay_client.stream import RecentIds
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.core import facts
+from timmy_dvm.core.credit_facts import ForgetAsked
 from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
 from timmy_dvm.nostr.bucket import Patience, TokenBucket
-from timmy_dvm.nostr.operations import Operation, Question, RefundAsked
+from timmy_dvm.nostr.operations import ForgetWanted, Operation, Question, RefundAsked, TopUpWanted
 from timmy_dvm.prices import PriceSource
 
 CANCELLED_IDS: Final = 10_000
@@ -41,11 +42,11 @@ class Handler(Protocol):
         """Apply one fact, once for ever."""
 
 
-class Jobs(Protocol):
+class Books(Protocol):
     """What is read of the ledger (`ledger.store.Store`)."""
 
-    async def find_jobs(self, text: str) -> Sequence[JobRecord]:
-        """Jobs whose id or event id starts with `text`."""
+    async def look(self, at: Callable[[View], _T]) -> _T:
+        """Have `at` look at one snapshot of the books."""
 
 
 class Desk:
@@ -65,7 +66,7 @@ class Desk:
         self,
         *,
         engine: Handler,
-        store: Jobs,
+        store: Books,
         prices: PriceSource,
         clock: Clock,
         randomness: Randomness,
@@ -121,6 +122,11 @@ class Desk:
                 return await self._ask(received, dataclasses.replace(asked, addressed=addressed))
             case RefundAsked():
                 return await self._claim(received, asked, is_heard=is_heard)
+            case TopUpWanted():
+                return await self._top_up(received, asked, is_heard=is_heard)
+            case ForgetWanted():
+                forget = as_facts.forget(received, asked, at=self._now())
+                return is_heard and await self._answer_free(forget)
             case Question():
                 fact = as_facts.question(received, asked, btc=self._prices.current(), at=self._now())
                 return is_heard and await self._answer_free(fact)
@@ -144,7 +150,14 @@ class Desk:
         return is_refused
 
     async def _claim(self, received: Received, asked: RefundAsked, *, is_heard: bool) -> bool:
-        fact = as_facts.claim(received, asked, network=self._network, at=self._now(), answered=is_heard)
+        fact = as_facts.claim(
+            received,
+            asked,
+            refund_id=self._randomness.new_id(),
+            network=self._network,
+            at=self._now(),
+            answered=is_heard,
+        )
         if isinstance(fact, facts.RequestUnreadable):
             return is_heard and await self._answer_free(fact)
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))
@@ -153,19 +166,36 @@ class Desk:
             self._errors.spend()
         return is_refused
 
-    async def _answer_free(self, fact: facts.RequestUnreadable | facts.QuestionAsked) -> bool:
+    async def _top_up(self, received: Received, asked: TopUpWanted, *, is_heard: bool) -> bool:
+        event = received.event
+        if self._cancelled.has_met(f"{event.pubkey}:{event.id}"):
+            return False
+        fact = as_facts.topup(
+            received,
+            asked,
+            topup_id=self._randomness.new_id(),
+            btc=self._prices.current(),
+            at=self._now(),
+            answered=is_heard,
+        )
+        outcome = await self._until_it_works(lambda: self._engine.handle(fact))
+        is_refused = isinstance(outcome, Applied) and not outcome.change.topups
+        if is_refused:
+            self._errors.spend()
+        return is_refused
+
+    async def _answer_free(self, fact: facts.RequestUnreadable | facts.QuestionAsked | ForgetAsked) -> bool:
         if not self._errors.take():
             log.warning("too many free answers: one is not given", action="unsaid", fact=type(fact).__name__)
             return False
         return isinstance(await self._until_it_works(lambda: self._engine.handle(fact)), Applied)
 
     async def _cancel(self, event: Event, request_id: str) -> None:
-        """A deletion costs a commit only if it means a job of its own author (NIP-09)."""
+        """A deletion costs a commit only if it means a job or a top-up of its own author (NIP-09)."""
         if (asking := self._underway.get(request_id)) is not None:
             await asyncio.shield(asking)
-        jobs = await self._until_it_works(lambda: self._store.find_jobs(request_id))
-        job = next((job for job in jobs if job.event_id == request_id), None)
-        if job is None or job.pubkey != event.pubkey:
+        asker = await self._until_it_works(lambda: self._store.look(lambda view: _asker(view, request_id)))
+        if asker != event.pubkey:
             return
         fact = facts.CancelAsked(
             event_id=event.id, request_event_id=request_id, pubkey=event.pubkey, at=self._now()
@@ -184,3 +214,9 @@ class Desk:
 
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+def _asker(view: View, event_id: str) -> str | None:
+    """Whose job or top-up an event asked for; None where it asked for none."""
+    asked = view.job_of_event(event_id) or view.topup_of_event(event_id)
+    return None if asked is None else asked.pubkey

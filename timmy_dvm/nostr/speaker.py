@@ -6,6 +6,7 @@ done           the result, then feedback `success`: the receipt, with the cost l
 no answer      feedback `error`: why, what comes back, what to do next; never an invoice
 refund moved   feedback with the job's last status again
 an operation   a result with JSON
+a top-up       feedback and a result with its invoice; once paid, feedback `success` with the new balance
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,12 @@ from typing import Final, assert_never
 
 import msgspec
 
+from ledger.money import sats_down
 from ledger.records import EventRole, JobState, NewEvent
 from relay_client.keys import Keys
 from timmy_dvm.clock import Randomness
 from timmy_dvm.core.actions import (
+    CreditAdded,
     Delivered,
     Ended,
     Message,
@@ -92,6 +95,8 @@ class NostrSpeaker:
         match message:
             case PriceTold():
                 return (self._money_due(message, answer),)
+            case CreditAdded():
+                return (_credit_added(message, answer),)
             case Working():
                 return (_working(message, answer),)
             case Delivered():
@@ -106,8 +111,9 @@ class NostrSpeaker:
                 refund = ("refund", message.state, str(message.sats))
                 return (answer.feedback(status, words.shortened(message.sentence), tags=[refund]),)
             case OperationDone():
-                # One RESULT a job, and that is the answer to its request, not to a question about it.
-                return answer.result(_text(message.body), EventRole.FEEDBACK)
+                # One RESULT a job, and that is the answer to its request, not to a question about it. What was
+                # asked is not repeated: it belongs to no job, so it could not be forgotten with one.
+                return answer.result(_text(message.body), EventRole.FEEDBACK, repeats_request=False)
             case _:
                 assert_never(message)
 
@@ -140,6 +146,11 @@ def _ignored(answer: Answer) -> tuple[Tag, ...]:
 
 def _receipt(message: Delivered, answer: Answer) -> NewEvent:
     return answer.feedback("success", words.receipt(message), tags=[("ledger", _text(message.ledger))])
+
+
+def _credit_added(message: CreditAdded, answer: Answer) -> NewEvent:
+    credit = ("credit", str(sats_down(message.added)), str(sats_down(message.credit)))
+    return answer.feedback("success", words.credit_added(message), tags=[credit])
 
 
 def _text(body: dict[str, object]) -> str:

@@ -22,7 +22,19 @@ KIND_TRANSLATION: Final = 5002
 
 
 HONOURED: Final = frozenset(
-    {"prompt", "max_tokens", "model", "temperature", "length", "language", "refund", "op", "invoice", "job"}
+    {
+        "prompt",
+        "max_tokens",
+        "model",
+        "temperature",
+        "length",
+        "language",
+        "refund",
+        "op",
+        "invoice",
+        "job",
+        "amount_sats",
+    }
 )
 """All params that mean something here, for some request or other."""
 _ONLY_FOR: Final = {"length": KIND_SUMMARY, "language": KIND_TRANSLATION}

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from ledger.money import MSATS_PER_SAT, Msats, sats_up
-from timmy_dvm.core.actions import Delivered, Ended, PriceTold, Working
+from ledger.money import MSATS_PER_SAT, Msats, sats_down, sats_up
+from timmy_dvm.core.actions import CreditAdded, Delivered, Ended, PriceTold, Working
 from timmy_dvm.nostr.origin import Origin
 
 MAX_LINE_CHARS = 80
@@ -36,6 +36,11 @@ def until(expires_at: int) -> str:
 def money_due(told: PriceTold, origin: Origin, pay_page: str | None) -> str:
     """The request for money, whole."""
     links = f"{pay_page} or lightning:{told.bolt11}" if pay_page else f"lightning:{told.bolt11}"
+    if told.tops_up:
+        return (
+            f"{price(told.amount, origin)} for your balance here: your next requests use it, and what "
+            f"is left can be taken out (op refund). Pay: {links}. Valid until {until(told.expires_at)}."
+        )
     credit = f", with {_sats(told.credit)} of your credit" if told.credit else ""
     return (
         f"{price(told.amount, origin)} at most{credit}; what is not used comes back. "
@@ -50,9 +55,19 @@ def not_used(origin: Origin) -> str:
 
 def money_due_line(told: PriceTold, origin: Origin) -> str:
     """The request for money in one line without the invoice."""
+    if told.tops_up:
+        return f"{_sats(told.amount)} for your balance; valid until {until(told.expires_at)}"
     credit = f" + {_sats(told.credit)} of credit" if told.credit else ""
     line = f"{price(told.amount, origin)}{credit} at most; valid until {until(told.expires_at)}"
     return line if len(line) <= MAX_LINE_CHARS else f"{_sats(told.amount)}{credit} at most"
+
+
+def credit_added(message: CreditAdded) -> str:
+    """A top-up was paid, and what there is now."""
+    return (
+        f"{sats_down(message.added)} sats were added to your balance: it is {sats_down(message.credit)} sats now. "
+        "Your next requests use it first; what is left can be taken out (op refund)."
+    )
 
 
 def working(message: Working) -> str:

@@ -11,7 +11,10 @@ from ledger import accounts
 from ledger.money import Msats
 from ledger.records import InvoiceState, JobState, RefundState
 from tests.timmy_dvm.core.builders import made_job
+from tests.timmy_dvm.core.memory_credit import BACK, MemoryCredit
+from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.case import Case, Decision, Do
+from timmy_dvm.core.credit_facts import TopUpAsked
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import (
     CancelAsked,
@@ -28,7 +31,6 @@ from timmy_dvm.core.policy import Policy
 
 DAY = 86_400
 WAITING = (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT)
-BACK = (RefundState.SENT, RefundState.CREDITED)
 FLYING = (RefundState.SENDING, RefundState.IN_DOUBT)
 
 
@@ -36,10 +38,11 @@ class Broken(AssertionError):
     """A decision asked for what no store may write."""
 
 
-class MemoryLedger:
+class MemoryLedger(MemoryCredit):
     """Facts in, books out. Amounts are msat, balances credit-positive."""
 
     def __init__(self, policy: Policy) -> None:
+        super().__init__()
         self.policy = policy
         self.balances: dict[str, int] = defaultdict(int)
         self.entries: dict[str, tuple] = {}
@@ -81,6 +84,8 @@ class MemoryLedger:
             self._book(entry, fact.at)
         for invoice in decision.invoices:
             self.invoices[invoice.payment_hash] = invoice
+        for topup in decision.topups:
+            self.write_topup(topup)
         for refund in decision.refunds:
             self._write_refund(refund)
         for do in decision.actions:
@@ -119,8 +124,10 @@ class MemoryLedger:
                 self.fees.append((at, -posting.amount))
 
     def load(self, fact: Fact) -> Case:
+        if (case := self.around_credit(fact)) is not None:
+            return case
         match fact:
-            case RequestReceived():
+            case RequestReceived() | TopUpAsked():
                 return self._around_request(fact)
             case QuestionAsked():
                 return self._around_question(fact)
@@ -129,7 +136,8 @@ class MemoryLedger:
                 job = self.jobs.get(invoice.job_id) if invoice else None
                 return dataclasses.replace(self._around(job), invoice=invoice)
             case CancelAsked():
-                return self._around(self.job_of(fact.request_event_id))
+                job = self.job_of(fact.request_event_id)
+                return dataclasses.replace(self._around(job), run_waits=job is not None and self.run_waits(job.id))
             case RefundClaimed():
                 case = self._around(self.job_of(fact.request_event_id))
                 return dataclasses.replace(
@@ -147,19 +155,22 @@ class MemoryLedger:
                 )
         return self._around(self.jobs.get(fact.job_id))
 
-    def _around_request(self, fact: RequestReceived) -> Case:
-        waiting = [job for job in self.jobs.values() if job.state in WAITING]
-        of_key = [job for job in self.jobs.values() if fact.pubkey and job.pubkey == fact.pubkey]
+    def _around_request(self, fact: RequestReceived | TopUpAsked) -> Case:
+        waiting = [job for job in self.jobs.values() if job.state in WAITING] + self.waiting_topups()
+        all_there_are = (*self.jobs.values(), *self.topups.values())
+        of_key = [each for each in all_there_are if fact.pubkey and each.pubkey == fact.pubkey]
         return Case(
             credit=Msats(self.balances[accounts.customer(fact.pubkey)]) if fact.pubkey else Msats(0),
             identity=self.identities.get(fact.pubkey),
-            open_jobs=len([job for job in of_key if job.state in WAITING]),
+            open_jobs=len([each for each in waiting if each in of_key]),
             jobs_last_minute=len([job for job in of_key if job.created_at >= fact.at - 60]),
-            cancelled_last_hour=len(
+            cancelled_last_hour=self.given_up(fact.pubkey, fact.at - 3_600)
+            + len(
                 [
                     job
-                    for job in of_key
-                    if job.state is JobState.CANCELLED
+                    for job in self.jobs.values()
+                    if fact.pubkey == job.pubkey is not None
+                    and job.state is JobState.CANCELLED
                     and job.error_message is None
                     and job.created_at >= fact.at - 3_600
                 ]
@@ -168,7 +179,7 @@ class MemoryLedger:
         )
 
     def _around_question(self, fact: QuestionAsked) -> Case:
-        open_ones = [refund for refund in self.refunds.values() if refund.state not in BACK]
+        open_ones = [refund for refund in self.refunds_of_jobs() if refund.state not in BACK]
         return Case(
             credit=Msats(self.balances[accounts.customer(fact.pubkey)]),
             identity=self.identities.get(fact.pubkey),
@@ -190,6 +201,11 @@ class MemoryLedger:
             refunds=tuple(self.refunds_of(job.id)),
         )
 
+    def run_waits(self, job_id: str) -> bool:
+        """Here a run is begun when its outcome is told."""
+        runs = [do.action for do in self.outbox.values() if isinstance(do.action, RunAgent)]
+        return any(run.job_id == job_id for run in runs)
+
     def open_invoices(self) -> list:
         return [invoice for invoice in self.invoices.values() if invoice.state is InvoiceState.OPEN]
 
@@ -200,7 +216,7 @@ class MemoryLedger:
         return [refund for refund in self.refunds.values() if refund.job_id == job_id]
 
     def caps_in_flight(self) -> int:
-        return sum(refund.max_fee for refund in self.refunds.values() if refund.state in FLYING)
+        return sum(refund.max_fee for refund in self.refunds_of_jobs() if refund.state in FLYING)
 
     def payable(self) -> int:
         families = accounts.PAYABLE_FAMILIES

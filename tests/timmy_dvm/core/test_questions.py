@@ -9,6 +9,7 @@ from ledger import accounts
 from ledger.money import Msats
 from ledger.records import RefundState
 from tests.timmy_dvm.core import builders as b
+from tests.timmy_dvm.core import credit_builders as c
 from tests.timmy_dvm.core.memory_ledger import MemoryLedger
 from timmy_dvm import views
 from timmy_dvm.core.actions import CreateInvoice, OperationDone, Refused
@@ -141,12 +142,39 @@ def test_a_balance_names_what_can_be_claimed_and_how():
         "op": "balance",
         "creditSats": 1,
         "creditMsat": 1_500,
+        "payoutSats": 0,
+        "payoutFeeSats": 0,
+        "payouts": [],
+        "topups": [],
         "refunds": [
             {"requestId": b.EVENT, "amountSats": 21, "state": "held", "reason": "change", "claimable": True},
             {"requestId": None, "amountSats": 9, "state": "sending", "reason": "late", "claimable": False},
         ],
         "moreRefunds": False,
     }
+
+
+def test_a_balance_names_what_is_on_its_way_in_and_out_and_what_could_be_taken_out():
+    body = answer(
+        Op.BALANCE,
+        Case(
+            credit=b.sats(500),
+            payouts=(c.payout(21, state=RefundState.IN_DOUBT),),
+            topups=((c.topup(300), None), (c.topup(payment_hash=b.HASH), c.invoice(1_000))),
+        ),
+    )
+    assert (body["payoutSats"], body["payoutFeeSats"]) == (495, 5)
+    assert body["payouts"] == [{"amountSats": 21, "state": "in_doubt"}]
+    invoice = {
+        "paymentRequest": b.BOLT11,
+        "paymentHash": b.HASH,
+        "amountSats": 1_000,
+        "expires_at": c.invoice().expires_at,
+    }
+    assert body["topups"] == [
+        {"requestId": c.ASKED, "amountSats": 300, "invoice": None},
+        {"requestId": c.ASKED, "amountSats": 500, "invoice": invoice},
+    ]
 
 
 @pytest.mark.parametrize("more", [0, 1])

@@ -242,9 +242,8 @@ def test_two_rounds_of_tries_never_share_the_id_of_a_retry():
     assert len(sends) == len(set(sends)) == 10
 
 
-def test_a_refund_of_no_job_moves_without_a_word():
-    row = b.refund(RefundState.SENDING, job_id=None)
-    decision = decide(books(row, job=None), b.out(PayResult.SUCCEEDED), b.POLICY)
+def test_a_refund_whose_job_nobody_knows_moves_without_a_word():
+    decision = decide(books(b.refund(RefundState.SENDING), job=None), b.out(PayResult.SUCCEEDED), b.POLICY)
     assert decision.tells == ()
     assert decision.refunds[0].state is RefundState.SENT
 

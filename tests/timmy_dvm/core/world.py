@@ -15,6 +15,7 @@ from ledger import accounts
 from ledger.money import Msats
 from ledger.records import Door, JobState, Mode, RefundState
 from tests.timmy_dvm.core.builders import BTC, CLAIM, KEY, NOW, ORIGIN, STRANGER, sats
+from tests.timmy_dvm.core.credit_builders import for_whom
 from tests.timmy_dvm.core.memory_ledger import DAY, MemoryLedger
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, FindPayment, PayRefund, RetryRefund, RunAgent
 from timmy_dvm.core.facts import (
@@ -153,10 +154,10 @@ class World(RuleBasedStateMachine):
             assert decision.job is None
             assert decision.tells == ()
 
-    @precondition(lambda self: self.ledger.refunds)
+    @precondition(lambda self: self.ledger.refunds_of_jobs())
     @rule(pick=PICK, wrong=st.sampled_from([*[None] * 8, "more", "less", "any", "key", "used", "short", "net"]))
     def claim(self, pick, wrong):
-        there = list(self.ledger.refunds.values())
+        there = self.ledger.refunds_of_jobs()
         refund = self.picked([r for r in there if r.state in OPEN and r.pubkey] or there, pick)
         job = self.ledger.jobs[refund.job_id]
         seen_before = list(self.ledger.tried) or list(self.ledger.invoices)
@@ -187,7 +188,7 @@ class World(RuleBasedStateMachine):
     def make_invoice(self, pick, outcome):
         number, wanted = self.picked(self.due_actions(CreateInvoice), pick)
         if outcome == "away":
-            self.ledger.commit(InvoiceNotMade(job_id=wanted.job_id, key=wanted.key, at=self.now), number)
+            self.ledger.commit(InvoiceNotMade(**for_whom(wanted), key=wanted.key, at=self.now), number)
             return
         payment_hash = self.wallet.make(wanted, self.now)
         if outcome == "made":
@@ -195,12 +196,12 @@ class World(RuleBasedStateMachine):
 
     def tell_made(self, number, wanted, payment_hash):
         fact = InvoiceMade(
-            job_id=wanted.job_id, key=wanted.key, payment_hash=payment_hash, bolt11="lnbc",
+            **for_whom(wanted), key=wanted.key, payment_hash=payment_hash, bolt11="lnbc",
             amount=Msats(wanted.amount), created_at=self.now, at=self.now,
             expires_at=self.wallet.expiry[payment_hash],
         )  # fmt: skip
         decision = self.ledger.commit(fact, number)
-        if decision.tells:
+        if decision.tells and wanted.job_id:
             (told,) = decision.tells
             assert told.message.amount % 1_000 == 0
             job = self.ledger.jobs[wanted.job_id]

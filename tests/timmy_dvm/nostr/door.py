@@ -114,11 +114,12 @@ class RecordingEngine:
 
 
 class Books(dict):
-    """Settings, and jobs by event id."""
+    """Settings, and jobs and top-ups by event id."""
 
     def __init__(self, *args):
         super().__init__(*args)
         self.jobs = {}
+        self.topups = {}
         self.errors = []
 
     async def setting(self, key):
@@ -129,13 +130,16 @@ class Books(dict):
             raise self.errors.pop()
         self[key] = value
 
-    async def find_jobs(self, text):
+    async def look(self, at):
         if self.errors:
             raise self.errors.pop()
-        return [self.jobs[text]] if text in self.jobs else []
+        return at(types.SimpleNamespace(job_of_event=self.jobs.get, topup_of_event=self.topups.get))
 
     def has(self, event, pubkey=None):
         self.jobs[event.id] = types.SimpleNamespace(event_id=event.id, pubkey=pubkey or event.pubkey)
+
+    def has_topup(self, event):
+        self.topups[event.id] = types.SimpleNamespace(event_id=event.id, pubkey=event.pubkey)
 
 
 def port_of(pool, engine, books, clock, *, kinds=(5050,), open_jobs=True, aside=lambda _: None, **how):

@@ -128,9 +128,8 @@ UNREADABLE = {
     "a bid with separators": ([("i", "Hi"), ("bid", "100_000")], "bad_bid"),
     "max_tokens in words": ([("i", "Hi"), ("param", "max_tokens", "many")], "bad_param"),
     "an unknown operation": ([("param", "op", "launch")], "unknown_op"),
-    "an operation to come": ([("param", "op", "topup")], "op_not_offered"),
+    "a top-up of nothing": ([("param", "op", "topup")], "bad_param"),
     "a claim without an invoice": ([("param", "op", "refund"), ("param", "job", "00" * 32)], "bad_param"),
-    "a claim without a job": ([("param", "op", "refund"), ("param", "invoice", "lnbc1")], "bad_param"),
     "a claim for nonsense": (
         [("param", "op", "refund"), ("param", "invoice", "lnbc1"), ("param", "job", "mine")],
         "bad_param",
