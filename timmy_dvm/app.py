@@ -158,7 +158,9 @@ class App:
             ground.pool,
             _relay_port(ground, btc_price, announcer),
             Dispatch(store, engine, steps, runs, publisher, clock),
-            PartialFeedback(partials, publisher, store, ground.keys, clock, ground.randomness),
+            PartialFeedback(
+                partials, publisher, store, ground.keys, clock, ground.randomness, ground.policy.trust
+            ),
             Timers(store, engine, clock),
             payments,
             watchdog,
@@ -217,6 +219,11 @@ class _Ground:
     pool: RelayPool
     policy: Policy
     engine: Engine
+
+
+def _partial_feedback(ground: _Ground, partials: Partials, publisher: NostrPublisher) -> PartialFeedback:
+    randomness, rules = ground.randomness, ground.policy.trust
+    return PartialFeedback(partials, publisher, ground.store, ground.keys, ground.clock, randomness, rules)
 
 
 def _announcer(ground: _Ground) -> Announcer:

@@ -76,15 +76,17 @@ async def serving(
     clock: SystemClock | None = None,
     agent: Agent | None = None,
     limits: Mapping[str, int] = MappingProxyType({}),
+    more: Mapping[str, str] | None = None,
     **nostr: str,
 ) -> AsyncIterator[Shop]:
     """`timmy run` in this process; without relays it brings its own. At the end it has stopped in order.
 
-    `limits` and more names set keys of `[limits]` and `[nostr]`, as the environment does.
+    `limits` and more names set keys of `[limits]` and `[nostr]`, as the environment does; `more` is that itself.
     """
     environ = {"TIMMY_HTTP__PORT": "0", "TIMMY_NOSTR__RELAY_PORT": "0", "TIMMY_NOSTR__SECRET_KEY": TIMMY.to_nsec()}
     environ |= {f"TIMMY_NOSTR__{name.upper()}": value for name, value in nostr.items()}
     environ |= {f"TIMMY_LIMITS__{name.upper()}": str(value) for name, value in limits.items()}
+    environ |= dict(more or {})
     if relays:
         environ["TIMMY_NOSTR__RELAYS"] = ",".join(relays)
     app = App(load(None, environ, folder), clock=clock, agent=agent)

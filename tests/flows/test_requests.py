@@ -216,7 +216,7 @@ REFUSED = {
     "unknown operation": (
         lambda keys: request(("param", "op", "gamble"), keys=keys),
         "unknown_op",
-        "Offered are: estimate, me, balance, and refund",
+        "Offered are: estimate, me, balance, topup",
     ),
     "a claim without an invoice": (
         lambda keys: request(("param", "op", "refund"), keys=keys),

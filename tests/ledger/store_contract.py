@@ -46,6 +46,7 @@ from tests.ledger.books import (
 from tests.ledger.store_contract_credit import CreditContract, ForgettingContract
 from tests.ledger.store_contract_jobs import JobContract
 from tests.ledger.store_contract_money import MoneyBackContract, MoneyContract
+from tests.ledger.store_contract_pool import BudgetContract, PoolBooksContract, PoolContract
 
 
 class CommitContract:
@@ -269,6 +270,9 @@ class StoreContract(
     MoneyBackContract,
     CreditContract,
     ForgettingContract,
+    PoolContract,
+    BudgetContract,
+    PoolBooksContract,
     OutboxContract,
 ):
     """All of it."""

@@ -46,7 +46,16 @@ def test_a_script_is_cut_where_its_statements_end():
     assert [statement.split()[-2:] for statement in statements(script)] == [["a", "(b);"], ["a;", "END;"]]
 
 
-WHOLE = {"newest_jobs", "newest_jobs_in_states", "refunds", "outbox", "balances", "forget_events"}
+WHOLE = {
+    "newest_jobs",
+    "newest_jobs_in_states",
+    "refunds",
+    "outbox",
+    "balances",
+    "forget_events",
+    "pool_granted",
+    "newest_grants",
+}
 """What is meant to read all of a table: lists for people, and the outbox, whose finished rows leave."""
 OPEN_ONES = {
     "jobs_waiting",
@@ -73,6 +82,8 @@ OPEN_ONES = {
         ("topups_of_key_since", "topups_of_key"),
         ("open_payouts_of_key", "payouts_of_key"),
         ("run_waits", "outbox_runs"),
+        ("reserved_of_key", "reservations_of_key"),
+        ("offered_to_key", "jobs_waiting"),
     ],
 )
 def test_what_each_request_asks_is_counted_along_an_index(fresh, name, index):

@@ -80,7 +80,8 @@ Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | Ret
 class PriceTold(msgspec.Struct, frozen=True, kw_only=True):
     """Money is due: one invoice for exactly what is missing; ``credit`` was taken from the key's own.
 
-    With ``tops_up`` it is for no job: whatever comes is credited to the key.
+    ``offered`` is what the pool is to add, as far as it still can when this is paid. With ``tops_up`` it is for no
+    job: whatever comes is credited to the key.
     """
 
     amount: Msats
@@ -89,6 +90,7 @@ class PriceTold(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     credit: Msats = ZERO
     tops_up: bool = False
+    offered: Msats = ZERO
 
 
 class CreditAdded(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,14 +100,23 @@ class CreditAdded(msgspec.Struct, frozen=True, kw_only=True):
     credit: Msats
 
 
-class Working(msgspec.Struct, frozen=True, kw_only=True):
-    """Work has begun. ``covered_by`` is ``invoice`` or ``credit``; ``credit`` is what was taken from it.
+class FreeUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pool has set aside for a job, and with it what the key has used of its budget of the day."""
 
-    ``begun`` answers a cancellation that came too late.
+    absorbed: Msats
+    used: Msats
+    budget: Msats
+
+
+class Working(msgspec.Struct, frozen=True, kw_only=True):
+    """Work has begun. ``covered_by`` is ``pool``, ``invoice`` or ``credit``; ``credit`` is what was taken from it.
+
+    ``begun`` answers a cancellation that came too late. ``free`` is there where the pool pays a part, or all.
     """
 
     covered_by: str
     credit: Msats
+    free: FreeUse | None = None
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):

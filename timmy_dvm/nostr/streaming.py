@@ -20,6 +20,7 @@ from relay_client.event import Event
 from relay_client.keys import Keys
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.core import trust
+from timmy_dvm.core.trust import TrustRules
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr.answering import Answer
 from timmy_dvm.nostr.bucket import TokenBucket
@@ -66,6 +67,7 @@ class PartialFeedback:
         books: whom to tell.
         keys: Timmy's.
         clock, randomness: time, signatures and encryption.
+        rules: by which a key's tier is told.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class PartialFeedback:
         keys: Keys,
         clock: Clock,
         randomness: Randomness,
+        rules: TrustRules,
     ) -> None:
         self._partials = partials
         self._outlet = outlet
@@ -83,6 +86,7 @@ class PartialFeedback:
         self._keys = keys
         self._clock = clock
         self._randomness = randomness
+        self._rules = rules
         self._left = TokenBucket(PARTIALS_A_SECOND, clock)
 
     async def run(self) -> None:
@@ -145,7 +149,7 @@ class PartialFeedback:
             origin=came[0],
             request=came[1],
             job_id=job_id,
-            tier=trust.Tier.NEW if identity is None else trust.tier(identity, at),
+            tier=trust.Tier.NEW if identity is None else trust.tier(identity, at, self._rules),
             at=at,
         )
 

@@ -68,11 +68,12 @@ def say(
     job_id=JOB,
     relay=RELAY,
     ignored=(),
+    absorbed=None,
 ):
     """The events, each proved by reading it back."""
     speaker = NostrSpeaker(TIMMY, SeededRandomness(1), base)
     origin = write_origin(request, relay=relay, relays=[NAMED], scheme=scheme, btc=BTC, ignored=ignored)
-    new = speaker.speak(message, origin=origin, job_id=job_id, tier=tier, at=NOW)
+    new = speaker.speak(message, origin=origin, job_id=job_id, tier=tier, at=NOW, absorbed_sats=absorbed)
     events = [Event.from_wire(one.json) for one in new]
     for one, event in zip(new, events, strict=True):
         assert (one.id, one.job_id) == (event.id, job_id)
@@ -387,18 +388,3 @@ def test_an_absurd_answer_is_cut_and_says_so(scheme):
     _, events = say(done, request, scheme)
     bounded(events)
     assert rejoined(events, scheme).endswith("[The answer is too long for relays and ends here.]")
-
-
-@pytest.mark.parametrize("scheme", Scheme)
-@pytest.mark.parametrize("text", ["", "half \ud800 a pair", "\x00\x1b[31m"])
-def test_odd_answers_can_be_published(scheme, text):
-    done = Delivered(text=text, truncated=False, ledger=LEDGER, money_back="")
-    _, events = say(done, REQUEST if scheme is Scheme.NONE else encrypted(scheme.value), scheme)
-    assert rejoined(events, scheme).strip() == text.replace("\ud800", "?").strip()
-
-
-def test_a_long_reason_does_not_make_a_long_status():
-    _, (event,) = say(Ended(code="rejected", sentence="why\n" * 30_000, money_back=""))
-    bounded([event])
-    assert len(event.tag("status")[2]) <= 280
-    assert "\n" not in event.tag("status")[2]

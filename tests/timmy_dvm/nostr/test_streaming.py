@@ -11,6 +11,7 @@ from ledger.records import IdentityRecord, JobState
 from ledger.store import StoreUnavailable
 from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, TIMMY, opened, sealed, signed
 from timmy_dvm.clock import ManualClock, SeededRandomness
+from timmy_dvm.core.trust import TrustRules
 from timmy_dvm.nostr.answering import PARTIAL_KEPT_S
 from timmy_dvm.nostr.origin import write_origin
 from timmy_dvm.nostr.privacy import Scheme
@@ -85,7 +86,9 @@ class World:
         self.books = Books()
         self.partials = Partials()
         randomness = SeededRandomness(1)
-        self.teller = PartialFeedback(self.partials, self.outlet, self.books, TIMMY, self.clock, randomness)
+        self.teller = PartialFeedback(
+            self.partials, self.outlet, self.books, TIMMY, self.clock, randomness, TrustRules()
+        )
 
     @contextlib.asynccontextmanager
     async def awake(self):
