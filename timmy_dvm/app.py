@@ -53,6 +53,8 @@ from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.nostr.publishing import NostrPublisher
 from timmy_dvm.nostr.speaker import NostrSpeaker
+from timmy_dvm.nostr.streaming import PartialFeedback
+from timmy_dvm.partials import Partials
 from timmy_dvm.payments import Payments
 from timmy_dvm.prices import HttpFetch, LivePrice, PriceSource
 from timmy_dvm.runs import Runs
@@ -143,8 +145,9 @@ class App:
         stack.push_async_callback(fetch.aclose)
         btc_price = price_source_of(config, clock, store, fetch)
         announcer = _announcer(ground)
+        partials = Partials()
         publisher = NostrPublisher(ground.pool, clock, dials=dials_customers_relays(config))
-        runs = Runs(ground.agent, store, engine, clock, ground.policy.prices, config.limits.in_flight)
+        runs = Runs(ground.agent, store, engine, clock, ground.policy.prices, config.limits.in_flight, partials)
         watchdog = Watchdog(store, wallet, clock)
         steps = WalletSteps(wallet, store, engine, clock, watchdog.alarm)
         pay = DevPay(wallet, store).pay if config.pay_route else None
@@ -155,6 +158,7 @@ class App:
             ground.pool,
             _relay_port(ground, btc_price, announcer),
             Dispatch(store, engine, steps, runs, publisher, clock),
+            PartialFeedback(partials, publisher, store, ground.keys, clock, ground.randomness),
             Timers(store, engine, clock),
             payments,
             watchdog,
@@ -262,6 +266,7 @@ class _Parts:
     pool: RelayPool
     port: NostrPort
     dispatch: Dispatch
+    streaming: PartialFeedback
     timers: Timers
     payments: Payments
     watchdog: Watchdog
@@ -279,6 +284,7 @@ class _Parts:
         self, group: asyncio.TaskGroup, tasks: "list[asyncio.Task[None]]", on_ready: Callable[[Ready], None]
     ) -> None:
         """Book what was paid meanwhile, go on with the outbox, then listen; and say so when it is true."""
+        tasks.append(group.create_task(self.streaming.run()))
         tasks.append(group.create_task(self.dispatch.run()))
         tasks.append(group.create_task(self.payments.run()))
         tasks.append(group.create_task(self.timers.run()))

@@ -18,6 +18,7 @@ from timmy_dvm.core.facts import EvalDone, RunFailed, RunInterrupted, Step, Work
 from timmy_dvm.core.pricing import BtcPrice, Freshness, PriceList, actual_cost
 from timmy_dvm.engine import SHORT_ID, Engine, insist
 from timmy_dvm.log import get_logger
+from timmy_dvm.partials import Partials
 
 EVAL_DEADLINE_S = 60
 WORK_DEADLINE_S = 180
@@ -34,7 +35,10 @@ _note: Final = msgspec.json.Decoder(_Note)
 
 
 class Runs:
-    """Runs of the model, at most ``in_flight`` at once; paid jobs beyond that queue in the order they came."""
+    """Runs of the model, at most ``in_flight`` at once; paid jobs beyond that queue in the order they came.
+
+    ``partials`` hears what is written while a work run goes on.
+    """
 
     def __init__(
         self,
@@ -44,12 +48,14 @@ class Runs:
         clock: Clock,
         prices: PriceList,
         in_flight: int,
+        partials: Partials | None = None,
     ) -> None:
         self._agent = agent
         self._store = store
         self._engine = engine
         self._clock = clock
         self._prices = prices
+        self._partials = partials or Partials()
         self._places = asyncio.Semaphore(in_flight)
         self._begun: set[int] = set()
 
@@ -109,7 +115,8 @@ class Runs:
         )
 
     async def _worked(self, job: JobRecord, task: Task, wanted: RunAgent) -> WorkDone:
-        answer = await self._agent.work(task, deadline_s=WORK_DEADLINE_S)
+        with self._partials.stream(job.id) as on_text:
+            answer = await self._agent.work(task, deadline_s=WORK_DEADLINE_S, on_text=on_text)
         locked = BtcPrice(
             job.quote.btc_price_micro_usd, job.quote.btc_price_source, Freshness.FIXED, job.created_at
         )

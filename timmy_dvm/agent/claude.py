@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from timmy_dvm.agent import prompts
 from timmy_dvm.agent.claude_errors import Failure, failure_of, incoherent
-from timmy_dvm.agent.runner import AgentError, Answer, Refused, Task, Unavailable, Usage, Verdict
+from timmy_dvm.agent.runner import AgentError, Answer, OnText, Refused, Task, Unavailable, Usage, Verdict
 from timmy_dvm.core.pricing import estimate_tokens
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Call:
     max_tokens: int
     temperature: float | None
     usable: Callable[[str], bool] = field(repr=False)
-    on_text: Callable[[str], None] | None = field(default=None, repr=False)
+    on_text: OnText | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -199,7 +199,7 @@ class ClaudeAgent:
         accepted, reason = verdict
         return Verdict(accepted, reason, done.usage(call), wasted=lost)
 
-    async def work(self, task: Task, *, deadline_s: float, on_text: Callable[[str], None] | None = None) -> Answer:
+    async def work(self, task: Task, *, deadline_s: float, on_text: OnText | None = None) -> Answer:
         """Do the request (``Agent.work``)."""
         call = _Call(
             task.model or self._work_model,
@@ -265,9 +265,11 @@ class ClaudeAgent:
                 # Newer models refuse the parameter; an answer without it is better than none.
                 run.call = replace(run.call, temperature=None)
                 continue
-            pause = self._pause_before_next(run, failure, shown=bool(attempt.pieces and run.call.on_text))
+            pause = self._pause_before_next(run, failure)
             if pause is None:
                 raise _error_of(failure, run)
+            if attempt.pieces and run.call.on_text is not None:
+                run.call.on_text(None)
             await self._sleep(pause)
 
     async def _try_once(self, run: _Run) -> _Try:
@@ -309,10 +311,10 @@ class ClaudeAgent:
             attempt.failure = failure_of(error)
             attempt.begun |= attempt.failure.maybe_paid
 
-    def _pause_before_next(self, run: _Run, failure: Failure, *, shown: bool) -> float | None:
+    def _pause_before_next(self, run: _Run, failure: Failure) -> float | None:
         """Seconds to wait before another try; None when there must not be one."""
         spent = run.tries >= MAX_TRIES or run.executions >= MAX_EXECUTIONS
-        if not failure.again or spent or shown or self._closed:
+        if not failure.again or spent or self._closed:
             return None
         backoff = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** (run.tries - 1)) * (1 + self._jitter()) / 2
         pause = backoff if failure.retry_after_s is None else failure.retry_after_s

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from timmy_dvm.agent import prompts
-from timmy_dvm.agent.runner import Answer, Refused, Task, Unavailable, Usage, Verdict
+from timmy_dvm.agent.runner import Answer, OnText, Refused, Task, Unavailable, Usage, Verdict
 from timmy_dvm.core.pricing import BYTES_PER_TOKEN, estimate_input_tokens, estimate_tokens
 
 OFFLINE_MODEL = "offline"
@@ -134,7 +134,7 @@ class OfflineAgent:
         asked = estimate_tokens(prompts.EVAL_SYSTEM) + estimate_tokens(prompts.eval_message(task))
         return Verdict(not reason, reason, Usage(self._eval_model, asked, estimate_tokens(reply)))
 
-    async def work(self, task: Task, *, deadline_s: float, on_text: Callable[[str], None] | None = None) -> Answer:
+    async def work(self, task: Task, *, deadline_s: float, on_text: OnText | None = None) -> Answer:
         """Answer by the rules of this file."""
         model = task.model or self._work_model
         asked = estimate_input_tokens(task.priced_text)
@@ -164,7 +164,7 @@ class OfflineAgent:
         except TimeoutError:
             raise Unavailable(f"no answer within {deadline_s:g} s") from None
 
-    async def _say(self, text: str, on_text: Callable[[str], None] | None) -> None:
+    async def _say(self, text: str, on_text: OnText | None) -> None:
         """Hand out the text word by word, taking ``delay_s`` for all of it."""
         if on_text is None:
             await self._pause(self._delay_s)

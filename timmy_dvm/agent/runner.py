@@ -17,12 +17,16 @@ from typing import Protocol
 
 from timmy_dvm.core.pricing import Usage
 
+OnText = Callable[[str | None], None]
+"""Takes an answer as it is written; see `Agent.work`."""
+
 __all__ = [
     "Agent",
     "AgentError",
     "Answer",
     "BudgetExceeded",
     "Misconfigured",
+    "OnText",
     "Refused",
     "Task",
     "TooLong",
@@ -144,7 +148,7 @@ class Agent(Protocol):
     - **A deadline that holds.** Each call ends within ``deadline_s``, its own tries and waits included,
       in a value or in an ``AgentError``; nothing else is raised but cancellation.
     - **At most two paid executions.** A call that the model never began may be tried again within the
-      deadline. One that it began is repeated once at most, and not once text has been handed out.
+      deadline. One that it began is repeated once at most; whoever was handed text is told that it is void.
     - **Cancellation leaves nothing.** The connection is closed and no task stays behind. Tokens the model
       has used by then are spent and unknown. Calling again is safe and is a new execution.
     - **Only the request.** Nothing reaches the model but the task's text, its parameters and our system
@@ -172,14 +176,15 @@ class Agent(Protocol):
         """
         ...
 
-    async def work(self, task: Task, *, deadline_s: float, on_text: Callable[[str], None] | None = None) -> Answer:
+    async def work(self, task: Task, *, deadline_s: float, on_text: OnText | None = None) -> Answer:
         """Do the request.
 
         Args:
             task: what to do.
             deadline_s: seconds until the call must have ended.
-            on_text: called with each piece of text as it comes; the pieces add up to the answer. It must
-                return at once and not raise. After an error its pieces are void.
+            on_text: called with each piece of text as it comes; the pieces add up to the answer. None in place
+                of a piece says that all before it is void, for the answer is begun anew. It must return at
+                once and not raise. After an error its pieces are void.
 
         Raises:
             Refused: the model declined.

@@ -45,6 +45,12 @@ MAX_REPLY_RELAYS: Final = 3
 MAX_CANCELS: Final = 20
 """Requests one cancellation may name; the others are ignored."""
 
+
+def is_request(kind: int) -> bool:
+    """Whether events of this kind are job requests (NIP-90)."""
+    return kind in range(5_000, 6_000)
+
+
 _TEXT_TYPES: Final = frozenset({"", "text", "prompt"})
 _FOREIGN_MARKS: Final = frozenset({"cmd", "secret", "table", "filter"})
 """Tags and params of continuous-integration bots and table queries, which share kind 5050."""
