@@ -21,6 +21,7 @@ from ledger.records import (
     NewEvent,
     PendingAction,
     RefundRecord,
+    Turn,
 )
 from ledger.sqlite_rows import (
     action_from,
@@ -57,6 +58,10 @@ class SqliteView:
     def texts(self, job_id: str) -> JobTexts:
         """See :class:`ledger.store.View`."""
         return self._one(lambda row: JobTexts(*row), "texts", job_id=job_id) or _FORGOTTEN
+
+    def thread(self, job_id: str, limit: int) -> Sequence[Turn]:
+        """See :class:`ledger.store.View`."""
+        return self._all(lambda row: Turn(*row), "thread", job_id=job_id, limit=limit)
 
     def invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """See :class:`ledger.store.View`."""

@@ -34,6 +34,7 @@ from ledger.records import (
     Outcome,
     PendingAction,
     RefundRecord,
+    Turn,
 )
 
 T = TypeVar("T")
@@ -63,6 +64,11 @@ class View(Protocol):
 
     def texts(self, job_id: str) -> JobTexts:
         """The job's texts; empty strings once they were forgotten."""
+
+    def thread(self, job_id: str, limit: int) -> Sequence[Turn]:
+        """What was said up to this job and in it, oldest first: itself, where it is answered, and at most ``limit``
+        jobs back along the line it follows. The line ends at a job that has no answer, or was forgotten.
+        """
 
     def invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """One of our invoices, or None when the hash is not ours."""
