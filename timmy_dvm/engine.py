@@ -27,9 +27,10 @@ from ledger.records import (
     Replayed,
     Short,
     Stale,
+    Turn,
 )
 from ledger.store import Store, StoreUnavailable, View
-from timmy_dvm.core import trust
+from timmy_dvm.core import thread, trust
 from timmy_dvm.core.actions import Message
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Do, Tell
 from timmy_dvm.core.decide import decide
@@ -258,6 +259,7 @@ def _around_request(view: View, fact: RequestReceived) -> Case:
     return Case(
         credit=view.balance(accounts.customer(fact.pubkey)),
         identity=view.identity(fact.pubkey),
+        turns=_turns(view, fact),
         open_jobs=view.open_jobs_of(fact.pubkey),
         jobs_last_minute=view.jobs_since(fact.pubkey, fact.at - 60),
         cancelled_last_hour=view.cancelled_since(fact.pubkey, fact.at - 3_600),
@@ -269,8 +271,17 @@ def _around_question(view: View, fact: QuestionAsked) -> Case:
     return Case(
         credit=view.balance(accounts.customer(fact.pubkey)),
         identity=view.identity(fact.pubkey),
+        turns=_turns(view, fact),
         claims=tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1)) if fact.op is Op.BALANCE else (),
     )
+
+
+def _turns(view: View, fact: RequestReceived | QuestionAsked) -> tuple[Turn, ...]:
+    """What was said before, to this very key; nothing where the job it would follow has no answer any more."""
+    job = None if fact.follows is None else view.job(fact.follows)
+    if job is None or job.pubkey is None or job.pubkey != fact.pubkey or not view.texts(job.id).result:
+        return ()
+    return thread.bounded(view.thread(job.id, thread.MAX_TURNS))
 
 
 def _around_job(view: View, job: JobRecord | None) -> Case:

@@ -76,7 +76,7 @@ def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
     refusal = refusing.before_pricing(case, fact, policy)
     if refusal is not None:
         return _refused(refusal, fact)
-    quote = _quote(price(fact, policy))
+    quote = _quote(price(case, fact, policy))
     need = needed_for_eval(fact.mode, quote.eval_fee, quote.work_fee)
     funding = fund(need, ZERO, case.credit)
     due_now = fund(Msats(quote.eval_fee + quote.work_fee), ZERO, case.credit).missing
@@ -92,14 +92,15 @@ def _refused(refusal: Refused, fact: RequestReceived) -> Decision:
     return Decision(tells=(Tell(refusal, fact.origin),)) if fact.addressed else IGNORED
 
 
-def price(fact: RequestReceived | QuestionAsked, policy: Policy) -> PriceBreakdown:
-    """What a text costs, whether it is asked for or only asked about."""
+def price(case: Case, fact: RequestReceived | QuestionAsked, policy: Policy) -> PriceBreakdown:
+    """What a text costs with all that was said before it, whether it is asked for or only asked about."""
     return estimate_request_cost(
         fact.text,
         fact.model if fact.model in policy.work_models else policy.work_models[0],
         policy.prices,
         fact.btc,
         max_tokens=fact.max_tokens,
+        turns=case.turns,
     )
 
 
@@ -127,6 +128,7 @@ def _new_job(case: Case, fact: RequestReceived, quote: Quote, funding: Funding, 
         pubkey=fact.pubkey,
         request=fact.text.strip(),
         origin=fact.origin,
+        follows=fact.follows,
         quote=quote,
         share_eval=quote.eval_fee,
         share_work=quote.work_fee,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ledger.entries import Entry
 from ledger.money import ZERO, Msats
-from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord
+from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord, Turn
 from timmy_dvm.core.actions import Action, Message
 
 MAX_CLAIMS = 50
@@ -30,6 +30,8 @@ class Case:
         refunds: all refunds of the job, oldest first.
         claims: the key's refunds that are on their way or to be claimed, oldest first, each with the event id of
             the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more.
+        turns: what of its thread goes with a request that follows a job of the same key, oldest first; none where
+            that job is another's, has no answer, or was forgotten.
         open_jobs, jobs_last_minute, cancelled_last_hour: of this key. ``open_invoices``: of all.
         ours: what is in the wallet by our books beyond all that is payable and the fee caps of refunds in flight;
             may be negative.
@@ -46,6 +48,7 @@ class Case:
     refund: RefundRecord | None = None
     refunds: tuple[RefundRecord, ...] = ()
     claims: tuple[tuple[str | None, RefundRecord], ...] = ()
+    turns: tuple[Turn, ...] = ()
     open_jobs: int = 0
     jobs_last_minute: int = 0
     cancelled_last_hour: int = 0

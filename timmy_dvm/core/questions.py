@@ -39,10 +39,10 @@ def _done(fact: QuestionAsked, body: dict[str, object]) -> OperationDone:
 
 def _estimate(case: Case, fact: QuestionAsked, policy: Policy) -> OperationDone | Refused:
     """The price as a request of this text would get it now, and what its one invoice would ask."""
-    refusal = refusing.no_price(fact, policy)
+    refusal = refusing.no_price(case, fact, policy)
     if refusal is not None:
         return refusal
-    price = asking.price(fact, policy)
+    price = asking.price(case, fact, policy)
     funding = asking.fund(msats_from_sats(price.estimated_sats), ZERO, case.credit)
     return _done(
         fact,
