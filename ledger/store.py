@@ -66,8 +66,8 @@ class View(Protocol):
         """The job's texts; empty strings once they were forgotten."""
 
     def thread(self, job_id: str, limit: int) -> Sequence[Turn]:
-        """What was said up to this job and in it, oldest first: itself, where it is answered, and at most ``limit``
-        jobs back along the line it follows. The line ends at a job that has no answer, or was forgotten.
+        """What was said up to this job and in it, oldest first: itself, where it is answered, and at most
+        ``limit`` jobs back along the line it follows, which ends at one that has no answer or was forgotten.
         """
 
     def invoice(self, payment_hash: str) -> InvoiceRecord | None:

@@ -254,7 +254,7 @@ def estimate_tokens(text: str) -> int:
 
 
 def estimate_input_tokens(text: str, turns: Sequence[Turn] = ()) -> int:
-    """Input tokens of a work call: our system prompt, the turns before it, the text. Never 0, monotone in length."""
+    """Input tokens of a work call: our system prompt, earlier turns, the text. Never 0, monotone in length."""
     before = (estimate_tokens(said) + _MESSAGE_TOKENS for turn in turns for said in (turn.request, turn.answer))
     return WORK_PROMPT_TOKENS + sum(before) + estimate_tokens(text)
 
@@ -276,6 +276,7 @@ def estimate_request_cost(
         prices: the operator's price list.
         btc: the bitcoin price to lock into the job.
         max_tokens: the customer's own output limit; it can lower the tier's cap, never raise it.
+        turns: what was said before and goes with it.
 
     Raises:
         UnknownModelError: no rate is configured for the model.
