@@ -65,6 +65,9 @@ class View(Protocol):
     def texts(self, job_id: str) -> JobTexts:
         """The job's texts; empty strings once they were forgotten."""
 
+    def event(self, event_id: str) -> NewEvent | None:
+        """An event of ours as it was signed, or None. Its JSON is empty once it was forgotten."""
+
     def thread(self, job_id: str, limit: int) -> Sequence[Turn]:
         """What was said up to this job and in it, oldest first: itself, where it is answered, and at most
         ``limit`` jobs back along the line it follows, which ends at one that has no answer or was forgotten.

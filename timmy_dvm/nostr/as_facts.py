@@ -33,6 +33,7 @@ def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, 
         addressed=asked.addressed,
         expires_at=asked.expires_at,
         preface_chars=asked.preface_chars,
+        follows=asked.follows,
     )
 
 
@@ -52,6 +53,7 @@ def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> 
         max_tokens=asked.max_tokens,
         model=asked.model,
         preface_chars=asked.preface_chars,
+        follows=asked.follows,
     )
 
 

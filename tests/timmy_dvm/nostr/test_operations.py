@@ -4,11 +4,11 @@ import pytest
 
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, sealed, signed
 from timmy_dvm.core.facts import Op
+from timmy_dvm.nostr.bad import Bad
 from timmy_dvm.nostr.nip90 import NotForUs, Terms, Unreadable, read
 from timmy_dvm.nostr.operations import Question, read_operation
 from timmy_dvm.nostr.origin import Reply
 from timmy_dvm.nostr.privacy import Scheme
-from timmy_dvm.nostr.wishes import Bad
 
 
 def asked(*tags, kind=5050, content="", to=P_TIMMY):
