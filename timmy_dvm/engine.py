@@ -38,6 +38,7 @@ from timmy_dvm.core.facts import (
     CancelAsked,
     Fact,
     InvoiceUnpaid,
+    MentionHeard,
     Op,
     PaymentOut,
     PaymentSeen,
@@ -232,7 +233,7 @@ def load(view: View, fact: Fact) -> Case:
     match fact:
         case RequestReceived():
             return _around_request(view, fact)
-        case RequestUnreadable():
+        case RequestUnreadable() | MentionHeard():
             return Case()
         case QuestionAsked():
             return _around_question(view, fact)

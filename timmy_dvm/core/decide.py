@@ -17,6 +17,7 @@ from timmy_dvm.core.facts import (
     InvoiceMade,
     InvoiceNotMade,
     InvoiceUnpaid,
+    MentionHeard,
     PaymentOut,
     PaymentSeen,
     QuestionAsked,
@@ -40,6 +41,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return Decision(tells=(Tell(Refused(code=fact.code, sentence=fact.sentence), fact.origin),))
         case QuestionAsked():
             return questions.answered(case, fact, policy)
+        case MentionHeard():
+            return questions.introduced(fact, policy)
         case CancelAsked():
             return asking.cancelled(case, fact, policy)
         case InvoiceMade():

@@ -117,6 +117,22 @@ class QuestionAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MentionHeard:
+    """Somebody speaks of us in public and asks nothing. ``thread_id`` is where: each is answered once."""
+
+    event_id: str
+    thread_id: str
+    origin: str
+    btc: BtcPrice
+    at: int
+    job_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"mention:{self.thread_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAsked:
     """The key that signed ``event_id`` wants the job of another event dropped (NIP-09 kind 5)."""
 
@@ -330,6 +346,7 @@ Fact = (
     RequestReceived
     | RequestUnreadable
     | QuestionAsked
+    | MentionHeard
     | CancelAsked
     | InvoiceMade
     | InvoiceNotMade

@@ -5,17 +5,20 @@ never here, and no score fades by being looked at. Names are those of the HTTP p
 """
 
 from decimal import Decimal
-from typing import assert_never
+from typing import Final, assert_never
 
 from ledger.money import ZERO, msats_from_sats, sats_down, sats_up
 from ledger.records import RefundRecord
 from timmy_dvm.core import asking, refusing, trust
-from timmy_dvm.core.actions import OperationDone, Refused
+from timmy_dvm.core.actions import Introduced, OperationDone, Refused
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
-from timmy_dvm.core.facts import Op, QuestionAsked
+from timmy_dvm.core.facts import MentionHeard, Op, QuestionAsked
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.pricing import MICRO_PER_USD
+from timmy_dvm.core.pricing import MICRO_PER_USD, estimate_request_cost
 from timmy_dvm.core.refunds import CLAIMABLE
+
+_SHORT_QUESTION: Final = "What is a data vending machine?"
+"""Priced to say what we cost."""
 
 
 def answered(case: Case, fact: QuestionAsked, policy: Policy) -> Decision:
@@ -31,6 +34,12 @@ def answered(case: Case, fact: QuestionAsked, policy: Policy) -> Decision:
         case _:
             assert_never(fact.op)
     return Decision(tells=(Tell(message, fact.origin),))
+
+
+def introduced(fact: MentionHeard, policy: Policy) -> Decision:
+    """Say who we are and what we cost."""
+    price = estimate_request_cost(_SHORT_QUESTION, policy.work_models[0], policy.prices, fact.btc)
+    return Decision(tells=(Tell(Introduced(price=msats_from_sats(price.estimated_sats)), fact.origin),))
 
 
 def _done(fact: QuestionAsked, body: dict[str, object]) -> OperationDone:

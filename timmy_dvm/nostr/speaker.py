@@ -6,6 +6,7 @@ done           the result, then feedback `success`: the receipt, with the cost l
 no answer      feedback `error`: why, what comes back, what to do next; never an invoice
 refund moved   feedback with the job's last status again
 an operation   a result with JSON
+a mention      a note in its thread: who we are
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from timmy_dvm.clock import Randomness
 from timmy_dvm.core.actions import (
     Delivered,
     Ended,
+    Introduced,
     Message,
     OperationDone,
     PriceTold,
@@ -54,12 +56,16 @@ class NostrSpeaker:
         keys: Timmy's.
         randomness: for signatures and encryption.
         pay_page_base: address under which each job has its pay page, without a slash at its end; None: no pages.
+        name: what we call ourselves.
     """
 
-    def __init__(self, keys: Keys, randomness: Randomness, pay_page_base: str | None = None) -> None:
+    def __init__(
+        self, keys: Keys, randomness: Randomness, pay_page_base: str | None = None, *, name: str = "Timmy"
+    ) -> None:
         self._keys = keys
         self._randomness = randomness
         self._pay_page_base = pay_page_base
+        self._name = name
 
     def speak(
         self, message: Message, *, origin: str, job_id: str | None, tier: Tier, at: int
@@ -108,6 +114,8 @@ class NostrSpeaker:
             case OperationDone():
                 # One RESULT a job, and that is the answer to its request, not to a question about it.
                 return answer.result(_text(message.body), EventRole.FEEDBACK)
+            case Introduced():
+                return (answer.note(words.introduction(message, answer.origin, self._name, self._keys.npub)),)
             case _:
                 assert_never(message)
 
