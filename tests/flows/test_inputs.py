@@ -156,6 +156,14 @@ async def test_what_cannot_be_looked_up_is_refused_and_makes_no_invoice(relay, t
     assert [story.job.event_id for story in await books(tmp_path)] == [heard_after.id]
 
 
+@pytest.mark.parametrize(
+    "url", ["https://localhost/", "https://127.0.0.1/", "https://[::1]/", "file:///etc/passwd"]
+)
+async def test_where_pages_are_fetched_this_machine_is_none_of_them(relay, tmp_path, url):
+    async with serving(tmp_path, relay.url, fetch_urls="true"):
+        assert await refused(relay.url, request(("i", "Sum up:"), ("i", url, "url"))) == "input_not_fetched"
+
+
 async def test_an_estimate_is_the_price_of_the_job_with_what_it_names(relay, tmp_path):
     told = signed(fresh_keys(), 1, [], LONG)
     await publish(relay.url, told)

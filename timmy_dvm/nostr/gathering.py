@@ -23,6 +23,8 @@ from timmy_dvm.clock import Clock
 from timmy_dvm.core.transitions import ENDED
 from timmy_dvm.nostr import inputs
 from timmy_dvm.nostr.bad import Bad
+from timmy_dvm.nostr.bucket import TokenBucket
+from timmy_dvm.nostr.dialling import is_fit
 from timmy_dvm.nostr.inputs import EventNamed, PageNamed, Wanted, Words
 from timmy_dvm.nostr.job_kind import Piece
 from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
@@ -34,6 +36,8 @@ AT_ONCE: Final = 32
 AT_ONCE_OPEN: Final = 16
 """Of these, those that name no provider."""
 PER_KEY: Final = 16
+DIALS_A_MINUTE: Final = 6
+"""Anybody can have us look for what nobody has: of the pool's dials this is all that is left to that."""
 RELAYS_S: Final = 3.0
 """How long our relays may take, and then the others that a request names."""
 
@@ -107,6 +111,7 @@ class Gatherer:
         self._public_key = public_key
         self._clock = clock
         self._dials = dials
+        self._dials_left = TokenBucket(DIALS_A_MINUTE / 60, clock, room=inputs.MAX_HINTS)
         self._fetching: Counter[str] = Counter()
 
     async def complete(self, asked: _Job, pubkey: str) -> _Job | Unreadable:
@@ -184,7 +189,7 @@ class Gatherer:
     async def _from_relays(self, named: Sequence[EventNamed], pubkey: str) -> _Found:
         found = await self._events({part.event_id for part in named}, None) if named else {}
         lacking = [part for part in named if part.event_id not in found]
-        if self._dials and (hints := inputs.hints(lacking)):
+        if hints := self._to_dial(lacking):
             found |= await self._events({part.event_id for part in lacking}, hints)
         pieces: _Found = {}
         for part in named:
@@ -196,6 +201,12 @@ class Gatherer:
             # What the customer has published is as good as said in the request itself, and often too long for it.
             pieces[part] = Piece(self._text_of(event, part), is_fetched=event.pubkey != pubkey)
         return pieces
+
+    def _to_dial(self, lacking: Sequence[EventNamed]) -> list[str]:
+        """Relays besides ours for what these have, as far as dials are left for it."""
+        if not self._dials:
+            return []
+        return [url for url in inputs.hints(lacking) if is_fit(url) and self._dials_left.take()]
 
     async def _events(self, ids: Collection[str], urls: Sequence[str] | None) -> dict[str, Event]:
         wanted = Filter(ids=frozenset(ids), limit=len(ids))

@@ -126,13 +126,10 @@ def read_inputs(tags: Tags, *, takes_pages: bool) -> list[Part]:
 
 
 def _part(tag: tuple[str, ...], *, takes_pages: bool) -> Part:
-    match tag:
-        case ("i", data, *rest):
-            kind = rest[0].strip().lower() if rest else ""
-        case (_, _, data, *_):
-            return Words(data)
-        case _:
-            raise AssertionError("a tag that is no input")
+    if tag[0] != "i":
+        return Words(tag[2])
+    _, data, *rest = tag
+    kind = rest[0].strip().lower() if rest else ""
     if kind in _TEXT_TYPES:
         return Words(data)
     if kind == "url":

@@ -73,12 +73,13 @@ class Pages:
 class World:
     def __init__(self, *events, pages=None, others=None, dials=True):
         self.books, self.shelf, self.pages = Books(), Shelf(*events, others=others), pages
+        self.clock = ManualClock(NOW)
         self.gatherer = Gatherer(
             books=self.books,
             relays=self.shelf,
             pages=pages,
             public_key=TIMMY.public_key,
-            clock=ManualClock(NOW),
+            clock=self.clock,
             dials=dials,
         )
 

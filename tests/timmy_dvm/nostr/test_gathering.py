@@ -19,7 +19,7 @@ from timmy_dvm.nostr.operations import Question
 
 NOTE = signed(kind=1, content="The moon is cheese.", keys=MALLORY)
 MINE = signed(kind=1, content="My long question.", keys=ALICE)
-HINT = "wss://hint.example"
+HINT = "wss://relay.hint.com"
 
 
 # Events ----------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ async def test_relays_that_the_request_names_are_asked_only_for_what_ours_do_not
     assert found.text == f"{fenced(NOTE.content)}\n\n{MINE.content}"
     assert [(filters[0].ids, urls) for filters, urls, _, _ in world.shelf.asked] == [
         ({NOTE.id, MINE.id}, None),
-        ({MINE.id}, (HINT,)),
+        ({MINE.id}, [HINT]),
     ]
 
 
@@ -70,11 +70,25 @@ async def test_without_relays_of_its_own_timmy_dials_nobody():
     assert [urls for _, urls, _, _ in world.shelf.asked] == [None]
 
 
+async def test_only_what_could_be_public_is_dialled_and_that_seldom():
+    world = World()
+    private = ["wss://127.0.0.1", "wss://relay.localhost", "wss://relay.example:8443"]
+    assert await world.refuses(named(NOTE, *private)) == "input_not_found"
+    assert len(world.shelf.asked) == 1
+    for number in range(5):
+        assert await world.refuses(named(NOTE, f"wss://{number}.relay.com")) == "input_not_found"
+    dialled = [urls for _, urls, _, _ in world.shelf.asked if urls is not None]
+    assert dialled == [[f"wss://{number}.relay.com"] for number in range(3)]
+    await world.clock.advance(10)
+    await world.refuses(named(NOTE, HINT))
+    assert world.shelf.asked[-1][1] == [HINT]
+
+
 async def test_no_more_than_three_other_relays_are_asked():
     world = World()
-    hints = [f"wss://{number}.example" for number in range(9)]
+    hints = [f"wss://{number}.relay.com" for number in range(9)]
     assert await world.refuses(named(NOTE, *hints)) == "input_not_found"
-    assert world.shelf.asked[1][1] == tuple(hints[:3])
+    assert world.shelf.asked[1][1] == hints[:3]
 
 
 async def test_what_is_not_found_is_said_with_what_to_do():
