@@ -97,8 +97,8 @@ UPDATE reservations SET granted_msat = :granted, ended_at = :at
 WHERE job = (SELECT row FROM jobs WHERE id = :job_id) AND ended_at IS NULL;
 
 -- name: insert_texts
-INSERT INTO job_texts (job, request, origin)
-SELECT row, :request, :origin FROM jobs WHERE id = :job_id;
+INSERT INTO job_texts (job, request, origin, follows)
+SELECT row, :request, :origin, (SELECT row FROM jobs WHERE id = :follows) FROM jobs WHERE id = :job_id;
 
 -- name: write_result
 INSERT INTO job_texts (job, request, origin, result) SELECT row, '', '', :result FROM jobs WHERE id = :job_id
@@ -291,6 +291,17 @@ SELECT 1 FROM outbox WHERE job_id = :job_id AND kind = 'RunAgent' AND started = 
 
 -- name: texts
 SELECT request, origin, result FROM job_texts WHERE job = (SELECT row FROM jobs WHERE id = :job_id);
+
+-- Back along the line, until a job that has no answer, or whose texts were forgotten.
+-- name: thread
+WITH RECURSIVE thread (request, result, follows, back) AS (
+    SELECT request, result, follows, 0 FROM job_texts WHERE job = (SELECT row FROM jobs WHERE id = :job_id)
+    UNION ALL
+    SELECT job_texts.request, job_texts.result, job_texts.follows, back + 1
+    FROM thread JOIN job_texts ON job_texts.job = thread.follows
+    WHERE back < :limit AND thread.request <> '' AND job_texts.request <> '' AND job_texts.result <> ''
+)
+SELECT request, result FROM thread WHERE request <> '' AND result <> '' ORDER BY back DESC;
 
 -- name: identity
 SELECT * FROM identities WHERE pubkey = :pubkey;

@@ -83,7 +83,8 @@ class Quote:
 class NewJob:
     """A job about to be written. ``share_*`` is the customer's part of the quote, fixed from here on.
 
-    ``request`` is the text as the model will get it; ``origin`` is the door's own note (JSON) on how to answer.
+    ``request`` is the text as the model will get it; ``origin`` is the door's own note (JSON) on how to answer;
+    ``follows`` is the id of the job whose thread this one goes on with.
     """
 
     id: str
@@ -94,6 +95,7 @@ class NewJob:
     pubkey: str | None
     request: str
     origin: str
+    follows: str | None = None
     quote: Quote
     share_eval: Msats
     share_work: Msats
@@ -164,6 +166,14 @@ class JobTexts:
     origin: str
     result: str | None
     forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One job of a thread that is answered: what was asked, as the model got it, and what was said."""
+
+    request: str = field(repr=False)
+    answer: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,7 +218,8 @@ CREATE TABLE job_texts (
     job     INTEGER PRIMARY KEY REFERENCES jobs (row),
     request TEXT NOT NULL,
     origin  TEXT NOT NULL, -- the door's own note (JSON) on how to answer
-    result  TEXT
+    result  TEXT,
+    follows INTEGER REFERENCES jobs (row) -- the job this one goes on from, where it goes on from one
 ) STRICT;
 
 -- Money in and out ----------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def _write_job(connection: sqlite3.Connection, change: Change) -> JobRecord | No
             return None
         case NewJob() as new, None:
             connection.execute(SQL["insert_job"], new_job_columns(new))
-            texts = {"job_id": new.id, "request": new.request, "origin": new.origin}
+            texts = {"job_id": new.id, "request": new.request, "origin": new.origin, "follows": new.follows}
             connection.execute(SQL["insert_texts"], texts)
             job = job_begun(new)
         case None, JobRecord() as old:

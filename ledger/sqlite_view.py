@@ -23,6 +23,7 @@ from ledger.records import (
     NewEvent,
     PendingAction,
     RefundRecord,
+    Turn,
 )
 from ledger.reservations import Grant, PoolBooks, PoolMove, TierUse
 from ledger.sqlite_rows import (
@@ -63,6 +64,14 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         texts = self._one(lambda row: JobTexts(*row), "texts", job_id=job_id)
         return texts or (_NONE if self.job(job_id) is None else _FORGOTTEN)
+
+    def event(self, event_id: str) -> NewEvent | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(event_from, "event", id=event_id)
+
+    def thread(self, job_id: str, limit: int) -> Sequence[Turn]:
+        """See :class:`ledger.store.View`."""
+        return self._all(lambda row: Turn(*row), "thread", job_id=job_id, limit=limit)
 
     def invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """See :class:`ledger.store.View`."""
@@ -182,10 +191,6 @@ class SqliteView:
     def pending(self) -> Sequence[PendingAction]:
         """See :class:`ledger.store.Store`."""
         return self._all(action_from, "outbox")
-
-    def event(self, event_id: str) -> NewEvent | None:
-        """See :class:`ledger.store.Store`."""
-        return self._one(event_from, "event", id=event_id)
 
     def find_jobs(self, text: str) -> Sequence[JobRecord]:
         """See :class:`ledger.store.Store`. Anything but a hex prefix finds nothing."""

@@ -35,6 +35,7 @@ from ledger.records import (
     Outcome,
     PendingAction,
     RefundRecord,
+    Turn,
 )
 from ledger.reservations import PoolBooks
 
@@ -68,6 +69,14 @@ class View(Protocol):
 
     def run_waits(self, job_id: str) -> bool:
         """Whether a run of the job (:data:`ledger.records.RUN`) is to be done and nobody has begun it."""
+
+    def event(self, event_id: str) -> NewEvent | None:
+        """An event of ours as it was signed, or None. Its JSON is empty once it was forgotten."""
+
+    def thread(self, job_id: str, limit: int) -> Sequence[Turn]:
+        """What was said up to this job and in it, oldest first: itself, where it is answered, and at most
+        ``limit`` jobs back along the line it follows, which ends at one that has no answer or was forgotten.
+        """
 
     def invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """One of our invoices, or None when the hash is not ours."""

@@ -13,12 +13,15 @@ from ledger.records import JobState
 from relay_client.event import Event
 from tests.timmy_dvm.core import builders, credit_builders
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, opened, sealed, signed
+from timmy_dvm import web
 from timmy_dvm.clock import SeededRandomness
 from timmy_dvm.config.schema import all_keys
+from timmy_dvm.core import thread
 from timmy_dvm.core.actions import (
     CreditAdded,
     Delivered,
     Ended,
+    Introduced,
     OperationDone,
     PriceTold,
     RefundMoved,
@@ -35,7 +38,11 @@ from timmy_dvm.nostr import (
     answering,
     asked_for,
     desk,
+    gathering,
+    inputs,
+    mentions,
     nip90,
+    notes,
     operations,
     privacy,
     publishing,
@@ -126,9 +133,17 @@ def announced():
     return [draft.signed(TIMMY, SeededRandomness(3), NOW) for draft in drafts]
 
 
+def introduced():
+    mention = signed(P_TIMMY, ("e", "ab" * 32), kind=notes.KIND_NOTE, content="Who is Timmy?")
+    origin = write_origin(mention, relay="wss://relay.example", relays=[], scheme=Scheme.NONE)
+    speaker, message = NostrSpeaker(TIMMY, SeededRandomness(1)), Introduced(price=Msats(9_000))
+    new = speaker.speak(message, origin=origin, job_id=None, tier=Tier.NEW, at=NOW)
+    return [Event.from_wire(one.json) for one in new]
+
+
 def everything_said():
     answers = [event for kind in KINDS for scheme in Scheme for event in said(kind, scheme)]
-    return [*answers, *announced()]
+    return [*answers, *announced(), *introduced()]
 
 
 def tags_of(event):
@@ -140,7 +155,8 @@ def tags_of(event):
 def test_every_kind_that_is_read():
     terms = nip90.Terms(kinds=KINDS)
     asked = {kind for one in asked_for.wanted(terms, TIMMY.public_key) for kind in one.kinds}
-    says_exactly("Kinds that are read", (asked - nip90.OTHER_REQUESTS) | KINDS | {announce.KIND_PING})
+    others = {announce.KIND_PING, notes.KIND_NOTE}
+    says_exactly("Kinds that are read", (asked - nip90.OTHER_REQUESTS) | KINDS | others)
     assert "(5000 to 5970)" in section("Kinds that are read")
     assert (min(nip90.OTHER_REQUESTS), max(nip90.OTHER_REQUESTS)) == (5000, 5970)
 
@@ -152,7 +168,7 @@ def test_every_kind_that_is_sent():
 
 def test_every_tag_that_is_read():
     names = set()
-    for module in (nip90, wishes, privacy):
+    for module in (nip90, inputs, wishes, privacy):
         names |= set(tags_read(ast.parse(Path(module.__file__).read_text())))
     says_exactly("Tags of a request", names)
 
@@ -280,6 +296,15 @@ NUMBERS = {
     "partials of an answer that is being written, at most": len(streaming.GAPS_S),
     "seconds relays should keep one": answering.PARTIAL_KEPT_S,
     "relays that are not Timmy's own, dialled for one event": publishing.MAX_OTHERS,
+    "inputs that are looked up for one request": inputs.MAX_NAMED,
+    "of them pages": inputs.MAX_PAGES,
+    "other relays asked for them": inputs.MAX_HINTS,
+    "dials of other relays in a minute, for all requests": gathering.DIALS_A_MINUTE,
+    "seconds our relays may take, and then the others": gathering.RELAYS_S,
+    "bytes of a page": web.MAX_BYTES,
+    "earlier turns that go with a request": thread.MAX_TURNS,
+    "their characters": thread.MAX_CHARS,
+    "answers to mentions in a minute, to all keys": mentions.ANSWERS_PER_MINUTE,
 }
 
 

@@ -27,10 +27,11 @@ from ledger.records import (
     Replayed,
     Short,
     Stale,
+    Turn,
 )
 from ledger.store import Store, StoreUnavailable, View
 from timmy_dvm import credit_books
-from timmy_dvm.core import trust
+from timmy_dvm.core import thread, trust
 from timmy_dvm.core.actions import Message
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Do, Tell
 from timmy_dvm.core.credit_facts import TopUpAsked
@@ -40,6 +41,7 @@ from timmy_dvm.core.facts import (
     EvalDone,
     Fact,
     InvoiceUnpaid,
+    MentionHeard,
     Op,
     PaymentOut,
     PaymentSeen,
@@ -263,7 +265,7 @@ def load(view: View, fact: Fact) -> Case:
     match fact:
         case RequestReceived() | TopUpAsked():
             return _around_request(view, fact)
-        case RequestUnreadable():
+        case RequestUnreadable() | MentionHeard():
             return Case()
         case QuestionAsked():
             return _around_question(view, fact)
@@ -290,6 +292,7 @@ def _around_request(view: View, fact: RequestReceived | TopUpAsked) -> Case:
     case = Case(
         credit=view.balance(accounts.customer(fact.pubkey)),
         identity=view.identity(fact.pubkey),
+        turns=_turns(view, fact) if isinstance(fact, RequestReceived) else (),
         open_jobs=view.open_jobs_of(fact.pubkey),
         jobs_last_minute=view.jobs_since(fact.pubkey, fact.at - 60),
         cancelled_last_hour=view.cancelled_since(fact.pubkey, fact.at - 3_600),
@@ -300,7 +303,8 @@ def _around_request(view: View, fact: RequestReceived | TopUpAsked) -> Case:
 
 def _around_question(view: View, fact: QuestionAsked) -> Case:
     if fact.op is Op.ESTIMATE:
-        return _pool_for(view, credit_books.around_key(view, fact.pubkey), fact.pubkey)
+        case = dataclasses.replace(credit_books.around_key(view, fact.pubkey), turns=_turns(view, fact))
+        return _pool_for(view, case, fact.pubkey)
     if fact.op is not Op.BALANCE:
         return credit_books.around_key(view, fact.pubkey)
     claims = tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
@@ -328,6 +332,14 @@ def _around_invoice(view: View, payment_hash: str) -> Case:
         return Case()
     job = None if invoice.job_id is None else view.job(invoice.job_id)
     return dataclasses.replace(_with_pool(view, _around_job(view, job)), invoice=invoice)
+
+
+def _turns(view: View, fact: RequestReceived | QuestionAsked) -> tuple[Turn, ...]:
+    """What was said before, to this very key; nothing where the job it would follow has no answer any more."""
+    job = None if fact.follows is None else view.job(fact.follows)
+    if job is None or job.pubkey is None or job.pubkey != fact.pubkey or not view.texts(job.id).result:
+        return ()
+    return thread.bounded(view.thread(job.id, thread.MAX_TURNS))
 
 
 def _around_job(view: View, job: JobRecord | None) -> Case:

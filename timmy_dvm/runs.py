@@ -5,14 +5,16 @@ back. Only a process that dies leaves none; the next start finds the run begun a
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from ledger.records import JobRecord, JobState, JobTexts
+from ledger.records import JobRecord, JobState, JobTexts, Turn
 from ledger.store import Store
 from timmy_dvm.agent.runner import Agent, AgentError, Task
 from timmy_dvm.clock import Clock
+from timmy_dvm.core import thread
 from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.facts import EvalDone, RunFailed, RunInterrupted, Step, WorkDone
 from timmy_dvm.core.pricing import BtcPrice, Freshness, PriceList, actual_cost
@@ -73,22 +75,17 @@ class Runs:
             await self._store.mark_started(action_id)
             job = await self._store.job(wanted.job_id)
             texts = await self._store.texts(wanted.job_id)
+            said = await self._store.look(lambda view: view.thread(wanted.job_id, thread.MAX_TURNS))
             if job is None or texts is None or not _waits_for(job, wanted):
                 # It ended, or was cancelled, while it waited for a place: the model is not paid for nothing.
                 await self._store.finish(action_id)
                 return
             self._begun.add(action_id)
-            outcome = await self._outcome(job, texts, wanted)
+            outcome = await self._outcome(job, _task(job, texts, said), wanted)
         await insist(self._engine, self._clock.sleep, outcome, action_id)
         self._begun.discard(action_id)
 
-    async def _outcome(self, job: JobRecord, texts: JobTexts, wanted: RunAgent) -> EvalDone | WorkDone | RunFailed:
-        task = Task(
-            text=texts.request,
-            max_output_tokens=job.quote.max_output_tokens,
-            model=job.quote.work_model,
-            temperature=_temperature(texts.origin),
-        )
+    async def _outcome(self, job: JobRecord, task: Task, wanted: RunAgent) -> EvalDone | WorkDone | RunFailed:
         try:
             if wanted.step is Step.EVAL:
                 return await self._evaluated(task, wanted)
@@ -142,6 +139,17 @@ def _temperature(origin: str) -> str | None:
         return _note.decode(origin).temperature
     except msgspec.MsgspecError:
         return None
+
+
+def _task(job: JobRecord, texts: JobTexts, said: Sequence[Turn]) -> Task:
+    """What the model is given: the very turns that were priced."""
+    return Task(
+        text=texts.request,
+        max_output_tokens=job.quote.max_output_tokens,
+        model=job.quote.work_model,
+        temperature=_temperature(texts.origin),
+        turns=thread.bounded(said),
+    )
 
 
 def _waits_for(job: JobRecord, wanted: RunAgent) -> bool:

@@ -184,7 +184,7 @@ REFUSED = {
     ),
     "another's result": (
         lambda keys: request(keys=keys, tags=[("i", "00" * 32, "job")]),
-        "input_type",
+        "input_not_found",
         "put the text itself into an i tag",
     ),
     "nothing that can be seen": (

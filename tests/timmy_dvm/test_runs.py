@@ -6,13 +6,14 @@ import logging
 
 import pytest
 
+from ledger.records import Turn
 from tests.flows.house import QUESTION
 from tests.timmy_dvm.by_hand import Gate, by_hand
 from timmy_dvm.agent.offline import OfflineAgent
 from timmy_dvm.agent.runner import AgentError, Misconfigured, Refused, Unavailable
 from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.facts import Step
-from timmy_dvm.core.pricing import BtcPrice, Freshness
+from timmy_dvm.core.pricing import BtcPrice, Freshness, estimate_input_tokens
 from timmy_dvm.runs import EVAL_DEADLINE_S, WORK_DEADLINE_S
 
 TIMEOUT_S = 10
@@ -90,6 +91,44 @@ async def test_the_customers_temperature_comes_out_of_the_doors_note(note, tempe
         await house.run()
         await house.run()
     assert [task.temperature for _, task, _ in model.calls] == [temperature] * 2
+
+
+async def test_a_job_that_follows_others_is_run_with_all_that_was_said_and_costs_no_more_than_its_price():
+    model = Model()
+    async with by_hand(model) as house:
+        done = []
+        for question in ("Who was Ada?", "And her father?", "And his?"):
+            job_id = await house.paid(question, follows=done[-1] if done else None)
+            await house.run()
+            await house.run()
+            done.append(job_id)
+        said = [await house.store.texts(job_id) for job_id in done]
+        turns = tuple(Turn(text.request, text.result) for text in said)
+        assert [task.turns for _, task, _ in model.calls[-2:]] == [turns[:2], turns[:2]]
+        assert [task.turns for _, task, _ in model.calls[:4]] == [(), (), turns[:1], turns[:1]]
+        assert "asked 2 questions; the last was: “And her father?”" in turns[2].answer
+        job = await house.job(done[-1])
+        assert job.state == "complete"
+        assert (job.shortfall, job.actual_input_tokens) == (0, estimate_input_tokens("And his?", turns[:2]))
+
+
+@pytest.mark.parametrize("changes", [{"pubkey": "b" * 64}, {"pubkey": None, "event_id": None}])
+async def test_nobody_elses_thread_is_followed(changes):
+    model = Model()
+    async with by_hand(model) as house:
+        job_id = await house.paid("My secret is 42.")
+        await house.run()
+        await house.run()
+        stranger = await house.ask("And my secret?", follows=job_id, **changes)
+        assert await house.store.job(stranger) is None
+        assert house.recorder.said[-1].code == "no_thread"
+
+
+async def test_a_job_without_an_answer_is_not_followed():
+    async with by_hand(Model()) as house:
+        job_id = await house.paid("Who was Ada?")
+        assert await house.store.job(await house.ask("And her father?", follows=job_id)) is None
+        assert house.recorder.said[-1].code == "no_thread"
 
 
 async def test_a_run_that_ended_while_it_was_queued_never_calls_the_model():

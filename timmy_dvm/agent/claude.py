@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from timmy_dvm.agent import prompts
 from timmy_dvm.agent.claude_errors import Failure, failure_of, incoherent
-from timmy_dvm.agent.runner import AgentError, Answer, OnText, Refused, Task, Unavailable, Usage, Verdict
+from timmy_dvm.agent.runner import AgentError, Answer, OnText, Refused, Task, Turn, Unavailable, Usage, Verdict
 from timmy_dvm.core.pricing import estimate_tokens
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
-    from anthropic.types import Message
+    from anthropic.types import Message, MessageParam
     from anthropic.types import Usage as SdkUsage
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
@@ -48,6 +48,22 @@ class _Call:
     temperature: float | None
     usable: Callable[[str], bool] = field(repr=False)
     on_text: OnText | None = field(default=None, repr=False)
+    turns: tuple[Turn, ...] = field(default=(), repr=False)
+
+    @property
+    def messages(self) -> "list[MessageParam]":
+        """The conversation, which the text ends."""
+        said: list[MessageParam] = []
+        for turn in self.turns:
+            said.append({"role": "user", "content": prompts.clean(turn.request)})
+            said.append({"role": "assistant", "content": prompts.clean(turn.answer)})
+        return [*said, {"role": "user", "content": self.text}]
+
+    @property
+    def estimated_input_tokens(self) -> int:
+        """What all of it comes to by our own count."""
+        said = (text for turn in self.turns for text in (turn.request, turn.answer))
+        return sum(map(estimate_tokens, (self.system, *said, self.text)))
 
 
 @dataclass(slots=True)
@@ -89,7 +105,7 @@ class _Try:
         complete = self.stop_reason is not None and self.output_tokens > 0
         return Usage(
             call.model,
-            self.input_tokens or estimate_tokens(call.system) + estimate_tokens(call.text),
+            self.input_tokens or call.estimated_input_tokens,
             self.output_tokens if complete else estimate_tokens(self.text),
         )
 
@@ -209,6 +225,7 @@ class ClaudeAgent:
             temperature=prompts.read_temperature(task.temperature),
             usable=lambda text: bool(text.strip()),
             on_text=on_text,
+            turns=task.turns,
         )
         done, lost = await self._run(call, deadline_s)
         usage = done.usage(call)
@@ -293,7 +310,7 @@ class ClaudeAgent:
         stream = client.messages.stream(
             model=call.model,
             system=call.system,
-            messages=[{"role": "user", "content": call.text}],
+            messages=call.messages,
             max_tokens=call.max_tokens,
             # The only way left: the SDK has no argument for it any more.
             extra_body=None if call.temperature is None else {"temperature": call.temperature},

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ledger.records import Turn
 from timmy_dvm.core.pricing import Usage
 
 OnText = Callable[[str | None], None]
@@ -30,6 +31,7 @@ __all__ = [
     "Refused",
     "Task",
     "TooLong",
+    "Turn",
     "Unavailable",
     "Usage",
     "Verdict",
@@ -46,6 +48,7 @@ class Task:
         system: the customer's own standing instructions; they rank below ours.
         temperature: a decimal from 0 to 1 as the customer wrote it; anything else is ignored.
         model: the work model, one of the operator's list; None for the agent's own.
+        turns: what was asked and answered before, oldest first; neither half of one is blank.
     """
 
     text: str = field(repr=False)  # an encrypted request must not reach a log through a repr
@@ -53,6 +56,7 @@ class Task:
     system: str | None = field(default=None, repr=False)
     temperature: str | None = field(default=None, repr=False)
     model: str | None = None
+    turns: tuple[Turn, ...] = field(default=(), repr=False)
 
     @property
     def priced_text(self) -> str:

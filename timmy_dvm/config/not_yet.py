@@ -19,7 +19,6 @@ NOT_YET: Final = (
     "lightning.lnd.",
     "lightning.nwc.",
     "lightning.phoenixd.",
-    "limits.chat_per_minute",
     "limits.demo_per_address_hour",
     "limits.model_usd_per_day",
     "limits.open_jobs_per_address",

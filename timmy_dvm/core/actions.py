@@ -158,4 +158,12 @@ class OperationDone(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, object]
 
 
-Message = PriceTold | CreditAdded | Working | Delivered | Ended | Refused | RefundMoved | OperationDone
+class Introduced(msgspec.Struct, frozen=True, kw_only=True):
+    """Who we are, to somebody who spoke of us. ``price`` is what a short question costs at most."""
+
+    price: Msats
+
+
+Message = (
+    PriceTold | CreditAdded | Working | Delivered | Ended | Refused | RefundMoved | OperationDone | Introduced
+)

@@ -80,7 +80,7 @@ def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
     refusal = refusing.before_pricing(case, fact, policy)
     if refusal is not None:
         return _refused(refusal, fact)
-    quote = _quote(price(fact, policy))
+    quote = _quote(price(case, fact, policy))
     stands = reserving.standing(case, fact.pubkey, fact.at, policy)
     terms = free_tier.terms(stands, quote.eval_fee, quote.work_fee, fact.door, fact.mode)
     # With an invoice for each step the pool is asked for its part when eval has passed.
@@ -100,14 +100,15 @@ def _refused(refusal: Refused, fact: RequestReceived) -> Decision:
     return Decision(tells=(Tell(refusal, fact.origin),)) if fact.addressed else IGNORED
 
 
-def price(fact: RequestReceived | QuestionAsked, policy: Policy) -> PriceBreakdown:
-    """What a text costs, whether it is asked for or only asked about."""
+def price(case: Case, fact: RequestReceived | QuestionAsked, policy: Policy) -> PriceBreakdown:
+    """What a text costs with all that was said before it, whether it is asked for or only asked about."""
     return estimate_request_cost(
         fact.text,
         fact.model if fact.model in policy.work_models else policy.work_models[0],
         policy.prices,
         fact.btc,
         max_tokens=fact.max_tokens,
+        turns=case.turns,
     )
 
 
@@ -138,6 +139,7 @@ def _new_job(
         pubkey=fact.pubkey,
         request=fact.text.strip(),
         origin=fact.origin,
+        follows=fact.follows,
         quote=quote,
         share_eval=share_eval,
         share_work=share_work,

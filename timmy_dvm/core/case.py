@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Entry
 from ledger.money import ZERO, Msats
-from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord
+from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord, Turn
 from ledger.reservations import NewReservation, ReservationEnd
 from timmy_dvm.core.actions import Action, Message
 
@@ -40,6 +40,8 @@ class Case:
         refunds: all refunds of the job, oldest first.
         claims: the key's refunds that are on their way or to be claimed, oldest first, each with the event id of
             the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more.
+        turns: what of its thread goes with a request that follows a job of the same key, oldest first; none where
+            that job is another's, has no answer, or was forgotten.
         topup: the top-up the fact speaks of.
         topups: the key's top-ups that wait, at most :data:`MAX_TOPUPS`, each with its invoice once that is made.
         payouts: the key's credit that is on its way out.
@@ -70,6 +72,7 @@ class Case:
     payouts: tuple[RefundRecord, ...] = ()
     unfinished: Unfinished = _NOTHING_UNFINISHED
     remembered: int = 0
+    turns: tuple[Turn, ...] = ()
     open_jobs: int = 0
     jobs_last_minute: int = 0
     cancelled_last_hour: int = 0

@@ -18,6 +18,7 @@ from timmy_dvm.core.facts import (
     InvoiceMade,
     InvoiceNotMade,
     InvoiceUnpaid,
+    MentionHeard,
     PaymentOut,
     PaymentSeen,
     QuestionAsked,
@@ -49,6 +50,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return forgetting.asked(case, fact)
         case CancelAsked() if case.topup is not None:
             return credit.cancelled(case, fact)
+        case MentionHeard():
+            return questions.introduced(fact, policy)
         case CancelAsked():
             return asking.cancelled(case, fact, policy)
         case InvoiceMade() if fact.topup_id is not None:

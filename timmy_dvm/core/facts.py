@@ -45,7 +45,8 @@ class RequestReceived:
     ``text`` is what the model would get; ``origin`` is the door's own note on how to answer; ``max_tokens``,
     ``model``, ``bid`` and ``refund_to`` are the customer's wishes; ``asked_at`` is the request's own time.
     ``addressed`` is False for a request that names no provider: refusing it is silent. ``expires_at`` is the unix
-    second after which the customer wants no work to start; ``preface_chars`` of the text are the door's own.
+    second after which the customer wants no work to start; ``preface_chars`` of the text are the door's own;
+    ``follows`` is the id of a job of the same key whose thread goes on.
     """
 
     job_id: str
@@ -65,6 +66,7 @@ class RequestReceived:
     addressed: bool = True
     expires_at: int | None = None
     preface_chars: int = 0
+    follows: str | None = None
 
     @property
     def id(self) -> str:
@@ -91,8 +93,8 @@ class RequestUnreadable:
 class QuestionAsked:
     """Somebody asks what something would cost, or how they stand here. Nothing but the answer comes of it.
 
-    ``npub`` is the key as people write it. ``text``, ``max_tokens``, ``model`` and ``preface_chars`` are those of
-    the request an estimate is wanted for, as in :class:`RequestReceived`.
+    ``npub`` is the key as people write it. ``text``, ``max_tokens``, ``model``, ``preface_chars`` and ``follows``
+    are those of the request an estimate is wanted for, as in :class:`RequestReceived`.
     """
 
     event_id: str
@@ -107,11 +109,28 @@ class QuestionAsked:
     max_tokens: int | None = None
     model: str | None = None
     preface_chars: int = 0
+    follows: str | None = None
     job_id: str | None = None
 
     @property
     def id(self) -> str:
         return f"request:{self.event_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MentionHeard:
+    """Somebody speaks of us in public and asks nothing. ``thread_id`` is where: each is answered once."""
+
+    event_id: str
+    thread_id: str
+    origin: str
+    btc: BtcPrice
+    at: int
+    job_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"mention:{self.thread_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,6 +352,7 @@ Fact = (
     RequestReceived
     | RequestUnreadable
     | QuestionAsked
+    | MentionHeard
     | CancelAsked
     | InvoiceMade
     | InvoiceNotMade

@@ -5,19 +5,22 @@ never here, and no score fades by being looked at. Names are those of the HTTP p
 """
 
 from decimal import Decimal
-from typing import assert_never
+from typing import Final, assert_never
 
 from ledger.credit import TopUpRecord
 from ledger.money import ZERO, msats_from_sats, sats_down, sats_up
 from ledger.records import InvoiceRecord, Mode, RefundRecord
 from timmy_dvm.core import asking, free_tier, payouts, refusing, reserving, trust
-from timmy_dvm.core.actions import OperationDone, Refused
+from timmy_dvm.core.actions import Introduced, OperationDone, Refused
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
 from timmy_dvm.core.credit import invoice_shown
-from timmy_dvm.core.facts import Op, QuestionAsked
+from timmy_dvm.core.facts import MentionHeard, Op, QuestionAsked
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.pricing import MICRO_PER_USD
+from timmy_dvm.core.pricing import MICRO_PER_USD, estimate_request_cost
 from timmy_dvm.core.refunds import CLAIMABLE
+
+_SHORT_QUESTION: Final = "What is a data vending machine?"
+"""Priced to say what we cost."""
 
 
 def answered(case: Case, fact: QuestionAsked, policy: Policy) -> Decision:
@@ -35,16 +38,22 @@ def answered(case: Case, fact: QuestionAsked, policy: Policy) -> Decision:
     return Decision(tells=(Tell(message, fact.origin),))
 
 
+def introduced(fact: MentionHeard, policy: Policy) -> Decision:
+    """Say who we are and what we cost."""
+    price = estimate_request_cost(_SHORT_QUESTION, policy.work_models[0], policy.prices, fact.btc)
+    return Decision(tells=(Tell(Introduced(price=msats_from_sats(price.estimated_sats)), fact.origin),))
+
+
 def _done(fact: QuestionAsked, body: dict[str, object]) -> OperationDone:
     return OperationDone(body={"op": str(fact.op), **body})
 
 
 def _estimate(case: Case, fact: QuestionAsked, policy: Policy) -> OperationDone | Refused:
     """The price as a request of this text would get it now, and what its one invoice would ask."""
-    refusal = refusing.no_price(fact, policy)
+    refusal = refusing.no_price(case, fact, policy)
     if refusal is not None:
         return refusal
-    price = asking.price(fact, policy)
+    price = asking.price(case, fact, policy)
     stands = reserving.standing(case, fact.pubkey, fact.at, policy)
     fees = msats_from_sats(price.eval_fee_sats), msats_from_sats(price.work_fee_sats)
     terms = free_tier.terms(stands, *fees, fact.door, Mode.ONCE)

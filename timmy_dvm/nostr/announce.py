@@ -33,9 +33,10 @@ from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import port
 from timmy_dvm.nostr.bucket import TokenBucket
 from timmy_dvm.nostr.cursors import Memory
+from timmy_dvm.nostr.kinds import kind_of
 from timmy_dvm.nostr.nip90 import KIND_DELETION, KIND_FEEDBACK, MAX_AHEAD_S
 from timmy_dvm.nostr.publishing import FIRST_DIALS_S, Outlet
-from timmy_dvm.nostr.wishes import KIND_SUMMARY, KIND_TRANSLATION, MAX_MODEL_CHARS
+from timmy_dvm.nostr.wishes import MAX_MODEL_CHARS
 
 KIND_PROFILE: Final = 0
 KIND_PING: Final = 7007
@@ -109,9 +110,9 @@ def handler(card: Card, kind: int) -> Draft:
     `supportsEncryption`, `picture` and `image` mean the same to different clients. `amount` is in sats, or
     "flexible": each request has its own price.
     """
-    what, topic = _trade(kind)
+    served = kind_of(kind)
     told = {
-        "name": f"{card.name}, {what}" if what else card.name,
+        "name": f"{card.name}, {served.trade}" if served.trade else card.name,
         "about": card.about,
         "picture": card.picture,
         "image": card.picture,
@@ -125,7 +126,7 @@ def handler(card: Card, kind: int) -> Draft:
         "lud16": card.lud16,
         "nip05": card.nip05,
     }
-    return Draft(KIND_HANDLER, (("d", handler_name(kind)), ("k", str(kind)), ("t", topic)), _json(told))
+    return Draft(KIND_HANDLER, (("d", handler_name(kind)), ("k", str(kind)), ("t", served.topic)), _json(told))
 
 
 def handler_name(kind: int) -> str:
@@ -158,27 +159,11 @@ def announcements(card: Card, relays: Sequence[str]) -> tuple[Draft, ...]:
     return (profile(card), relay_list(named), *handlers)
 
 
-def _trade(kind: int) -> tuple[str, str]:
-    """What is added to the name, and the topic."""
-    match kind:
-        case 5050:
-            return "", "text-generation"
-        case 5001:
-            return "summaries", "summarization"
-        case 5002:
-            return "translations", "translation"
-        case _:
-            return f"kind {kind}", "text-generation"
-
-
 def _params(card: Card, kind: int) -> dict[str, Any]:
     values: dict[str, tuple[str, ...]] = {"max_tokens": (), "temperature": ()}
     if card.models:
         values["model"] = tuple(model for model in card.models if len(model) <= MAX_MODEL_CHARS)
-    if kind == KIND_SUMMARY:
-        values["length"] = ()
-    if kind == KIND_TRANSLATION:
-        values["language"] = ()
+    values |= dict.fromkeys(kind_of(kind).params, ())
     return {name: {"required": False, "values": allowed} for name, allowed in values.items()}
 
 

@@ -23,6 +23,7 @@ from relay_client.event import MAX_TAGS, UnverifiedEvent
 from relay_client.keys import Keys
 from timmy_dvm.core.trust import Tier
 from timmy_dvm.nostr.nip90 import KIND_FEEDBACK, RESULT_OFFSET
+from timmy_dvm.nostr.notes import KIND_NOTE, reply_tags
 from timmy_dvm.nostr.origin import Origin
 from timmy_dvm.nostr.privacy import MAX_SEALED_BYTES, Scheme, encrypt
 from timmy_dvm.nostr.targets import ToCustomer, write_targets
@@ -109,6 +110,10 @@ class Answer:
     def beginning(self, text: str) -> str:
         """As much of a text as one feedback event holds, from its beginning."""
         return split(_valid(text[: self._part_bytes]), self._part_bytes)[0] if text else ""
+
+    def note(self, content: str) -> NewEvent:
+        """A note in the thread of the one that is answered (NIP-10)."""
+        return self._event(KIND_NOTE, reply_tags(self.request, self.origin.relay), _valid(content))
 
     def result(self, text: str, role: EventRole, *, repeats_request: bool = True) -> list[NewEvent]:
         """The result; several events where it is too long for one, in the order in which to publish them.

@@ -37,6 +37,7 @@ def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, 
         addressed=asked.addressed,
         expires_at=asked.expires_at,
         preface_chars=asked.preface_chars,
+        follows=asked.follows,
     )
 
 
@@ -56,6 +57,7 @@ def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> 
         max_tokens=asked.max_tokens,
         model=asked.model,
         preface_chars=asked.preface_chars,
+        follows=asked.follows,
     )
 
 

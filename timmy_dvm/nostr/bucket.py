@@ -5,6 +5,8 @@ from collections import Counter, OrderedDict
 
 from timmy_dvm.clock import Clock
 
+_MINUTE_S = 60
+
 
 class TokenBucket:
     """`per_second` tokens a second, and no more than a second's worth saved up.
@@ -41,6 +43,34 @@ class TokenBucket:
         self._filled_at = now
 
 
+class PerMinute:
+    """At most so many takes a minute for each key, over any 60 seconds.
+
+    Args:
+        limit: how many.
+        clock: its monotonic time.
+        keys: remembered at one time; the one longest quiet is forgotten first.
+    """
+
+    def __init__(self, limit: int, clock: Clock, keys: int = 10_000) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._keys = keys
+        self._taken: OrderedDict[str, list[float]] = OrderedDict()
+
+    def take(self, key: str) -> bool:
+        """Take one, if there is one left."""
+        now = self._clock.monotonic()
+        taken = [at for at in self._taken.get(key, ()) if now - at < _MINUTE_S]
+        if len(taken) >= self._limit:
+            return False
+        self._taken[key] = [*taken, now]
+        self._taken.move_to_end(key)
+        if len(self._taken) > self._keys:
+            self._taken.popitem(last=False)
+        return True
+
+
 class Patience:
     """How many errors each key is still answered with, so that one key can't use up what all are owed.
 
@@ -59,6 +89,10 @@ class Patience:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._in_hand: Counter[str] = Counter()
         self._one_ended = asyncio.Event()
+
+    def has_left(self, key: str) -> bool:
+        """Whether a key would be answered to one more error just now."""
+        return self._now_left(key) >= 1
 
     async def begin(self, key: str) -> bool:
         """Wait for a key's turn. False: it has used up its errors; True: `end` is to be called."""

@@ -22,6 +22,7 @@ from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
 from timmy_dvm.nostr.bucket import Patience, TokenBucket
+from timmy_dvm.nostr.gathering import Gatherer
 from timmy_dvm.nostr.operations import ForgetWanted, Operation, Question, RefundAsked, TopUpWanted
 from timmy_dvm.prices import PriceSource
 
@@ -55,6 +56,7 @@ class Desk:
     Args:
         engine: where facts go.
         store: to see whether a deletion means a job of its author.
+        gatherer: looks up what a request only names.
         prices: the bitcoin price that goes with a request.
         clock, randomness: time, and fresh job ids.
         network: our wallet's, as BOLT11 writes it: bc, tb, tbs or bcrt.
@@ -67,6 +69,7 @@ class Desk:
         *,
         engine: Handler,
         store: Books,
+        gatherer: Gatherer,
         prices: PriceSource,
         clock: Clock,
         randomness: Randomness,
@@ -75,6 +78,7 @@ class Desk:
     ) -> None:
         self._engine = engine
         self._store = store
+        self._gatherer = gatherer
         self._prices = prices
         self._clock = clock
         self._randomness = randomness
@@ -103,11 +107,19 @@ class Desk:
             for request_id in asked.request_ids:
                 await self._cancel(received.event, request_id)
             return
+        silent = isinstance(asked, nip90.JobAsked) and not asked.addressed
+        if isinstance(asked, nip90.JobAsked | Question) and asked.wanted is not None:
+            # Before its turn: what takes seconds must not hold up what else the key asks.
+            found = await self._look_up(received.event, asked)
+            if found is None:
+                return
+            asked = found
         # With its errors used up a key is still served what is right; what is wrong is met with silence.
         is_heard = await self._patience.begin(key)
         was_error = False
         try:
-            was_error = await self._answer(received, asked, is_heard=is_heard)
+            is_unsaid = silent and isinstance(asked, nip90.Unreadable)  # who named nobody hears nothing
+            was_error = is_unsaid or await self._answer(received, asked, is_heard=is_heard)
         finally:
             if is_heard:
                 self._patience.end(key, was_error=was_error)
@@ -135,6 +147,19 @@ class Desk:
                 return is_heard and await self._answer_free(unreadable)
             case _:
                 assert_never(asked)
+
+    async def _look_up(
+        self, event: Event, asked: nip90.JobAsked | Question
+    ) -> nip90.JobAsked | Question | nip90.Unreadable | None:
+        """What the request names, found. None: nothing is looked up for a key that has used up its errors, nor for
+        a request that is a job already and is only told again.
+        """
+        if not self._patience.has_left(event.pubkey):
+            return None
+        known = await self._until_it_works(lambda: self._store.look(lambda view: view.job_of_event(event.id)))
+        if known is not None:
+            return None
+        return await self._until_it_works(lambda: self._gatherer.complete(asked, event.pubkey))
 
     async def _ask(self, received: Received, asked: nip90.JobAsked) -> bool:
         event = received.event

@@ -16,8 +16,9 @@ from ledger.money import Msats, msats_from_sats
 from relay_client.errors import InvalidKey
 from relay_client.keys import parse_event_id
 from timmy_dvm.core.facts import Op
+from timmy_dvm.nostr.bad import Bad
+from timmy_dvm.nostr.inputs import Wanted
 from timmy_dvm.nostr.origin import Reply
-from timmy_dvm.nostr.wishes import Bad
 
 _QUESTIONS: Final = {str(op): op for op in Op}
 _OFFERED: Final = (
@@ -37,6 +38,8 @@ class Question:
     max_tokens: int | None = None
     model: str | None = None
     preface_chars: int = 0
+    wanted: Wanted | None = None
+    follows: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ no answer      feedback `error`: why, what comes back, what to do next; never an
 refund moved   feedback with the job's last status again
 an operation   a result with JSON
 a top-up       feedback and a result with its invoice; once paid, feedback `success` with the new balance
+a mention      a note in its thread: who we are
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from timmy_dvm.core.actions import (
     CreditAdded,
     Delivered,
     Ended,
+    Introduced,
     Message,
     OperationDone,
     PriceTold,
@@ -57,12 +59,16 @@ class NostrSpeaker:
         keys: Timmy's.
         randomness: for signatures and encryption.
         pay_page_base: address under which each job has its pay page, without a slash at its end; None: no pages.
+        name: what we call ourselves.
     """
 
-    def __init__(self, keys: Keys, randomness: Randomness, pay_page_base: str | None = None) -> None:
+    def __init__(
+        self, keys: Keys, randomness: Randomness, pay_page_base: str | None = None, *, name: str = "Timmy"
+    ) -> None:
         self._keys = keys
         self._randomness = randomness
         self._pay_page_base = pay_page_base
+        self._name = name
 
     def speak(
         self,
@@ -122,6 +128,8 @@ class NostrSpeaker:
                 # One RESULT a job, and that is the answer to its request, not to a question about it. What was
                 # asked is not repeated: it belongs to no job, so it could not be forgotten with one.
                 return answer.result(_text(message.body), EventRole.FEEDBACK, repeats_request=False)
+            case Introduced():
+                return (answer.note(words.introduction(message, answer.origin, self._name, self._keys.npub)),)
             case _:
                 assert_never(message)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ledger.money import MSATS_PER_SAT, Msats, sats_down, sats_up
-from timmy_dvm.core.actions import CreditAdded, Delivered, Ended, FreeUse, PriceTold, Working
+from timmy_dvm.core.actions import CreditAdded, Delivered, Ended, FreeUse, Introduced, PriceTold, Working
 from timmy_dvm.nostr.origin import Origin
 
 MAX_LINE_CHARS = 80
@@ -117,6 +117,15 @@ def ended(message: Ended) -> str:
     """Why there is no answer, what comes back, and what to do next."""
     again = "You may change the request and ask again." if message.code == "rejected" else "You may ask again."
     return " ".join(filter(None, (shortened(message.sentence), message.money_back, again)))
+
+
+def introduction(message: Introduced, origin: Origin, name: str, npub: str) -> str:
+    """Who we are, what we cost, and how to ask; for a note that people read in their clients."""
+    return (
+        f"I am {name}, an AI agent that answers requests for sats. A short question costs "
+        f"{price(message.price, origin)} at most; what is not used comes back. To ask, publish a NIP-90 job "
+        f"request (kind 5050) that names nostr:{npub} in a p tag: its price comes first."
+    )
 
 
 def shortened(sentence: str) -> str:

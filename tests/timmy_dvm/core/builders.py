@@ -122,7 +122,7 @@ def job(state: JobState = JobState.AWAITING_EVAL_PAYMENT, **changes) -> JobRecor
 def made_job(new: NewJob) -> JobRecord:
     """The row the ledger makes of a new job."""
     fields = {f.name: getattr(new, f.name) for f in dataclasses.fields(new)}
-    for text in ("request", "origin"):
+    for text in ("request", "origin", "follows"):
         del fields[text]
     return JobRecord(version=1, **fields)
 

@@ -12,12 +12,12 @@ from tests.timmy_dvm.core import builders as b
 from tests.timmy_dvm.core import credit_builders as c
 from tests.timmy_dvm.core.memory_ledger import MemoryLedger
 from timmy_dvm import views
-from timmy_dvm.core.actions import CreateInvoice, OperationDone, Refused
-from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision
+from timmy_dvm.core.actions import CreateInvoice, Introduced, OperationDone, Refused
+from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
 from timmy_dvm.core.decide import decide
-from timmy_dvm.core.facts import Op
+from timmy_dvm.core.facts import MentionHeard, Op
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.pricing import BtcPrice, Freshness
+from timmy_dvm.core.pricing import BtcPrice, Freshness, estimate_request_cost
 
 TEXT = "What is a relay, who runs one, and what does it cost to keep it going?"
 DAY = 86_400
@@ -203,3 +203,11 @@ def test_a_question_moves_nothing_in_the_ledger_and_is_answered_once(op):
     assert ledger.commit(b.question(op, TEXT)) is None
     assert {name: balance for name, balance in ledger.balances.items() if balance} == before
     assert (ledger.jobs, ledger.identities, ledger.entries, ledger.outbox) == ({}, {}, {}, {})
+
+
+def test_who_speaks_of_us_hears_what_a_short_question_costs_at_most():
+    fact = MentionHeard(event_id=b.EVENT, thread_id="e2" * 32, origin=b.CLAIM, btc=b.BTC, at=b.NOW)
+    decision = decide(Case(), fact, b.POLICY)
+    price = estimate_request_cost("What is a data vending machine?", "offline", b.POLICY.prices, b.BTC)
+    told = Introduced(price=b.sats(price.estimated_sats))
+    assert decision == Decision(tells=(Tell(told, b.CLAIM),))

@@ -12,6 +12,7 @@ from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.core.facts import RequestReceived
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.gathering import Gatherer
 from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.prices import FixedPrice
@@ -133,7 +134,9 @@ class Books(dict):
     async def look(self, at):
         if self.errors:
             raise self.errors.pop()
-        return at(types.SimpleNamespace(job_of_event=self.jobs.get, topup_of_event=self.topups.get))
+        return at(
+            types.SimpleNamespace(event=lambda _: None, job_of_event=self.jobs.get, topup_of_event=self.topups.get)
+        )
 
     def has(self, event, pubkey=None):
         self.jobs[event.id] = types.SimpleNamespace(event_id=event.id, pubkey=pubkey or event.pubkey)
@@ -142,10 +145,33 @@ class Books(dict):
         self.topups[event.id] = types.SimpleNamespace(event_id=event.id, pubkey=event.pubkey)
 
 
-def port_of(pool, engine, books, clock, *, kinds=(5050,), open_jobs=True, aside=lambda _: None, **how):
+class Shelf:
+    """Relays that have what they were given, ours and others; they note what they are asked."""
+
+    def __init__(self, *events, others=None):
+        self.ours = list(events)
+        self.others = others or {}
+        self.asked = []
+        self.gate = None
+
+    async def query(self, filters, *, urls=None, timeout_s, enough=None):
+        self.asked.append((filters, urls, timeout_s, enough))
+        if self.gate is not None:
+            await self.gate.wait()
+        has = self.ours if urls is None else [event for url in urls for event in self.others.get(url, ())]
+        return [event for event in has if any(wanted.matches(event) for wanted in filters)]
+
+
+def gatherer_of(books, clock, shelf=None):
+    relays = shelf or Shelf()
+    return Gatherer(books=books, relays=relays, pages=None, public_key=TIMMY.public_key, clock=clock, dials=True)
+
+
+def port_of(pool, engine, books, clock, *, kinds=(5050,), open_jobs=True, aside=lambda _: None, shelf=None, **how):
     desk = Desk(
         engine=engine,
         store=books,
+        gatherer=gatherer_of(books, clock, shelf),
         prices=PRICES,
         clock=clock,
         randomness=SeededRandomness(1),

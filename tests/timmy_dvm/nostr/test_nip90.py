@@ -119,8 +119,7 @@ def test_an_open_request_that_makes_no_sense_here_is_met_with_silence(shape):
 UNREADABLE = {
     "an address to fetch": ([("i", "https://example.com", "url")], "input_type"),
     "text and an address": ([("i", "Hi", "text"), ("i", "https://example.com", "url")], "input_type"),
-    "an event": ([("i", "00" * 32, "event", "wss://r.example")], "input_type"),
-    "another job": ([("i", "00" * 32, "job")], "input_type"),
+    "an event without an id": ([("i", "the last one", "event", "wss://r.example")], "bad_input"),
     "a type of its own": ([("i", "x", "hologram")], "input_type"),
     "a CI bot": ([("cmd", "make test"), ("secret", "x")], "not_text"),
     "a table query": ([("param", "table", "events")], "not_text"),
@@ -351,8 +350,8 @@ def test_real_events_are_read(case):
         assert found.text == "What is a data vending machine?"
         assert len(found.reply.relays) == 3
     else:
-        # The summary is open and wants an event fetched; the others are of kinds that are not served.
-        assert isinstance(found, NotForUs)
+        # The summary is open and wants an event looked up; the others are of kinds that are not served.
+        assert isinstance(found, JobAsked if event.kind == 5001 else NotForUs)
 
 
 _words = st.sampled_from(

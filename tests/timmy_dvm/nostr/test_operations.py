@@ -5,11 +5,11 @@ import pytest
 from ledger.money import Msats
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, sealed, signed
 from timmy_dvm.core.facts import Op
+from timmy_dvm.nostr.bad import Bad
 from timmy_dvm.nostr.nip90 import NotForUs, Terms, Unreadable, read
 from timmy_dvm.nostr.operations import ForgetWanted, Question, RefundAsked, TopUpWanted, read_operation
 from timmy_dvm.nostr.origin import Reply
 from timmy_dvm.nostr.privacy import Scheme
-from timmy_dvm.nostr.wishes import Bad
 
 
 def asked(*tags, kind=5050, content="", to=P_TIMMY):
