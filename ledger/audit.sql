@@ -197,3 +197,121 @@ WHERE events.role = 'result' GROUP BY jobs.row HAVING count(*) > 1;
 -- name: I8 no step ran more than three times
 SELECT 'job ' || id, 'eval ran ' || eval_runs || ' times and work ' || work_runs || ' times: 3 is the limit'
 FROM jobs WHERE eval_runs NOT BETWEEN 0 AND 3 OR work_runs NOT BETWEEN 0 AND 3;
+
+-- name: I9 a reservation and its account tell the same
+SELECT
+    'job ' || jobs.id,
+    CASE WHEN reservations.ended_at IS NULL THEN 'it has ' || reservations.reserved_msat || ' msat reserved, and '
+        ELSE 'its reservation has ended, and ' END
+        || reservations.account || ' holds ' || coalesce(accounts.balance_msat, 0)
+FROM reservations
+JOIN jobs ON jobs.row = reservations.job
+LEFT JOIN accounts ON accounts.name = reservations.account
+WHERE coalesce(accounts.balance_msat, 0)
+    <> CASE WHEN reservations.ended_at IS NULL THEN reservations.reserved_msat ELSE 0 END;
+
+-- name: I9 money that was reserved has its row, of that amount
+SELECT
+    'account ' || accounts.name,
+    sum(postings.amount_msat) || ' msat were reserved in it, its row says '
+        || coalesce(reservations.reserved_msat, 'nothing')
+FROM accounts
+JOIN postings ON postings.account = accounts.id AND postings.amount_msat > 0
+LEFT JOIN reservations ON reservations.account = accounts.name
+WHERE accounts.name GLOB 'reserved:?*'
+GROUP BY accounts.id HAVING sum(postings.amount_msat) IS NOT reservations.reserved_msat;
+
+-- name: I9 a reservation granted what its settlement took
+WITH taken AS (
+    SELECT postings.account, -sum(postings.amount_msat) AS amount_msat
+    FROM postings JOIN entries ON entries.id = postings.entry
+    WHERE entries.code = 'settlement' GROUP BY postings.account
+)
+SELECT
+    'job ' || jobs.id,
+    'its row says a grant of ' || coalesce(reservations.granted_msat, 0) || ' msat, its settlement took '
+        || coalesce(taken.amount_msat, 0)
+FROM reservations
+JOIN jobs ON jobs.row = reservations.job
+LEFT JOIN accounts ON accounts.name = reservations.account
+LEFT JOIN taken ON taken.account = accounts.id
+WHERE coalesce(reservations.granted_msat, 0) <> coalesce(taken.amount_msat, 0);
+
+-- name: I9 an open reservation belongs to a job that goes on
+SELECT 'job ' || jobs.id, 'it is ' || jobs.state || ', and ' || reservations.reserved_msat || ' msat are still reserved'
+FROM reservations JOIN jobs ON jobs.row = reservations.job
+WHERE reservations.ended_at IS NULL AND jobs.ended_at IS NOT NULL;
+
+-- name: I9 what a job says the pool absorbed is its reservation, and after the end its grant
+SELECT
+    'job ' || jobs.id,
+    'its row says ' || jobs.absorbed_sats || ' sats absorbed, its reservation '
+        || coalesce(reservations.granted_msat, reservations.reserved_msat, 0) || ' msat'
+FROM jobs LEFT JOIN reservations ON reservations.job = jobs.row
+WHERE 1000 * jobs.absorbed_sats <> coalesce(reservations.granted_msat, reservations.reserved_msat, 0);
+
+-- Where the clock went back over midnight a key may be counted more than one day granted, never less.
+-- name: I9 a key is counted all that was granted to it since its day began
+SELECT
+    'key ' || identities.pubkey,
+    'it is counted ' || identities.sats_absorbed_today || ' sats, granted were '
+        || coalesce(sum(reservations.granted_msat) FILTER (WHERE reservations.ended_at >= absorbed_reset_at), 0)
+        || ' msat'
+FROM identities LEFT JOIN reservations ON reservations.nostr_pubkey = identities.pubkey
+GROUP BY identities.pubkey
+HAVING 1000 * sats_absorbed_today NOT BETWEEN
+    coalesce(sum(reservations.granted_msat) FILTER (WHERE reservations.ended_at >= absorbed_reset_at), 0)
+    AND coalesce(sum(reservations.granted_msat), 0);
+
+-- At each reservation: what was granted to its key in that day till then, and all that was set aside, with itself.
+-- name: I9 no key drew more in a day than its budget
+SELECT
+    'job ' || jobs.id,
+    'its key had drawn ' || sum(coalesce(
+        CASE WHEN other.ended_at <= this.reserved_at AND other.job <> this.job THEN other.granted_msat END,
+        other.reserved_msat
+    )) || ' msat in that day with it, of ' || this.budget_msat
+FROM reservations AS this
+JOIN jobs ON jobs.row = this.job
+JOIN reservations AS other ON other.nostr_pubkey = this.nostr_pubkey
+    AND (other.ended_at IS NULL OR other.ended_at >= this.reserved_at - this.reserved_at % 86400)
+    AND (other.reserved_at < this.reserved_at OR (other.reserved_at = this.reserved_at AND other.job <= this.job))
+GROUP BY this.job
+HAVING sum(coalesce(
+    CASE WHEN other.ended_at <= this.reserved_at AND other.job <> this.job THEN other.granted_msat END,
+    other.reserved_msat
+)) > this.budget_msat;
+
+-- name: I9 what leaves the pool is reserved, and what leaves a reservation was earned or came back
+SELECT
+    'entry ' || entries.entry_id,
+    'as ' || entries.code || ' it takes ' || -postings.amount_msat || ' msat from ' || accounts.name
+FROM entries
+JOIN postings ON postings.entry = entries.id AND postings.amount_msat < 0
+JOIN accounts ON accounts.id = postings.account
+JOIN postings AS others ON others.entry = entries.id AND others.amount_msat > 0
+JOIN accounts AS home ON home.id = others.account
+WHERE entries.code <> 'reversal' AND (
+    (accounts.name = 'pool' AND (entries.code <> 'reserved' OR home.name NOT GLOB 'reserved:?*'))
+    OR (accounts.name GLOB 'reserved:?*'
+        AND home.name <> CASE entries.code WHEN 'settlement' THEN 'earned' WHEN 'released' THEN 'pool' ELSE '' END)
+);
+
+-- name: I10 a job that works has the customer's share in its account
+SELECT
+    'job ' || jobs.id,
+    'it is ' || jobs.state || ', and of the customer''s share of '
+        || (jobs.share_eval_msat + jobs.share_work_msat) || ' msat its account holds '
+        || coalesce(accounts.balance_msat, 0)
+FROM jobs LEFT JOIN accounts ON accounts.name = 'job:' || jobs.id
+WHERE jobs.state IN ('evaluating', 'executing') AND coalesce(accounts.balance_msat, 0)
+    < jobs.share_eval_msat + (jobs.mode = 'once' OR jobs.state = 'executing') * jobs.share_work_msat;
+
+-- name: I10 a job that costs its customer nothing was reserved in full
+SELECT
+    'job ' || jobs.id,
+    'its customer pays nothing, and the pool reserved ' || coalesce(reservations.reserved_msat, 0) || ' of '
+        || (jobs.eval_fee_msat + jobs.work_fee_msat) || ' msat'
+FROM jobs LEFT JOIN reservations ON reservations.job = jobs.row
+WHERE jobs.share_eval_msat + jobs.share_work_msat = 0
+    AND coalesce(reservations.reserved_msat, 0) < jobs.eval_fee_msat + jobs.work_fee_msat;

@@ -28,7 +28,7 @@ INSERT INTO identities (
     pubkey, version, trust_score, interaction_count, paid_jobs, sats_absorbed_today, absorbed_reset_at, first_seen,
     last_seen
 ) VALUES (
-    :pubkey, 1, :trust_score, :interaction_count, :paid_jobs, :sats_absorbed_today, :absorbed_reset_at, :first_seen,
+    :pubkey, 1, :trust_score, :interaction_count, :paid_jobs, 0, 0, :first_seen,
     :last_seen
 ) ON CONFLICT (pubkey) DO NOTHING;
 
@@ -38,8 +38,6 @@ UPDATE identities SET
     trust_score = :trust_score,
     interaction_count = :interaction_count,
     paid_jobs = :paid_jobs,
-    sats_absorbed_today = :sats_absorbed_today,
-    absorbed_reset_at = :absorbed_reset_at,
     last_seen = :last_seen
 WHERE pubkey = :pubkey AND version = :version;
 
@@ -89,6 +87,14 @@ UPDATE jobs SET
     ended_at = :ended_at,
     due_at = :due_at
 WHERE id = :id AND version = :version;
+
+-- name: insert_reservation
+INSERT INTO reservations (job, account, nostr_pubkey, tier, budget_msat, reserved_msat, reserved_at)
+SELECT row, 'reserved:' || id, nostr_pubkey, :tier, :budget, :amount, :at FROM jobs WHERE id = :job_id;
+
+-- name: end_reservation
+UPDATE reservations SET granted_msat = :granted, ended_at = :at
+WHERE job = (SELECT row FROM jobs WHERE id = :job_id) AND ended_at IS NULL;
 
 -- name: insert_texts
 INSERT INTO job_texts (job, request, origin)
@@ -207,6 +213,14 @@ SELECT count(*) FROM jobs WHERE state IN ('awaiting_eval_payment', 'awaiting_wor
 -- name: payable_invoices
 SELECT count(*) FROM invoices WHERE state = 'open';
 
+-- name: reserved_of_key
+SELECT coalesce(sum(reserved_msat), 0) FROM reservations WHERE nostr_pubkey = :pubkey AND ended_at IS NULL;
+
+-- A share below the price is what the pool offers to add; a job at full price offers 0.
+-- name: offered_to_key
+SELECT coalesce(sum(eval_fee_msat + work_fee_msat - share_eval_msat - share_work_msat), 0) FROM jobs
+WHERE nostr_pubkey = :pubkey AND state IN ('awaiting_eval_payment', 'awaiting_work_payment');
+
 -- name: cancelled_jobs_of_key_since
 SELECT count(*) FROM jobs
 WHERE nostr_pubkey = :pubkey AND created_at >= :since AND state = 'cancelled' AND error_message IS NULL;
@@ -279,6 +293,27 @@ WHERE entries.code = 'routing' AND entries.at >= :since
 
 -- name: fee_caps_in_flight
 SELECT coalesce(sum(max_fee_msat), 0) FROM payments WHERE state = 'in_flight';
+
+-- name: pool_reserved
+SELECT coalesce(sum(reserved_msat), 0) FROM reservations WHERE ended_at IS NULL;
+
+-- name: pool_granted
+SELECT coalesce(sum(granted_msat), 0) FROM reservations;
+
+-- name: pool_use_since
+SELECT
+    tier, coalesce(sum(granted_msat), 0), coalesce(sum(reserved_msat) FILTER (WHERE ended_at IS NULL), 0),
+    count(*) FILTER (WHERE ended_at IS NULL OR granted_msat > 0)
+FROM reservations WHERE ended_at IS NULL OR ended_at >= :since GROUP BY tier ORDER BY min(budget_msat), tier;
+
+-- name: newest_grants
+SELECT ended_at, tier, granted_msat FROM reservations WHERE granted_msat > 0
+ORDER BY ended_at DESC, job DESC LIMIT :limit;
+
+-- name: newest_pool_moves
+SELECT entries.at, entries.code, postings.amount_msat
+FROM postings JOIN entries ON entries.id = postings.entry
+WHERE postings.account = (SELECT id FROM accounts WHERE name = 'pool') ORDER BY postings.entry DESC LIMIT :limit;
 
 -- name: outbox
 SELECT * FROM outbox ORDER BY id;

@@ -10,6 +10,7 @@ from typing import Final
 
 from ledger.entries import Entry
 from ledger.money import MicroUsd, Msats
+from ledger.reservations import NewReservation, ReservationEnd
 
 
 class JobState(StrEnum):
@@ -205,7 +206,11 @@ class RefundRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityRecord:
-    """What we know of a public key. Versioned, because two jobs of one key may end at once."""
+    """What we know of a public key. Versioned, because two jobs of one key may end at once.
+
+    ``sats_absorbed_today`` is what the pool granted it since ``absorbed_reset_at``, the beginning of a UTC day.
+    Both are counted by the ledger as reservations end, and never written from here.
+    """
 
     pubkey: str
     version: int = 0
@@ -285,14 +290,17 @@ class Change:
     ``job`` holds the whole new row and the version it was decided on; the same goes for ``identity`` and
     ``refunds``, where version 0 is a row that is not there yet. Entries are booked in their order, and a floor
     holds after each. Events are written with the outbox row that publishes them (:data:`PUBLISH`).
-    ``result`` belongs to ``job`` or ``new_job``, one of which must be there.
+    ``result`` belongs to ``job`` or ``new_job``, one of which must be there. A reservation begins before the
+    entries are booked and ends after them.
     """
 
     new_job: NewJob | None = None
     job: JobRecord | None = None
     result: str | None = None
     identity: IdentityRecord | None = None
+    reservation: NewReservation | None = None
     entries: tuple[Entry, ...] = ()
+    reservation_end: ReservationEnd | None = None
     invoices: tuple[InvoiceRecord, ...] = ()
     refunds: tuple[RefundRecord, ...] = ()
     actions: tuple[NewAction, ...] = ()

@@ -29,6 +29,7 @@ from ledger.records import (
     PendingAction,
     RefundRecord,
 )
+from ledger.reservations import PoolBooks
 from ledger.sqlite_change import Undone, apply
 from ledger.sqlite_view import SQL, SqliteView
 from ledger.store import Decide, Store, StoreUnavailable, Story, View
@@ -239,6 +240,10 @@ class SqliteStore:
     async def balances(self) -> Mapping[str, Msats]:
         """See :class:`ledger.store.Store`."""
         return await self._read(SqliteView.balances)
+
+    async def pool(self, *, since: int, limit: int) -> PoolBooks:
+        """See :class:`ledger.store.Store`."""
+        return await self._read(lambda view: view.pool(since, limit))
 
     async def setting(self, key: str) -> str | None:
         """See :class:`ledger.store.Store`."""

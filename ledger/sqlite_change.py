@@ -27,6 +27,7 @@ from ledger.records import (
     Short,
     Stale,
 )
+from ledger.reservations import NewReservation, ReservationEnd
 from ledger.sqlite_rows import (
     action_from,
     entry_columns,
@@ -38,6 +39,8 @@ from ledger.sqlite_rows import (
     job_columns,
     new_job_columns,
     refund_columns,
+    reservation_columns,
+    reservation_end_columns,
 )
 from ledger.sqlite_view import SQL, SqliteView
 from ledger.store import Decide, RuleBroken
@@ -77,8 +80,10 @@ def _write(connection: sqlite3.Connection, fact: FactRecord, change: Change) -> 
     job = _write_job(connection, change)
     values = fact_columns(fact, _job_of(fact, change))
     (fact_row,) = connection.execute(SQL["insert_fact"], values).fetchone()
+    _reserve(connection, change.reservation)
     for entry in change.entries:
         _book(connection, entry, fact_row, fact.at)
+    _end_reservation(connection, change.reservation_end)
     for invoice in change.invoices:
         if not connection.execute(SQL["write_invoice"], invoice_columns(invoice)).rowcount:
             raise RuleBroken(f"invoice {invoice.payment_hash} may change its state and nothing else")
@@ -129,6 +134,22 @@ def _write_job(connection: sqlite3.Connection, change: Change) -> JobRecord | No
     if change.result is not None:
         connection.execute(SQL["write_result"], {"job_id": job.id, "result": change.result})
     return job
+
+
+def _reserve(connection: sqlite3.Connection, new: NewReservation | None) -> None:
+    """Before its entry: the ledger takes no money for a reservation that has no row."""
+    if new is None:
+        return
+    if not connection.execute(SQL["insert_reservation"], reservation_columns(new)).rowcount:
+        raise RuleBroken(f"the pool can't set money aside for job {new.job_id}, which is not there")
+
+
+def _end_reservation(connection: sqlite3.Connection, end: ReservationEnd | None) -> None:
+    """After the entries that drained it."""
+    if end is None:
+        return
+    if not connection.execute(SQL["end_reservation"], reservation_end_columns(end)).rowcount:
+        raise RuleBroken(f"job {end.job_id} has no reservation that is open: it ends once")
 
 
 def _book(connection: sqlite3.Connection, entry: Entry, fact_row: int, at: int) -> None:

@@ -26,6 +26,7 @@ from ledger.records import (
     RefundRecord,
     RefundState,
 )
+from ledger.reservations import NewReservation, ReservationEnd
 
 Parameters = dict[str, Any]
 
@@ -183,11 +184,25 @@ def identity_columns(identity: IdentityRecord) -> Parameters:
         "trust_score": identity.trust_score,
         "interaction_count": identity.interaction_count,
         "paid_jobs": identity.paid_jobs,
-        "sats_absorbed_today": identity.sats_absorbed_today,
-        "absorbed_reset_at": identity.absorbed_reset_at,
         "first_seen": identity.first_seen,
         "last_seen": identity.last_seen,
     }
+
+
+def reservation_columns(reservation: NewReservation) -> Parameters:
+    """What ``insert_reservation`` writes; the key is its job's."""
+    return {
+        "job_id": reservation.job_id,
+        "tier": reservation.tier,
+        "budget": reservation.budget,
+        "amount": reservation.amount,
+        "at": reservation.at,
+    }
+
+
+def reservation_end_columns(end: ReservationEnd) -> Parameters:
+    """What ``end_reservation`` writes."""
+    return {"job_id": end.job_id, "granted": end.granted, "at": end.at}
 
 
 def invoice_from(row: sqlite3.Row) -> InvoiceRecord:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from ledger import accounts
 from ledger.entries import Code, Entry, Posting
 from ledger.money import Msats
 from ledger.queries import named_queries
@@ -22,6 +23,7 @@ from ledger.records import (
     PendingAction,
     RefundRecord,
 )
+from ledger.reservations import Grant, PoolBooks, PoolMove, TierUse
 from ledger.sqlite_rows import (
     action_from,
     event_from,
@@ -104,6 +106,14 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return self._one(identity_from, "identity", pubkey=pubkey)
 
+    def reserved_of(self, pubkey: str) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("reserved_of_key", pubkey=pubkey))
+
+    def offered_to(self, pubkey: str) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("offered_to_key", pubkey=pubkey))
+
     def open_jobs_of(self, pubkey: str) -> int:
         """See :class:`ledger.store.View`."""
         return self._number("waiting_jobs_of_key", pubkey=pubkey)
@@ -162,6 +172,17 @@ class SqliteView:
     def balances(self) -> dict[str, Msats]:
         """See :class:`ledger.store.Store`."""
         return dict(self._all(lambda row: (row["name"], Msats(row["balance_msat"])), "balances"))
+
+    def pool(self, since: int, limit: int) -> PoolBooks:
+        """See :class:`ledger.store.Store`."""
+        return PoolBooks(
+            balance=self.balance(accounts.POOL),
+            reserved=Msats(self._number("pool_reserved")),
+            granted=Msats(self._number("pool_granted")),
+            today=self._all(lambda row: TierUse(*row), "pool_use_since", since=since),
+            grants=self._all(lambda row: Grant(*row), "newest_grants", limit=limit),
+            moves=self._all(lambda row: PoolMove(*row), "newest_pool_moves", limit=limit),
+        )
 
     def setting(self, key: str) -> str | None:
         """See :class:`ledger.store.Store`."""

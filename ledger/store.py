@@ -35,6 +35,7 @@ from ledger.records import (
     PendingAction,
     RefundRecord,
 )
+from ledger.reservations import PoolBooks
 
 T = TypeVar("T")
 
@@ -98,6 +99,15 @@ class View(Protocol):
 
     def identity(self, pubkey: str) -> IdentityRecord | None:
         """What is known of a public key, or None."""
+
+    def reserved_of(self, pubkey: str) -> Msats:
+        """What the pool has set aside for all jobs of a key that have not ended."""
+
+    def offered_to(self, pubkey: str) -> Msats:
+        """What the pool would pay of a key's jobs that wait for payment: their prices less the customer's shares.
+
+        Nothing is set aside for an offer.
+        """
 
     def open_jobs_of(self, pubkey: str) -> int:
         """How many jobs of a key wait for payment."""
@@ -221,6 +231,11 @@ class Store(Protocol):
 
     async def balances(self) -> Mapping[str, Msats]:
         """Every account of its own name, and every other that is not at zero, with its credit-positive balance."""
+
+    async def pool(self, *, since: int, limit: int) -> PoolBooks:
+        """The pool's books: what it has, each tier's use since a unix time, and the newest ``limit`` grants and
+        entries. Reads along all grants ever made.
+        """
 
     async def setting(self, key: str) -> str | None:
         """A remembered value (a cursor, a mark), or None."""

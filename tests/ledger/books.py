@@ -6,6 +6,7 @@ import itertools
 import threading
 
 from ledger import accounts
+from ledger.accounts import POOL
 from ledger.entries import Code, Entry, transfer
 from ledger.money import MicroUsd, Msats
 from ledger.records import (
@@ -26,6 +27,7 @@ from ledger.records import (
     RefundRecord,
     RefundState,
 )
+from ledger.reservations import NewReservation, ReservationEnd
 from ledger.store import Store
 
 NOW = 1_800_000_000
@@ -105,6 +107,26 @@ async def moved(store: Store, job: JobRecord, state: JobState, **fields) -> JobR
 def identity(pubkey: str = KEY, **fields) -> IdentityRecord:
     """A key we have just met."""
     return dataclasses.replace(IdentityRecord(pubkey=pubkey, first_seen=NOW, last_seen=NOW), **fields)
+
+
+def reservation(job_id: str = JOB, amount: int = 50_000, **fields) -> dict:
+    """The parts of a change that set pool money aside for a job: the row and the entry that fills it."""
+    row = NewReservation(job_id=job_id, tier="established", budget=Msats(50_000), amount=Msats(amount), at=NOW)
+    row = dataclasses.replace(row, **fields)
+    entry = moves(POOL, accounts.reserved(job_id), amount, Code.RESERVED, f"reserved:{job_id}")
+    return {"reservation": row, "entries": (entry,)}
+
+
+def granted(grant: int, reserved: int = 50_000, job_id: str = JOB, at: int = NOW) -> dict:
+    """The parts of a change that end a reservation: the grant is earned, the rest goes back."""
+    account = accounts.reserved(job_id)
+    entries = []
+    if grant:
+        entries.append(moves(account, accounts.EARNED, grant, Code.SETTLEMENT, f"settlement:{job_id}"))
+    if reserved - grant:
+        entries.append(moves(account, POOL, reserved - grant, Code.RELEASED, f"released:{job_id}"))
+    end = ReservationEnd(job_id=job_id, granted=Msats(grant), at=at)
+    return {"reservation_end": end, "entries": tuple(entries)}
 
 
 def invoice(payment_hash: str = "01" * 32, **fields) -> InvoiceRecord:

@@ -45,6 +45,7 @@ from tests.ledger.books import (
 )
 from tests.ledger.store_contract_jobs import JobContract
 from tests.ledger.store_contract_money import MoneyBackContract, MoneyContract
+from tests.ledger.store_contract_pool import BudgetContract, PoolBooksContract, PoolContract
 
 
 class CommitContract:
@@ -261,5 +262,14 @@ class OutboxContract:
                 await call
 
 
-class StoreContract(CommitContract, MoneyContract, JobContract, MoneyBackContract, OutboxContract):
+class StoreContract(
+    CommitContract,
+    MoneyContract,
+    JobContract,
+    MoneyBackContract,
+    PoolContract,
+    BudgetContract,
+    PoolBooksContract,
+    OutboxContract,
+):
     """All of it."""

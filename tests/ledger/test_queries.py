@@ -46,7 +46,15 @@ def test_a_script_is_cut_where_its_statements_end():
     assert [statement.split()[-2:] for statement in statements(script)] == [["a", "(b);"], ["a;", "END;"]]
 
 
-WHOLE = {"newest_jobs", "newest_jobs_in_states", "refunds", "outbox", "balances"}
+WHOLE = {
+    "newest_jobs",
+    "newest_jobs_in_states",
+    "refunds",
+    "outbox",
+    "balances",
+    "pool_granted",
+    "newest_grants",
+}
 """What is meant to read all of a table: lists for people, and the outbox, whose finished rows leave."""
 OPEN_ONES = {
     "jobs_waiting",
@@ -67,6 +75,8 @@ OPEN_ONES = {
         ("waiting_jobs_of_key", "jobs_waiting"),
         ("jobs_of_key_since", "jobs_of_key"),
         ("cancelled_jobs_of_key_since", "jobs_of_key"),
+        ("reserved_of_key", "reservations_of_key"),
+        ("offered_to_key", "jobs_waiting"),
     ],
 )
 def test_what_each_request_asks_is_counted_along_an_index(fresh, name, index):
