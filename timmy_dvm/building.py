@@ -9,9 +9,11 @@ from lightning.backend import Lightning
 from timmy_dvm.agent.runner import Agent
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config, ConfigError
-from timmy_dvm.config.money_tables import PricingTable
+from timmy_dvm.config.money_tables import DailyBudgetTable, PricingTable, TrustTable
+from timmy_dvm.core.free_tier import DailyBudgets
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
+from timmy_dvm.core.trust import TrustRules
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
 from timmy_dvm.prices import Fetch, FixedPrice, LivePrice, Memory, PriceSource
@@ -76,10 +78,38 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         open_invoices=limits.open_invoices,
         http_invoice_s=config.pricing.http_invoice_minutes * 60,
         relay_invoice_s=config.pricing.relay_invoice_minutes * 60,
+        trust=trust_of(config.trust),
+        daily_budgets=budgets_of(config.free_tier.daily_budget_sats),
         pool_credit_percent=config.free_tier.credit_percent,
         fee_per_refund=msats_from_sats(limits.refund_fee_sats),
         fee_per_day=msats_from_sats(limits.refund_fees_per_day_sats),
         wallet_limits_fees=wallet.caps.fee_limit,
+    )
+
+
+def trust_of(table: TrustTable) -> TrustRules:
+    """How trust is earned and lost."""
+    return TrustRules(
+        established=table.established,
+        trusted=table.trusted,
+        elite=table.elite,
+        paid_points=table.paid_points,
+        large_paid_points=table.large_paid_points,
+        large_paid=msats_from_sats(table.large_paid_sats),
+        rejected_points=table.rejected_points,
+        failed_points=table.failed_points,
+        decay_after_days=table.decay_after_days,
+        decay_points_per_day=table.decay_points_per_day,
+    )
+
+
+def budgets_of(table: DailyBudgetTable) -> DailyBudgets:
+    """What each tier may draw on the pool in a day."""
+    return DailyBudgets(
+        new=msats_from_sats(table.new),
+        established=msats_from_sats(table.established),
+        trusted=msats_from_sats(table.trusted),
+        elite=msats_from_sats(table.elite),
     )
 
 

@@ -35,6 +35,7 @@ from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Do, Tell
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import (
     CancelAsked,
+    EvalDone,
     Fact,
     InvoiceUnpaid,
     Op,
@@ -68,9 +69,19 @@ class Speaker(Protocol):
     """A door's voice: turns a message into events, signed and ready to be published."""
 
     def speak(
-        self, message: Message, *, origin: str, job_id: str | None, tier: trust.Tier, at: int
+        self,
+        message: Message,
+        *,
+        origin: str,
+        job_id: str | None,
+        tier: trust.Tier,
+        at: int,
+        absorbed_sats: int | None = None,
     ) -> Sequence[NewEvent]:
-        """The events that say it, in the order in which to publish them. Pure but for the signing key."""
+        """The events that say it, in the order in which to publish them. Pure but for the signing key.
+
+        ``absorbed_sats`` is what the pool pays of the job, None where it is not of the free tier.
+        """
         ...
 
 
@@ -168,7 +179,9 @@ class Engine:
             job=decision.job,
             result=decision.result,
             identity=decision.identity,
+            reservation=decision.reservation,
             entries=decision.entries,
+            reservation_end=decision.reservation_end,
             invoices=decision.invoices,
             refunds=decision.refunds,
             actions=tuple(_outbox_row(do, _job_id(case, decision)) for do in decision.actions),
@@ -179,11 +192,17 @@ class Engine:
         if not decision.tells:
             return ()
         job_id = _job_id(case, decision)
-        tier = _tier(decision.identity or case.identity, case, fact)
+        tier = _tier(decision.identity or case.identity, case, fact, self._policy.trust)
         events: list[NewEvent] = []
         for tell in decision.tells:
-            origin = _origin(view, decision, tell, job_id)
-            events += self._speaker.speak(tell.message, origin=origin, job_id=job_id, tier=tier, at=fact.at)
+            events += self._speaker.speak(
+                tell.message,
+                origin=_origin(view, decision, tell, job_id),
+                job_id=job_id,
+                tier=tier,
+                at=fact.at,
+                absorbed_sats=_absorbed(case, decision, tell),
+            )
         return events
 
 
@@ -200,10 +219,10 @@ def _job_id(case: Case, decision: Decision) -> str | None:
     return None if case.job is None else case.job.id
 
 
-def _tier(identity: IdentityRecord | None, case: Case, fact: Fact) -> trust.Tier:
+def _tier(identity: IdentityRecord | None, case: Case, fact: Fact, rules: trust.TrustRules) -> trust.Tier:
     """The tier shown to whoever asks. Events have a key, so the lowest is ``new``; a stranger learns nothing."""
     stranger = isinstance(fact, RefundClaimed) and case.job is not None and case.job.pubkey != fact.pubkey
-    return trust.Tier.NEW if identity is None or stranger else trust.tier(identity, fact.at)
+    return trust.Tier.NEW if identity is None or stranger else trust.tier(identity, fact.at, rules)
 
 
 def _origin(view: View, decision: Decision, tell: Tell, job_id: str | None) -> str:
@@ -213,6 +232,12 @@ def _origin(view: View, decision: Decision, tell: Tell, job_id: str | None) -> s
     if decision.new_job is not None:
         return decision.new_job.origin
     return "" if job_id is None else view.texts(job_id).origin
+
+
+def _absorbed(case: Case, decision: Decision, tell: Tell) -> int | None:
+    """What the pool pays of the job a message answers; None where it pays nothing, or no job is answered."""
+    job = decision.new_job or decision.job or case.job
+    return job.absorbed_sats if tell.origin is None and job is not None and job.free_tier else None
 
 
 def _outbox_row(do: Do, job_id: str | None) -> NewAction:
@@ -242,7 +267,9 @@ def load(view: View, fact: Fact) -> Case:
             if invoice is None:
                 return Case()
             job = None if invoice.job_id is None else view.job(invoice.job_id)
-            return dataclasses.replace(_around_job(view, job), invoice=invoice)
+            return dataclasses.replace(_with_pool(view, _around_job(view, job)), invoice=invoice)
+        case EvalDone():
+            return _with_pool(view, _around_job(view, view.job(fact.job_id)))
         case RefundClaimed():
             return _around_claim(view, fact)
         case RefundDue() | PaymentOut():
@@ -255,7 +282,7 @@ def _around_request(view: View, fact: RequestReceived) -> Case:
     open_invoices = view.open_invoices()
     if fact.pubkey is None:
         return Case(open_invoices=open_invoices)
-    return Case(
+    case = Case(
         credit=view.balance(accounts.customer(fact.pubkey)),
         identity=view.identity(fact.pubkey),
         open_jobs=view.open_jobs_of(fact.pubkey),
@@ -263,14 +290,31 @@ def _around_request(view: View, fact: RequestReceived) -> Case:
         cancelled_last_hour=view.cancelled_since(fact.pubkey, fact.at - 3_600),
         open_invoices=open_invoices,
     )
+    return _pool_for(view, case, fact.pubkey)
 
 
 def _around_question(view: View, fact: QuestionAsked) -> Case:
-    return Case(
+    case = Case(
         credit=view.balance(accounts.customer(fact.pubkey)),
         identity=view.identity(fact.pubkey),
         claims=tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1)) if fact.op is Op.BALANCE else (),
     )
+    return _pool_for(view, case, fact.pubkey) if fact.op is Op.ESTIMATE else case
+
+
+def _pool_for(view: View, case: Case, pubkey: str) -> Case:
+    """The pool as it stands for a key, for an offer."""
+    return dataclasses.replace(
+        case,
+        pool=view.balance(accounts.POOL),
+        reserved_of_key=view.reserved_of(pubkey),
+        offered_to_key=view.offered_to(pubkey),
+    )
+
+
+def _with_pool(view: View, case: Case) -> Case:
+    """As :func:`_pool_for`, for the key of a job that may start now."""
+    return case if case.job is None or case.job.pubkey is None else _pool_for(view, case, case.job.pubkey)
 
 
 def _around_job(view: View, job: JobRecord | None) -> Case:
@@ -279,6 +323,7 @@ def _around_job(view: View, job: JobRecord | None) -> Case:
     return Case(
         job=job,
         held=view.balance(accounts.job(job.id)),
+        reserved=view.balance(accounts.reserved(job.id)),
         credit=ZERO if job.pubkey is None else view.balance(accounts.customer(job.pubkey)),
         identity=None if job.pubkey is None else view.identity(job.pubkey),
         open_invoice=view.open_invoice_of(job.id),

@@ -47,7 +47,14 @@ class Recorder:
         self.relays_up = True
 
     def speak(
-        self, message: Message, *, origin: str, job_id: str | None, tier: trust.Tier, at: int
+        self,
+        message: Message,
+        *,
+        origin: str,
+        job_id: str | None,
+        tier: trust.Tier,
+        at: int,
+        absorbed_sats: int | None = None,
     ) -> Sequence[NewEvent]:
         self.said.append(message)
         text = f"{type(message).__name__}:{origin}:{job_id}:{at}:{len(self.said)}"

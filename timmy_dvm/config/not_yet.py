@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from timmy_dvm.config.model import Config
 
 NOT_YET: Final = (
-    "free_tier.daily_budget_sats.",
     "free_tier.demo_sats_per_day",
     "free_tier.history_share_percent",
     "free_tier.newcomer_",
@@ -26,7 +25,6 @@ NOT_YET: Final = (
     "limits.open_jobs_per_address",
     "limits.session_",
     "nostr.owner_pubkey",
-    "trust.",
 )
 """Keys, or how their names begin."""
 

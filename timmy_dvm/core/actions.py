@@ -74,23 +74,36 @@ Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | Ret
 
 
 class PriceTold(msgspec.Struct, frozen=True, kw_only=True):
-    """Money is due: one invoice for exactly what is missing; ``credit`` was taken from the key's own."""
+    """Money is due: one invoice for exactly what is missing; ``credit`` was taken from the key's own.
+
+    ``offered`` is what the pool is to add, as far as it still can when this is paid.
+    """
 
     amount: Msats
     bolt11: str
     payment_hash: str
     expires_at: int
     credit: Msats = ZERO
+    offered: Msats = ZERO
+
+
+class FreeUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pool has set aside for a job, and with it what the key has used of its budget of the day."""
+
+    absorbed: Msats
+    used: Msats
+    budget: Msats
 
 
 class Working(msgspec.Struct, frozen=True, kw_only=True):
-    """Work has begun. ``covered_by`` is ``invoice`` or ``credit``; ``credit`` is what was taken from it.
+    """Work has begun. ``covered_by`` is ``pool``, ``invoice`` or ``credit``; ``credit`` is what was taken from it.
 
-    ``begun`` answers a cancellation that came too late.
+    ``begun`` answers a cancellation that came too late. ``free`` is there where the pool pays a part, or all.
     """
 
     covered_by: str
     credit: Msats
+    free: FreeUse | None = None
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ledger.entries import Entry
 from ledger.money import ZERO, Msats
 from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord
+from ledger.reservations import NewReservation, ReservationEnd
 from timmy_dvm.core.actions import Action, Message
 
 MAX_CLAIMS = 50
@@ -23,6 +24,10 @@ class Case:
         job: the job it is about, if there is one.
         held: what is in the job's account.
         credit: what the key has as credit.
+        reserved: what the pool has set aside for the job.
+        pool: what the pool can set aside.
+        reserved_of_key: what it has set aside for all jobs of the key.
+        offered_to_key: what it offers for jobs of the key that wait for payment.
         identity: what is known of the key.
         invoice: the invoice the fact speaks of.
         open_invoice: the job's invoice that may still be paid.
@@ -40,6 +45,10 @@ class Case:
     job: JobRecord | None = None
     held: Msats = ZERO
     credit: Msats = ZERO
+    reserved: Msats = ZERO
+    pool: Msats = ZERO
+    reserved_of_key: Msats = ZERO
+    offered_to_key: Msats = ZERO
     identity: IdentityRecord | None = None
     invoice: InvoiceRecord | None = None
     open_invoice: InvoiceRecord | None = None
@@ -80,7 +89,9 @@ class Decision:
     job: JobRecord | None = None
     result: str | None = None
     identity: IdentityRecord | None = None
+    reservation: NewReservation | None = None
     entries: tuple[Entry, ...] = ()
+    reservation_end: ReservationEnd | None = None
     invoices: tuple[InvoiceRecord, ...] = ()
     refunds: tuple[RefundRecord, ...] = ()
     actions: tuple[Do, ...] = ()

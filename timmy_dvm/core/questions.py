@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import assert_never
 
 from ledger.money import ZERO, msats_from_sats, sats_down, sats_up
-from ledger.records import RefundRecord
-from timmy_dvm.core import asking, refusing, trust
+from ledger.records import Mode, RefundRecord
+from timmy_dvm.core import asking, free_tier, refusing, reserving, trust
 from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
 from timmy_dvm.core.facts import Op, QuestionAsked
@@ -25,7 +25,7 @@ def answered(case: Case, fact: QuestionAsked, policy: Policy) -> Decision:
         case Op.ESTIMATE:
             message = _estimate(case, fact, policy)
         case Op.ME:
-            message = _done(fact, _me(case, fact))
+            message = _done(fact, _me(case, fact, policy))
         case Op.BALANCE:
             message = _done(fact, _balance(case))
         case _:
@@ -43,7 +43,10 @@ def _estimate(case: Case, fact: QuestionAsked, policy: Policy) -> OperationDone 
     if refusal is not None:
         return refusal
     price = asking.price(fact, policy)
-    funding = asking.fund(msats_from_sats(price.estimated_sats), ZERO, case.credit)
+    stands = reserving.standing(case, fact.pubkey, fact.at, policy)
+    fees = msats_from_sats(price.eval_fee_sats), msats_from_sats(price.work_fee_sats)
+    terms = free_tier.terms(stands, *fees, fact.door, Mode.ONCE)
+    funding = asking.fund(terms.due, ZERO, case.credit)
     return _done(
         fact,
         {
@@ -59,19 +62,36 @@ def _estimate(case: Case, fact: QuestionAsked, policy: Policy) -> OperationDone 
             "tokenEstimate": price.input_tokens + price.output_tokens,
             "workModel": price.model,
             "maxOutputTokens": price.max_output_tokens,
+            "identity": {"trust_tier": str(stands.tier), "free_tier": _free(terms.offer)},
+            "pool": {"balanceSats": sats_down(case.pool), "dailyBudgets": _budgets(policy)},
         },
     )
 
 
-def _me(case: Case, fact: QuestionAsked) -> dict[str, object]:
+def _free(offer: free_tier.Offer) -> dict[str, object]:
+    return {
+        "serve": str(offer.serve),
+        "absorbSats": sats_down(offer.absorb),
+        "chargeSats": sats_down(offer.charge),
+    }
+
+
+def _budgets(policy: Policy) -> dict[str, int]:
+    keyed = [tier for tier in trust.Tier if tier is not trust.Tier.ANONYMOUS]
+    return {str(tier): sats_down(policy.daily_budgets.of(tier)) for tier in keyed}
+
+
+def _me(case: Case, fact: QuestionAsked, policy: Policy) -> dict[str, object]:
     row = trust.met(case.identity, fact.pubkey, fact.at)
     return {
         "pubkey": fact.pubkey,
         "npub": fact.npub,
-        "trust_score": trust.score(row, fact.at),
-        "tier": str(trust.tier(row, fact.at)),
+        "trust_score": trust.score(row, fact.at, policy.trust),
+        "tier": str(trust.tier(row, fact.at, policy.trust)),
         "interaction_count": row.interaction_count,
-        "why": trust.why(row, fact.at),
+        "sats_absorbed_today": sats_down(reserving.granted_today(case, fact.at)),
+        "daily_budget_sats": sats_down(reserving.standing(case, fact.pubkey, fact.at, policy).budget),
+        "why": trust.why(row, fact.at, policy.trust),
         "creditSats": sats_down(case.credit),
     }
 

@@ -56,6 +56,7 @@ class Answer:
         job_id: the job it belongs to, for the ledger.
         tier: the customer's.
         at: Unix seconds.
+        absorbed_sats: what the pool pays of the job; None where it is not of the free tier.
     """
 
     keys: Keys
@@ -65,6 +66,7 @@ class Answer:
     job_id: str | None
     tier: Tier
     at: int
+    absorbed_sats: int | None = None
 
     def feedback(
         self,
@@ -88,7 +90,7 @@ class Answer:
         short = " ".join(_valid(content if line is None else line).split())
         short = short if len(short) <= MAX_LINE_CHARS else f"{short[: MAX_LINE_CHARS - 1]}…"
         status_tag = ("status", status, short)
-        inside = (status_tag, *([amount] if amount else []), *tags, ("trust_tier", self._tier))
+        inside = (status_tag, *([amount] if amount else []), *tags, ("trust_tier", self._tier), *self._free_tier)
         if self.origin.scheme is Scheme.NONE:
             told = f"NIP-90 job feedback: {status}"
             return self._event(KIND_FEEDBACK, (*inside, *self._addressed(), ("alt", told)), content)
@@ -117,6 +119,12 @@ class Answer:
     def _tier(self) -> str:
         # Whoever signs an event has a key: on relays the lowest tier is "new".
         return str(Tier.NEW if self.tier is Tier.ANONYMOUS else self.tier)
+
+    @property
+    def _free_tier(self) -> tuple[Tag, ...]:
+        if self.absorbed_sats is None:
+            return ()
+        return (("free_tier", "true"), ("absorbed_sats", str(self.absorbed_sats)))
 
     def _addressed(self) -> tuple[Tag, ...]:
         relay = self.origin.relay

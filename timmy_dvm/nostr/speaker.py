@@ -62,7 +62,14 @@ class NostrSpeaker:
         self._pay_page_base = pay_page_base
 
     def speak(
-        self, message: Message, *, origin: str, job_id: str | None, tier: Tier, at: int
+        self,
+        message: Message,
+        *,
+        origin: str,
+        job_id: str | None,
+        tier: Tier,
+        at: int,
+        absorbed_sats: int | None = None,
     ) -> Sequence[NewEvent]:
         """The events that say it, in the order in which to publish them; none for a job of another door."""
         try:
@@ -85,6 +92,7 @@ class NostrSpeaker:
             job_id=job_id,
             tier=tier,
             at=at,
+            absorbed_sats=absorbed_sats,
         )
         return self._say(message, answer)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ledger.money import MSATS_PER_SAT, Msats, sats_up
-from timmy_dvm.core.actions import Delivered, Ended, PriceTold, Working
+from timmy_dvm.core.actions import Delivered, Ended, FreeUse, PriceTold, Working
 from timmy_dvm.nostr.origin import Origin
 
 MAX_LINE_CHARS = 80
@@ -37,8 +37,9 @@ def money_due(told: PriceTold, origin: Origin, pay_page: str | None) -> str:
     """The request for money, whole."""
     links = f"{pay_page} or lightning:{told.bolt11}" if pay_page else f"lightning:{told.bolt11}"
     credit = f", with {_sats(told.credit)} of your credit" if told.credit else ""
+    pool = f"; the pool offers another {_sats(told.offered)}" if told.offered else ""
     return (
-        f"{price(told.amount, origin)} at most{credit}; what is not used comes back. "
+        f"{price(told.amount, origin)} at most{credit}{pool}; what is not used comes back. "
         f"Pay: {links}. Valid until {until(told.expires_at)}.{not_used(origin)}"
     )
 
@@ -51,27 +52,44 @@ def not_used(origin: Origin) -> str:
 def money_due_line(told: PriceTold, origin: Origin) -> str:
     """The request for money in one line without the invoice."""
     credit = f" + {_sats(told.credit)} of credit" if told.credit else ""
-    line = f"{price(told.amount, origin)}{credit} at most; valid until {until(told.expires_at)}"
-    return line if len(line) <= MAX_LINE_CHARS else f"{_sats(told.amount)}{credit} at most"
+    pool = f" + {_sats(told.offered)} of the pool" if told.offered else ""
+    line = f"{price(told.amount, origin)}{credit}{pool} at most; valid until {until(told.expires_at)}"
+    return line if len(line) <= MAX_LINE_CHARS else f"{_sats(told.amount)}{credit}{pool} at most"
 
 
 def working(message: Working) -> str:
     """Work has begun, and with what money."""
     if message.covered_by == "begun":
         return "Work on this request has begun: it finishes, and only what it really costs is kept."
+    if message.covered_by == "pool":
+        return _used_today(message.free)
+    pool = "" if message.free is None else f", the pool adds {_sats(message.free.absorbed)}"
     if message.covered_by == "credit":
-        return f"Covered by your credit: {sats_up(message.credit)} sats. Working on it."
-    return "Payment received. Working on it."
+        told = f"Covered by your credit: {sats_up(message.credit)} sats{pool}"
+    else:
+        told = f"Payment received{pool}"
+    return f"{told}{f' ({used})' if (used := _used_today(message.free)) else ''}. Working on it."
+
+
+def _used_today(free: FreeUse | None) -> str:
+    """`free: 12 of 50 sats used today`, what is set aside included."""
+    return "" if free is None else f"free: {sats_up(free.used)} of {sats_up(free.budget)} sats used today"
 
 
 def receipt(message: Delivered) -> str:
     """What it cost, what it took, and where the change went."""
     check, work = _count(message.ledger, "evalAmountSats"), _count(message.ledger, "actualAmountSats")
-    tokens = _count(message.ledger, "totalTokens")
+    tokens, pool = _count(message.ledger, "totalTokens"), _count(message.ledger, "absorbed_sats")
+    paid = f"Done for {check + work} sats: {check} to check the request, {work} for the answer ({tokens} tokens)"
+    is_free = bool(pool) and not check + work
+    if is_free:
+        paid = f"Done for free: the pool paid {pool} sats ({tokens} tokens)"
+    elif pool:
+        paid += f"; the pool paid {pool} more"
     words = [
-        f"Done for {check + work} sats: {check} to check the request, {work} for the answer ({tokens} tokens).",
+        f"{paid}.",
         "The answer stops at its token limit." if message.truncated else "",
-        message.money_back or "There is no change.",
+        message.money_back or ("" if is_free else "There is no change."),
     ]
     return " ".join(filter(None, words))
 

@@ -48,6 +48,14 @@ def test_an_estimate_says_the_price_and_what_made_it():
         "tokenEstimate": 654,
         "workModel": "offline",
         "maxOutputTokens": 400,
+        "identity": {
+            "trust_tier": "new",
+            "free_tier": {"serve": "gate", "absorbSats": 0, "chargeSats": 13},
+        },
+        "pool": {
+            "balanceSats": 0,
+            "dailyBudgets": {"new": 0, "established": 50, "trusted": 200, "elite": 1_000},
+        },
     }
 
 
@@ -112,6 +120,8 @@ def test_a_stranger_learns_where_it_begins():
         "trust_score": 0,
         "tier": "new",
         "interaction_count": 0,
+        "sats_absorbed_today": 0,
+        "daily_budget_sats": 0,
         "creditSats": 0,
     }
 
