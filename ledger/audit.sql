@@ -263,24 +263,30 @@ HAVING 1000 * sats_absorbed_today NOT BETWEEN
     coalesce(sum(reservations.granted_msat) FILTER (WHERE reservations.ended_at >= absorbed_reset_at), 0)
     AND coalesce(sum(reservations.granted_msat), 0);
 
--- At each reservation: what was granted to its key in that day till then, and all that was set aside, with itself.
+-- At each reservation: all that is set aside for its key, and what was granted to it in that day. What came first is
+-- told by the entries' numbers, for a clock may go back.
 -- name: I9 no key drew more in a day than its budget
-SELECT
-    'job ' || jobs.id,
-    'its key had drawn ' || sum(coalesce(
-        CASE WHEN other.ended_at <= this.reserved_at AND other.job <> this.job THEN other.granted_msat END,
-        other.reserved_msat
-    )) || ' msat in that day with it, of ' || this.budget_msat
-FROM reservations AS this
-JOIN jobs ON jobs.row = this.job
-JOIN reservations AS other ON other.nostr_pubkey = this.nostr_pubkey
-    AND (other.ended_at IS NULL OR other.ended_at >= this.reserved_at - this.reserved_at % 86400)
-    AND (other.reserved_at < this.reserved_at OR (other.reserved_at = this.reserved_at AND other.job <= this.job))
-GROUP BY this.job
-HAVING sum(coalesce(
-    CASE WHEN other.ended_at <= this.reserved_at AND other.job <> this.job THEN other.granted_msat END,
-    other.reserved_msat
-)) > this.budget_msat;
+WITH drawn AS (
+    SELECT reservations.*, min(postings.entry) AS begun, max(postings.entry) AS done
+    FROM reservations
+    JOIN accounts ON accounts.name = reservations.account
+    JOIN postings ON postings.account = accounts.id
+    GROUP BY reservations.job
+), moves AS (
+    SELECT
+        job, nostr_pubkey, begun AS entry, reserved_at / 86400 AS day, reserved_msat AS held, 0 AS granted, budget_msat
+    FROM drawn
+    UNION ALL SELECT NULL, nostr_pubkey, done, ended_at / 86400, -reserved_msat, granted_msat, NULL
+    FROM drawn WHERE ended_at IS NOT NULL
+), sums AS (
+    SELECT
+        job, budget_msat,
+        sum(held) OVER (PARTITION BY nostr_pubkey ORDER BY entry)
+            + sum(granted) OVER (PARTITION BY nostr_pubkey, day ORDER BY entry) AS used_msat
+    FROM moves
+)
+SELECT 'job ' || jobs.id, 'its key had drawn ' || used_msat || ' msat in that day with it, of ' || budget_msat
+FROM sums JOIN jobs ON jobs.row = sums.job WHERE used_msat > budget_msat;
 
 -- name: I9 what leaves the pool is reserved, and what leaves a reservation was earned or came back
 SELECT

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 
 from ledger import accounts
 from ledger.audit import audit
+from ledger.entries import Code, transfer
 from ledger.money import Msats, msats_from_sats
 from ledger.records import (
     Applied,
@@ -19,6 +20,7 @@ from ledger.records import (
     Door,
     FactRecord,
     IdentityRecord,
+    InvoiceRecord,
     JobRecord,
     Mode,
     Replayed,
@@ -49,7 +51,7 @@ from timmy_dvm.engine import Engine
 NOW = 1_800_000_000
 MIDNIGHT = NOW - NOW % 86_400
 EVAL_FEE = 2
-SCORES = {"new": 0, "established": 10, "trusted": 50, "elite": 80}
+SCORES = {"new": 0, "established": 20, "trusted": 60, "elite": 90}
 PRICES = PriceList(
     eval_fee_sats=EVAL_FEE, margin_percent=0, infra_micro_usd=1_000, rates=(ModelRate("offline", 0, 0),)
 )
@@ -108,6 +110,27 @@ class Generosity:
             await self.accept(job_id)
             await self.answer(job_id, sats)
             assert await self.used(pubkey) == sats
+
+    async def credit(self, pubkey: str, sats: int) -> None:
+        """The key has that much credit."""
+        name = f"settled:credit {self.fresh()}"
+        paid = transfer(name, Code.SETTLED, accounts.NODE, accounts.customer(pubkey), msats_from_sats(sats))
+        await self.write(entries=(paid,))
+
+    async def gift(self, sats: int) -> str:
+        """An invoice of which all goes to the pool; its hash."""
+        payment_hash = hexed(f"gift {self.fresh()}")
+        invoice = InvoiceRecord(
+            payment_hash=payment_hash,
+            account=accounts.POOL,
+            job_id=None,
+            amount=msats_from_sats(sats),
+            bolt11="lnbc1",
+            created_at=self.now,
+            expires_at=self.now + 600,
+        )
+        await self.write(invoices=(invoice,))
+        return payment_hash
 
     async def drain(self, left: int) -> None:
         """Another key takes all that the pool holds beyond that."""
@@ -219,6 +242,10 @@ class Generosity:
         fact = RunFailed(job_id=job_id, step=step, run=run, sentence="The model is away.", at=self.now)
         await self.engine.handle(fact)
 
+    async def fail_early(self, job_id: str) -> None:
+        """The eval raised."""
+        await self.fail(job_id, Step.EVAL)
+
     async def overdue(self, job_id: str) -> None:
         job = await self.job(job_id)
         await self.engine.handle(DeadlinePassed(job_id=job_id, due_at=job.due_at, at=job.due_at))
@@ -281,6 +308,6 @@ async def generosity(
     try:
         await store.open_books(Msats(0), msats_from_sats(pool), NOW)
         yield Generosity(store, policy)
-        assert await store._reader.run(audit) == []
+        assert [str(finding) for finding in await store._reader.run(audit)] == []
     finally:
         await store.close()

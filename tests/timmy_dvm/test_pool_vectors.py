@@ -1,7 +1,7 @@
 """The vectors V1 to V10 of the pool, as tables, through the production engine and a real ledger (all in sats).
 
 Each is a relay job, whose estimate has the eval fee in it, and an HTTP job with an invoice for each step, where
-the estimate is the work alone and the eval is paid apart. Pool credits of 10 % come on top and are taken off below.
+the estimate is the work alone and the eval is paid apart. Pool credits of 10 % come on top and are taken off.
 """
 
 import pytest

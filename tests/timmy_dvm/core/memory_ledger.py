@@ -10,6 +10,7 @@ from collections import defaultdict
 from ledger import accounts
 from ledger.money import Msats
 from ledger.records import InvoiceState, JobState, RefundState
+from ledger.reservations import NewReservation, ReservationEnd
 from tests.timmy_dvm.core.builders import made_job
 from timmy_dvm.core.case import Case, Decision, Do
 from timmy_dvm.core.decide import decide
@@ -39,9 +40,12 @@ class Broken(AssertionError):
 class MemoryLedger:
     """Facts in, books out. Amounts are msat, balances credit-positive."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, pool: int = 0) -> None:
         self.policy = policy
         self.balances: dict[str, int] = defaultdict(int)
+        self.balances.update({accounts.POOL: pool, accounts.OPERATOR: -pool} if pool else {})
+        self.reservations: dict[str, NewReservation] = {}
+        self.ends: dict[str, ReservationEnd] = {}
         self.entries: dict[str, tuple] = {}
         self.facts: dict[str, Fact] = {}
         self.jobs = {}
@@ -77,8 +81,10 @@ class MemoryLedger:
             old = self.jobs[decision.job.id]
             self.jobs[old.id] = self._next_version(old, decision.job)
             self.steps.append(("job", old.state, decision.job.state))
+        self._reserve(decision.reservation)
         for entry in decision.entries:
             self._book(entry, fact.at)
+        self._end_reservation(decision.reservation_end)
         for invoice in decision.invoices:
             self.invoices[invoice.payment_hash] = invoice
         for refund in decision.refunds:
@@ -118,7 +124,65 @@ class MemoryLedger:
             if posting.account == accounts.ROUTING_FEES:
                 self.fees.append((at, -posting.amount))
 
+    def _reserve(self, new: NewReservation | None) -> None:
+        if new is None:
+            return
+        if new.job_id in self.reservations or new.amount <= 0 or new.amount % 1_000:
+            raise Broken("a job draws on the pool once, whole sats")
+        self.reservations[new.job_id] = new
+        pubkey = self.jobs[new.job_id].pubkey
+        if self.drawn(pubkey, new.at) > new.budget:
+            raise Broken("a key drew more than its budget of the day")
+
+    def _end_reservation(self, end: ReservationEnd | None) -> None:
+        if end is None:
+            return
+        if end.job_id not in self.reservations or end.job_id in self.ends:
+            raise Broken("a reservation ends once")
+        if self.balances[accounts.reserved(end.job_id)]:
+            raise Broken("a reservation ends drained")
+        self.ends[end.job_id] = end
+        row = self.identities[self.jobs[end.job_id].pubkey]
+        today, sats = end.at - end.at % DAY, end.granted // 1_000
+        if row.absorbed_reset_at >= today:
+            sats += row.sats_absorbed_today
+        self.identities[row.pubkey] = dataclasses.replace(
+            row, sats_absorbed_today=sats, absorbed_reset_at=max(today, row.absorbed_reset_at)
+        )
+
+    def drawn(self, pubkey: str, at: int) -> int:
+        """What was granted to a key in the UTC day of ``at``, and all that is set aside for it."""
+        granted = sum(
+            end.granted for end in self.ends.values()
+            if end.at >= at - at % DAY and self.jobs[end.job_id].pubkey == pubkey
+        )  # fmt: skip
+        return granted + self.set_aside(pubkey)
+
+    def set_aside(self, pubkey: str) -> int:
+        return sum(
+            row.amount for row in self.reservations.values()
+            if row.job_id not in self.ends and self.jobs[row.job_id].pubkey == pubkey
+        )  # fmt: skip
+
+    def offered(self, pubkey: str) -> int:
+        return sum(
+            job.quote.eval_fee + job.quote.work_fee - job.share_eval - job.share_work
+            for job in self.jobs.values() if job.pubkey == pubkey and job.state in WAITING
+        )  # fmt: skip
+
     def load(self, fact: Fact) -> Case:
+        case = self._load(fact)
+        pubkey = case.job.pubkey if case.job else getattr(fact, "pubkey", None)
+        if pubkey is None:
+            return case
+        return dataclasses.replace(
+            case,
+            pool=Msats(self.balances[accounts.POOL]),
+            reserved_of_key=Msats(self.set_aside(pubkey)),
+            offered_to_key=Msats(self.offered(pubkey)),
+        )
+
+    def _load(self, fact: Fact) -> Case:
         match fact:
             case RequestReceived():
                 return self._around_request(fact)
@@ -184,6 +248,7 @@ class MemoryLedger:
         return Case(
             job=job,
             held=Msats(self.balances[accounts.job(job.id)]),
+            reserved=Msats(self.balances[accounts.reserved(job.id)]),
             credit=Msats(self.balances[accounts.customer(job.pubkey)]) if job.pubkey else Msats(0),
             identity=self.identities.get(job.pubkey),
             open_invoice=still_open[-1] if still_open else None,

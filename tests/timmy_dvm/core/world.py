@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from ledger import accounts
 from ledger.money import Msats
 from ledger.records import Door, JobState, Mode, RefundState
-from tests.timmy_dvm.core.builders import BTC, CLAIM, KEY, NOW, ORIGIN, STRANGER, sats
+from tests.timmy_dvm.core.builders import BTC, CLAIM, KEY, NOW, ORIGIN, POLICIES, STRANGER, sats
 from tests.timmy_dvm.core.memory_ledger import DAY, MemoryLedger
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, FindPayment, PayRefund, RetryRefund, RunAgent
 from timmy_dvm.core.facts import (
@@ -35,12 +35,8 @@ from timmy_dvm.core.facts import (
     Step,
     WorkDone,
 )
-from timmy_dvm.core.policy import Policy
 
 PRICE = dataclasses.replace(BTC, micro_usd=10_000_000_000)
-LIMITS_FEES = Policy(fee_per_refund=sats(40), fee_per_day=sats(60), jobs_per_key_minute=10)
-"""The fees are large beside the price of a job, so that each of their limits is met."""
-NO_FEE_LIMIT = dataclasses.replace(LIMITS_FEES, wallet_limits_fees=False)
 ENDS = (JobState.COMPLETE, JobState.REJECTED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 PICK = st.integers(0, 1_000_000)
 PAYS = {"percent": st.sampled_from([100, 100, 150, 200, 99, 50, 0]), "msat": st.sampled_from([0, 0, 1, 500])}
@@ -90,9 +86,9 @@ class World(RuleBasedStateMachine):
         self.number = 0
         self.work_cost: dict[str, int] = {}
 
-    @initialize(policy=st.sampled_from([LIMITS_FEES, NO_FEE_LIMIT]))
-    def begin(self, policy):
-        self.ledger = MemoryLedger(policy)
+    @initialize(policy=st.sampled_from(POLICIES), capped=st.booleans(), pool=st.sampled_from([0, 90, 400]))
+    def begin(self, policy, capped, pool):
+        self.ledger = MemoryLedger(dataclasses.replace(policy, wallet_limits_fees=capped), sats(pool))
 
     def fresh(self) -> int:
         self.number += 1
