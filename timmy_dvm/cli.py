@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "status": "Show how the bot, its relays, its jobs and its books are doing.",
     "jobs": "List the newest jobs.",
     "job": "Tell one job's whole story.",
+    "pool": "Show the generosity pool.",
     "audit": "Check the books.",
     "books": "Show the books, or book what you moved in or out of the wallet.",
     "retire": "Withdraw what was announced on the relays.",

@@ -22,6 +22,7 @@ from ledger.records import (
     IdentityRecord,
     InvoiceRecord,
     JobRecord,
+    JobState,
     Mode,
     Replayed,
 )
@@ -57,7 +58,8 @@ PRICES = PriceList(
 )
 BUDGETS = DailyBudgets(elite=msats_from_sats(1_000_000))
 """As they are but for elite keys, of which one may drain a pool."""
-POLICY = Policy(prices=PRICES, daily_budgets=BUDGETS, jobs_per_key_minute=10_000, open_jobs_per_key=1_000)
+MANY = {"jobs_per_key_minute": 10_000, "open_jobs_per_key": 10_000, "open_invoices": 10_000}
+POLICY = Policy(prices=PRICES, daily_budgets=BUDGETS, **MANY)
 RELAY = {"door": Door.NOSTR, "mode": Mode.ONCE}
 STEPS = {"door": Door.HTTP, "mode": Mode.STEPS}
 PAGE = {"door": Door.HTTP, "mode": Mode.ONCE}
@@ -156,7 +158,7 @@ class Generosity:
             **how,
         )
         await self.engine.handle(dataclasses.replace(fact, **changes))
-        if how is STEPS and await self.asked_for(fact.job_id):
+        if how is STEPS and (await self.job(fact.job_id)).state is JobState.AWAITING_EVAL_PAYMENT:
             assert await self.pay(fact.job_id) == EVAL_FEE
         return fact.job_id
 

@@ -53,8 +53,12 @@ def money_due_line(told: PriceTold, origin: Origin) -> str:
     """The request for money in one line without the invoice."""
     credit = f" + {_sats(told.credit)} of credit" if told.credit else ""
     pool = f" + {_sats(told.offered)} of the pool" if told.offered else ""
-    line = f"{price(told.amount, origin)}{credit}{pool} at most; valid until {until(told.expires_at)}"
-    return line if len(line) <= MAX_LINE_CHARS else f"{_sats(told.amount)}{credit}{pool} at most"
+    lines = (
+        f"{price(told.amount, origin)}{credit}{pool} at most; valid until {until(told.expires_at)}",
+        f"{_sats(told.amount)}{credit}{pool} at most",
+        f"{_sats(told.amount)} at most",
+    )
+    return next(line for line in lines if len(line) <= MAX_LINE_CHARS)
 
 
 def working(message: Working) -> str:

@@ -60,11 +60,12 @@ def say(
     job_id=JOB,
     relay=RELAY,
     ignored=(),
+    absorbed=None,
 ):
     """The events, each proved by reading it back."""
     speaker = NostrSpeaker(TIMMY, SeededRandomness(1), base)
     origin = write_origin(request, relay=relay, relays=[], scheme=scheme, btc=BTC, ignored=ignored)
-    new = speaker.speak(message, origin=origin, job_id=job_id, tier=tier, at=NOW)
+    new = speaker.speak(message, origin=origin, job_id=job_id, tier=tier, at=NOW, absorbed_sats=absorbed)
     events = [Event.from_wire(one.json) for one in new]
     for one, event in zip(new, events, strict=True):
         assert (one.id, one.job_id, one.targets) == (event.id, job_id, "[]")
