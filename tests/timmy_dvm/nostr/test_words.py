@@ -125,8 +125,8 @@ def test_what_the_pool_pays_is_told_when_work_begins(covered_by, credit, said):
         ({}, "30 sats are yours.", "Done for free: the pool paid 42 sats (46 tokens). 30 sats are yours."),
         (
             {"evalAmountSats": 2, "actualAmountSats": 5},
-            "Change.",
-            "Done for 7 sats: 2 to check the request, 5 for the answer (46 tokens); the pool paid 42 more. Change.",
+            "So.",
+            "Done for 7 sats: 2 to check the request, 5 for the answer (46 tokens); the pool paid 42 more. So.",
         ),
     ],
 )
