@@ -70,14 +70,19 @@ class Shop:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, *relays: str, clock: SystemClock | None = None, agent: Agent | None = None, **nostr: str
+    folder: Path,
+    *relays: str,
+    clock: SystemClock | None = None,
+    agent: Agent | None = None,
+    more: Mapping[str, str] | None = None,
+    **nostr: str,
 ) -> AsyncIterator[Shop]:
     """`timmy run` in this process; without relays it brings its own. At the end it has stopped in order.
 
-    More names set keys of `[nostr]`, as the environment does.
+    More names set keys of `[nostr]`, as the environment does; `more` is that environment itself.
     """
     environ = {"TIMMY_HTTP__PORT": "0", "TIMMY_NOSTR__RELAY_PORT": "0", "TIMMY_NOSTR__SECRET_KEY": TIMMY.to_nsec()}
-    environ |= {f"TIMMY_NOSTR__{name.upper()}": value for name, value in nostr.items()}
+    environ |= {f"TIMMY_NOSTR__{name.upper()}": value for name, value in nostr.items()} | dict(more or {})
     if relays:
         environ["TIMMY_NOSTR__RELAYS"] = ",".join(relays)
     app = App(load(None, environ, folder), clock=clock, agent=agent)
