@@ -1,4 +1,4 @@
-"""A regular of a running Timmy, over its relay: the first answer is paid, and by what it earned the next is free."""
+"""A regular of a running Timmy, over its relay: the first answer is paid, and what it earned makes one free."""
 
 import json
 

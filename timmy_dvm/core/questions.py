@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import assert_never
 
 from ledger.money import ZERO, msats_from_sats, sats_down, sats_up
-from ledger.records import Mode, RefundRecord
+from ledger.records import Door, Mode, RefundRecord
 from timmy_dvm.core import asking, free_tier, refusing, reserving, trust
 from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
@@ -45,7 +45,8 @@ def _estimate(case: Case, fact: QuestionAsked, policy: Policy) -> OperationDone 
     price = asking.price(fact, policy)
     stands = reserving.standing(case, fact.pubkey, fact.at, policy)
     fees = msats_from_sats(price.eval_fee_sats), msats_from_sats(price.work_fee_sats)
-    terms = free_tier.terms(stands, *fees, fact.door, Mode.ONCE)
+    mode = Mode.ONCE if fact.door is Door.NOSTR else Mode.STEPS
+    terms = free_tier.terms(stands, *fees, fact.door, mode)
     funding = asking.fund(terms.due, ZERO, case.credit)
     return _done(
         fact,
