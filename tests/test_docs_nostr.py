@@ -14,7 +14,16 @@ from tests.timmy_dvm.core import builders
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, opened, sealed, signed
 from timmy_dvm.clock import SeededRandomness
 from timmy_dvm.config.schema import all_keys
-from timmy_dvm.core.actions import Delivered, Ended, OperationDone, PriceTold, RefundMoved, Refused, Working
+from timmy_dvm.core.actions import (
+    Delivered,
+    Ended,
+    FreeUse,
+    OperationDone,
+    PriceTold,
+    RefundMoved,
+    Refused,
+    Working,
+)
 from timmy_dvm.core.case import Case
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import Op
@@ -69,6 +78,9 @@ def messages():
     return [
         PriceTold(**invoice),
         *(Working(covered_by=source, credit=Msats(0)) for source in ("invoice", "credit", "begun")),
+        Working(
+            covered_by="pool", credit=Msats(0), free=FreeUse(absorbed=Msats(9), used=Msats(9), budget=Msats(9))
+        ),
         Delivered(text="x" * 100_000, truncated=False, ledger={}, money_back=""),
         Delivered(text="x", truncated=False, ledger={}, money_back=""),
         Ended(code="failed", sentence="x.", money_back=""),
@@ -88,7 +100,7 @@ def said(kind=5050, scheme=Scheme.NONE):
     new = [
         one
         for message in messages()
-        for one in speaker.speak(message, origin=origin, job_id="j" * 32, tier=Tier.NEW, at=NOW)
+        for one in speaker.speak(message, origin=origin, job_id="j" * 32, tier=Tier.NEW, at=NOW, absorbed_sats=9)
     ]
     return [Event.from_wire(one.json) for one in new]
 
