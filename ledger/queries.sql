@@ -260,6 +260,14 @@ SELECT count(*) FROM invoices WHERE state = 'open';
 -- name: reserved_of_key
 SELECT coalesce(sum(reserved_msat), 0) FROM reservations WHERE nostr_pubkey = :pubkey AND ended_at IS NULL;
 
+-- name: drew_before
+SELECT 1 FROM reservations
+WHERE nostr_pubkey = :pubkey AND coalesce(granted_msat, reserved_msat) > 0 LIMIT 1;
+
+-- name: drawn_by_tier
+SELECT coalesce(sum(coalesce(granted_msat, reserved_msat)), 0) FROM reservations
+WHERE tier = :tier AND (ended_at IS NULL OR ended_at >= :since);
+
 -- A share below the price is what the pool offers to add; a job at full price offers 0.
 -- name: offered_to_key
 SELECT coalesce(sum(eval_fee_msat + work_fee_msat - share_eval_msat - share_work_msat), 0) FROM jobs
@@ -409,7 +417,9 @@ SELECT coalesce(sum(granted_msat), 0) FROM reservations;
 SELECT
     tier, coalesce(sum(granted_msat), 0), coalesce(sum(reserved_msat) FILTER (WHERE ended_at IS NULL), 0),
     count(*) FILTER (WHERE ended_at IS NULL OR granted_msat > 0)
-FROM reservations WHERE ended_at IS NULL OR ended_at >= :since GROUP BY tier ORDER BY min(budget_msat), tier;
+FROM (
+    SELECT * FROM reservations WHERE ended_at IS NULL UNION ALL SELECT * FROM reservations WHERE ended_at >= :since
+) GROUP BY tier ORDER BY min(budget_msat), tier;
 
 -- name: newest_grants
 SELECT ended_at, tier, granted_msat FROM reservations WHERE granted_msat > 0

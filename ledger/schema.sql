@@ -382,6 +382,7 @@ CREATE TABLE reservations (
 
 CREATE INDEX reservations_of_key ON reservations (nostr_pubkey, ended_at);
 CREATE INDEX reservations_by_end ON reservations (ended_at);
+CREATE INDEX reservations_of_tier ON reservations (tier, ended_at);
 
 CREATE TRIGGER reservation_begins_open BEFORE INSERT ON reservations
 WHEN NEW.ended_at IS NOT NULL OR (SELECT ended_at FROM jobs WHERE row = NEW.job) < NEW.reserved_at

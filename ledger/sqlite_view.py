@@ -166,6 +166,14 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return Msats(self._number("offered_to_key", pubkey=pubkey))
 
+    def drew_before(self, pubkey: str) -> bool:
+        """See :class:`ledger.store.View`."""
+        return bool(self._number("drew_before", pubkey=pubkey))
+
+    def drawn_by_tier(self, tier: str, since: int) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("drawn_by_tier", tier=tier, since=since))
+
     def open_jobs_of(self, pubkey: str) -> int:
         """See :class:`ledger.store.View`."""
         jobs = self._number("waiting_jobs_of_key", pubkey=pubkey)

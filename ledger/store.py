@@ -145,6 +145,12 @@ class View(Protocol):
         Nothing is set aside for an offer.
         """
 
+    def drew_before(self, pubkey: str) -> bool:
+        """Whether the pool ever granted a key anything, or has something set aside for it."""
+
+    def drawn_by_tier(self, tier: str, since: int) -> Msats:
+        """What keys that were of a tier then were granted since a unix time, and what is set aside for them."""
+
     def open_jobs_of(self, pubkey: str) -> int:
         """How many jobs and top-ups of a key wait for payment."""
 

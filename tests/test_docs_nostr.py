@@ -21,6 +21,7 @@ from timmy_dvm.core.actions import (
     CreditAdded,
     Delivered,
     Ended,
+    FreeUse,
     Introduced,
     OperationDone,
     PriceTold,
@@ -98,6 +99,9 @@ def messages():
         PriceTold(**invoice),
         *(Working(covered_by=source, credit=Msats(0)) for source in ("invoice", "credit", "begun")),
         CreditAdded(added=Msats(9_000), credit=Msats(9_000)),
+        Working(
+            covered_by="pool", credit=Msats(0), free=FreeUse(absorbed=Msats(9), used=Msats(9), budget=Msats(9))
+        ),
         Delivered(text="x" * 100_000, truncated=False, ledger={}, money_back=""),
         Delivered(text="x", truncated=False, ledger={}, money_back=""),
         Ended(code="failed", sentence="x.", money_back=""),
@@ -117,7 +121,7 @@ def said(kind=5050, scheme=Scheme.NONE):
     new = [
         one
         for message in messages()
-        for one in speaker.speak(message, origin=origin, job_id="j" * 32, tier=Tier.NEW, at=NOW)
+        for one in speaker.speak(message, origin=origin, job_id="j" * 32, tier=Tier.NEW, at=NOW, absorbed_sats=9)
     ]
     return [Event.from_wire(one.json) for one in new]
 

@@ -16,8 +16,8 @@ from relay_client.strangers import refuse_to_dial
 from timmy_dvm.agent.runner import Agent
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config, ConfigError
-from timmy_dvm.config.money_tables import DailyBudgetTable, PricingTable, TrustTable
-from timmy_dvm.core.free_tier import DailyBudgets
+from timmy_dvm.config.money_tables import DailyBudgetTable, FreeTierTable, PricingTable, TrustTable
+from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
 from timmy_dvm.core.trust import TrustRules
@@ -90,6 +90,7 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         topup_max=msats_from_sats(limits.topup_max_sats),
         trust=trust_of(config.trust),
         daily_budgets=budgets_of(config.free_tier.daily_budget_sats),
+        newcomers=newcomers_of(config.free_tier),
         pool_credit_percent=config.free_tier.credit_percent,
         fee_per_refund=msats_from_sats(limits.refund_fee_sats),
         fee_per_day=msats_from_sats(limits.refund_fees_per_day_sats),
@@ -120,6 +121,17 @@ def budgets_of(table: DailyBudgetTable) -> DailyBudgets:
         established=msats_from_sats(table.established),
         trusted=msats_from_sats(table.trusted),
         elite=msats_from_sats(table.elite),
+    )
+
+
+def newcomers_of(table: FreeTierTable) -> Newcomers | None:
+    """The free answer of a new key, where the owner gives one."""
+    if not table.newcomer_allowance:
+        return None
+    return Newcomers(
+        dearest=msats_from_sats(table.newcomer_max_sats),
+        per_day=msats_from_sats(table.newcomer_sats_per_day),
+        kept_percent=table.history_share_percent,
     )
 
 

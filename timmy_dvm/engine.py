@@ -274,9 +274,9 @@ def load(view: View, fact: Fact) -> Case:
             waits = job is not None and view.run_waits(job.id)
             return dataclasses.replace(_around_job(view, job), run_waits=waits)
         case PaymentSeen() | InvoiceUnpaid():
-            return _around_invoice(view, fact.payment_hash)
+            return _around_invoice(view, fact.payment_hash, fact.at)
         case EvalDone():
-            return _with_pool(view, _around_job(view, view.job(fact.job_id)))
+            return _with_pool(view, _around_job(view, view.job(fact.job_id)), fact.at)
         case RefundClaimed():
             return _around_claim(view, fact)
         case RefundDue() | PaymentOut():
@@ -298,40 +298,42 @@ def _around_request(view: View, fact: RequestReceived | TopUpAsked) -> Case:
         cancelled_last_hour=view.cancelled_since(fact.pubkey, fact.at - 3_600),
         open_invoices=open_invoices,
     )
-    return _pool_for(view, case, fact.pubkey)
+    return _pool_for(view, case, fact.pubkey, fact.at)
 
 
 def _around_question(view: View, fact: QuestionAsked) -> Case:
     if fact.op is Op.ESTIMATE:
         case = dataclasses.replace(credit_books.around_key(view, fact.pubkey), turns=_turns(view, fact))
-        return _pool_for(view, case, fact.pubkey)
+        return _pool_for(view, case, fact.pubkey, fact.at)
     if fact.op is not Op.BALANCE:
         return credit_books.around_key(view, fact.pubkey)
     claims = tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
     return dataclasses.replace(credit_books.around_balance(view, fact.pubkey), claims=claims)
 
 
-def _pool_for(view: View, case: Case, pubkey: str) -> Case:
+def _pool_for(view: View, case: Case, pubkey: str, at: int) -> Case:
     """The pool as it stands for a key, for an offer."""
     return dataclasses.replace(
         case,
         pool=view.balance(accounts.POOL),
         reserved_of_key=view.reserved_of(pubkey),
         offered_to_key=view.offered_to(pubkey),
+        drew_before=view.drew_before(pubkey),
+        newcomers_today=view.drawn_by_tier(trust.Tier.NEW, at - at % _DAY),
     )
 
 
-def _with_pool(view: View, case: Case) -> Case:
+def _with_pool(view: View, case: Case, at: int) -> Case:
     """As :func:`_pool_for`, for the key of a job that may start now."""
-    return case if case.job is None or case.job.pubkey is None else _pool_for(view, case, case.job.pubkey)
+    return case if case.job is None or case.job.pubkey is None else _pool_for(view, case, case.job.pubkey, at)
 
 
-def _around_invoice(view: View, payment_hash: str) -> Case:
+def _around_invoice(view: View, payment_hash: str, at: int) -> Case:
     invoice = view.invoice(payment_hash)
     if invoice is None:
         return Case()
     job = None if invoice.job_id is None else view.job(invoice.job_id)
-    return dataclasses.replace(_with_pool(view, _around_job(view, job)), invoice=invoice)
+    return dataclasses.replace(_with_pool(view, _around_job(view, job), at), invoice=invoice)
 
 
 def _turns(view: View, fact: RequestReceived | QuestionAsked) -> tuple[Turn, ...]:

@@ -72,6 +72,7 @@ class World(test_crash_everywhere.World):
             return not await house.store.pending()
 
         await house.until(nothing_is_left_to_do, PATIENCE_S)
+        await house.dispatch.idle()
 
     async def is_settled_once(self):
         lost = 0 if not self.text else msats_from_sats(2)

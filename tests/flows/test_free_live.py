@@ -1,4 +1,4 @@
-"""A regular of a running Timmy, over its relay: the first answer is paid, and the next is free."""
+"""A regular of a running Timmy, over its relay: the first answer is paid, and what it earned makes one free."""
 
 import json
 
@@ -71,7 +71,7 @@ async def test_who_paid_once_is_served_free_until_the_day_is_used_up(shop, schem
     assert (told["identity"], told["invoiceSats"]) == ({"trust_tier": "established", "free_tier": free}, 0)
     request_id, answers = await customer.gets()
     assert set(answers) == {Said.WORKING, Said.RESULT, Said.RECEIPT}
-    assert answers[Said.WORKING].text == f"free: {price} of 30 sats used today"
+    assert answers[Said.WORKING].text == f"free: {price} of 30 sats used today."
     assert tags_of(answers[Said.WORKING])["absorbed_sats"] == str(price)
 
     receipt = answers[Said.RECEIPT]

@@ -260,6 +260,25 @@ class BudgetContract:
         assert await write(store, identity=row, **reservation()) == Stale()
         assert await balance(store, POOL) == 100_000
 
+    async def test_a_tiers_use_and_whether_a_key_ever_drew(self, store):
+        one, other, third = await a_pool(store, jobs=3)
+
+        async def told(since=MIDNIGHT):
+            drew = await store.look(lambda view: view.drew_before(KEY))
+            return drew, await store.look(lambda view: view.drawn_by_tier("new", since))
+
+        assert await told() == (False, 0)
+        await applied(store, **reservation(one, 10_000, tier="new"))
+        assert await told() == (True, 10_000)
+        await applied(store, **granted(0, 10_000, one))
+        assert await told() == (False, 0)
+        await applied(store, **reservation(other, 10_000, tier="new"))
+        await applied(store, **granted(7_000, 10_000, other))
+        assert await told() == (True, 7_000)
+        assert await told(NOW + 1) == (True, 0)
+        await applied(store, **reservation(third, 10_000))
+        assert await told() == (True, 7_000)
+
     async def test_what_a_key_is_offered_is_the_price_less_its_share_while_it_is_unpaid(self, store):
         one, other = await a_pool(store, jobs=2, share_work=Msats(30_000))
         await begun(store, "09" * 16, pubkey=KEY)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.money import msats_from_sats
+from ledger.money import Msats, msats_from_sats
 from lightning.lnbits import LnbitsWallet
 from lightning.simulated import SimulatedWallet
 from relay_client.dial import Outside
@@ -24,6 +24,7 @@ from timmy_dvm.building import (
 )
 from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.config import ConfigError, load
+from timmy_dvm.core.free_tier import Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import Freshness, PriceList, Usage, token_cost
 
@@ -78,6 +79,7 @@ def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core
         ("free_tier__daily_budget_sats__established", "2", lambda p: p.daily_budgets.established == 2_000),
         ("free_tier__daily_budget_sats__trusted", "3", lambda p: p.daily_budgets.trusted == 3_000),
         ("free_tier__daily_budget_sats__elite", "4", lambda p: p.daily_budgets.elite == 4_000),
+        ("free_tier__newcomer_allowance", "true", lambda p: p.newcomers == Newcomers()),
         ("trust__established", "11", lambda p: p.trust.established == 11),
         ("trust__trusted", "51", lambda p: p.trust.trusted == 51),
         ("trust__elite", "81", lambda p: p.trust.elite == 81),
@@ -93,6 +95,13 @@ def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core
 def test_each_number_of_the_owner_reaches_the_policy(tmp_path, key, value, read):
     assert not read(policy(configured(tmp_path)))
     assert read(policy(configured(tmp_path, **{key: value})))
+
+
+def test_the_newcomers_answer_is_bounded_as_its_owner_says(tmp_path):
+    table = {"newcomer_allowance": "true", "newcomer_max_sats": "7", "newcomer_sats_per_day": "8"}
+    chosen = {f"free_tier__{name}": value for name, value in table.items()}
+    built = policy(configured(tmp_path, **chosen, free_tier__history_share_percent="90"))
+    assert built.newcomers == Newcomers(dearest=Msats(7_000), per_day=Msats(8_000), kept_percent=90)
 
 
 def test_a_model_is_priced_by_its_family_and_a_strange_one_by_the_dear_rate(tmp_path):

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
 NOT_YET: Final = (
     "free_tier.demo_sats_per_day",
-    "free_tier.history_share_percent",
-    "free_tier.newcomer_",
     "http.admin_token",
     "http.cors_origins",
     "http.token_secret",

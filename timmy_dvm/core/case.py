@@ -33,6 +33,8 @@ class Case:
         pool: what the pool can set aside.
         reserved_of_key: what it has set aside for all jobs of the key.
         offered_to_key: what it offers for jobs of the key that wait for payment.
+        drew_before: whether the key was ever granted anything, or something is set aside for it.
+        newcomers_today: what new keys were granted since midnight UTC, and what is set aside for them.
         identity: what is known of the key.
         invoice: the invoice the fact speaks of.
         open_invoice: the job's invoice that may still be paid.
@@ -61,6 +63,8 @@ class Case:
     pool: Msats = ZERO
     reserved_of_key: Msats = ZERO
     offered_to_key: Msats = ZERO
+    drew_before: bool = False
+    newcomers_today: Msats = ZERO
     identity: IdentityRecord | None = None
     invoice: InvoiceRecord | None = None
     open_invoice: InvoiceRecord | None = None

@@ -8,6 +8,7 @@ invoice. Over HTTP it is asked for the work alone, and the eval fee stays due; a
 asks when its eval has passed.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,6 +49,26 @@ class DailyBudgets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Newcomers:
+    """One free answer for each new key, so that it can try one: bounded for all of them together.
+
+    Attributes:
+        dearest: what such an answer may cost.
+        per_day: what all newcomers of a UTC day may draw.
+        kept_percent: the part of the pool they never touch, kept for keys with history.
+    """
+
+    dearest: Msats = msats_from_sats(20)
+    per_day: Msats = msats_from_sats(150)
+    kept_percent: int = 50
+
+    def room(self, pool: Msats, drawn: Msats) -> Msats:
+        """What the next newcomer may have, where ``drawn`` is what newcomers have of the pool today."""
+        kept = -(-(pool + drawn) * self.kept_percent // 100)
+        return Msats(max(0, min(self.dearest, self.per_day - drawn, pool - kept)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """All that a decision of the pool looks at.
 
@@ -58,6 +79,8 @@ class Standing:
         pool: what the pool can set aside.
         offered: what it offers for the key's jobs that wait for payment. Nothing holds an offer, but each may be
             taken up, and what the pool then lacks is our loss: so all of them together stay within the day.
+        welcome: what a newcomer's one answer may cost to be free. It is given at once or not at all: never as an
+            offer, and a dearer answer is not free in part either.
     """
 
     tier: Tier
@@ -65,6 +88,11 @@ class Standing:
     used: Msats
     pool: Msats
     offered: Msats = ZERO
+    welcome: Msats = ZERO
+
+    def may_have(self, wanted: Msats) -> Msats:
+        """What can be set aside of what a job that starts now was offered."""
+        return Msats(wanted if wanted <= self.welcome else min(wanted, self.available))
 
     @property
     def available(self) -> Msats:
@@ -93,7 +121,7 @@ class Offer:
 
 def decide(standing: Standing, estimate: Msats) -> Offer:
     """How a price is met. It looks and touches nothing, so it is its own dry run."""
-    if estimate <= standing.available:
+    if standing.may_have(estimate) == estimate:
         return Offer(Serve.FREE, estimate, ZERO)
     absorb = standing.promisable
     return Offer(Serve.PARTIAL if absorb else Serve.GATE, absorb, Msats(estimate - absorb))
@@ -124,6 +152,9 @@ def terms(standing: Standing, eval_fee: Msats, work_fee: Msats, door: Door, mode
         offer = decide(standing, Msats(eval_fee + work_fee))
         share_eval = Msats(min(eval_fee, offer.charge))
         return Terms(share_eval, Msats(offer.charge - share_eval), offer)
+    if mode is Mode.ONCE:
+        # Only offered until the eval is paid, and any number of new keys could be offered the same last sats.
+        standing = dataclasses.replace(standing, welcome=ZERO)
     offer = decide(standing, work_fee)
     return Terms(eval_fee, offer.charge, offer)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ledger.money import Msats
 from ledger.records import Door
-from timmy_dvm.core.free_tier import DailyBudgets
+from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.pricing import PriceList
 from timmy_dvm.core.trust import TrustRules
 
@@ -32,6 +32,7 @@ class Policy:
         credit_below: smaller change becomes credit where there is a key.
         trust: how a key earns trust and loses it.
         daily_budgets: what a key may draw on the pool in a UTC day.
+        newcomers: the free answer of a new key; None: there is none.
         pool_credit_percent: the pool's part of the work charge we keep.
         fee_per_refund, fee_per_day: what we pay ourselves to send money back.
         wallet_limits_fees: whether our wallet takes a fee limit per payment; if not, its reserve is the cap.
@@ -59,6 +60,7 @@ class Policy:
     credit_below: Msats = Msats(10_000)
     trust: TrustRules = field(default_factory=TrustRules)
     daily_budgets: DailyBudgets = field(default_factory=DailyBudgets)
+    newcomers: Newcomers | None = None
     pool_credit_percent: int = 10
     fee_per_refund: Msats = Msats(3_000)
     fee_per_day: Msats = Msats(200_000)

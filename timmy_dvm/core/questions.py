@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 from ledger.credit import TopUpRecord
 from ledger.money import ZERO, msats_from_sats, sats_down, sats_up
-from ledger.records import InvoiceRecord, Mode, RefundRecord
+from ledger.records import Door, InvoiceRecord, Mode, RefundRecord
 from timmy_dvm.core import asking, free_tier, payouts, refusing, reserving, trust
 from timmy_dvm.core.actions import Introduced, OperationDone, Refused
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
@@ -56,7 +56,8 @@ def _estimate(case: Case, fact: QuestionAsked, policy: Policy) -> OperationDone 
     price = asking.price(case, fact, policy)
     stands = reserving.standing(case, fact.pubkey, fact.at, policy)
     fees = msats_from_sats(price.eval_fee_sats), msats_from_sats(price.work_fee_sats)
-    terms = free_tier.terms(stands, *fees, fact.door, Mode.ONCE)
+    mode = Mode.ONCE if fact.door is Door.NOSTR else Mode.STEPS
+    terms = free_tier.terms(stands, *fees, fact.door, mode)
     funding = asking.fund(terms.due, ZERO, case.credit)
     return _done(
         fact,

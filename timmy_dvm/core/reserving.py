@@ -38,7 +38,15 @@ def standing(case: Case, pubkey: str | None, at: int, policy: Policy) -> Standin
         used=Msats(granted_today(case, at) + case.reserved_of_key),
         offered=case.offered_to_key,
         pool=case.pool,
+        welcome=_welcome(case, policy) if tier is trust.Tier.NEW else ZERO,
     )
+
+
+def _welcome(case: Case, policy: Policy) -> Msats:
+    """What a new key may have as its one free answer: nothing where it had it, or the operator gives none."""
+    if policy.newcomers is None or case.drew_before:
+        return ZERO
+    return policy.newcomers.room(case.pool, case.newcomers_today)
 
 
 def starts(case: Case, decision: Decision, at: int, policy: Policy) -> Decision:
@@ -52,18 +60,17 @@ def starts(case: Case, decision: Decision, at: int, policy: Policy) -> Decision:
     if job is None or not wanted:
         return decision
     stands = standing(case, job.pubkey, at, policy)
-    amount = Msats(min(wanted, stands.available))
+    amount = stands.may_have(wanted)
     if not amount:
         return _with_job(decision, ZERO)
     entry = transfer(f"reserved:{job.id}", Code.RESERVED, accounts.POOL, accounts.reserved(job.id), amount)
-    use = FreeUse(absorbed=amount, used=Msats(stands.used + amount), budget=stands.budget)
+    budget = max(stands.budget, stands.welcome)
+    use = FreeUse(absorbed=amount, used=Msats(stands.used + amount), budget=budget)
     return dataclasses.replace(
         _with_job(decision, amount),
         # Written although it says nothing new: its version tells apart two jobs of one key that start at once.
         identity=decision.identity or case.identity,
-        reservation=NewReservation(
-            job_id=job.id, tier=str(stands.tier), budget=stands.budget, amount=amount, at=at
-        ),
+        reservation=NewReservation(job_id=job.id, tier=str(stands.tier), budget=budget, amount=amount, at=at),
         entries=(*decision.entries, entry),
         tells=tuple(_with_use(tell, use) for tell in decision.tells),
     )

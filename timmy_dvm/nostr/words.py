@@ -81,7 +81,7 @@ def working(message: Working) -> str:
     if message.covered_by == "begun":
         return "Work on this request has begun: it finishes, and only what it really costs is kept."
     if message.covered_by == "pool":
-        return _used_today(message.free)
+        return f"{_used_today(message.free)}."
     pool = "" if message.free is None else f", the pool adds {_sats(message.free.absorbed)}"
     if message.covered_by == "credit":
         told = f"Covered by your credit: {sats_up(message.credit)} sats{pool}"

@@ -185,7 +185,21 @@ class MemoryLedger(MemoryCredit):
             pool=Msats(self.balances[accounts.POOL]),
             reserved_of_key=Msats(self.set_aside(pubkey)),
             offered_to_key=Msats(self.offered(pubkey)),
+            drew_before=any(
+                self.jobs[row.job_id].pubkey == pubkey and self.counts(row) for row in self.reservations.values()
+            ),
+            newcomers_today=Msats(self.drawn_by_newcomers(fact.at)),
         )
+
+    def counts(self, row: NewReservation) -> int:
+        """What of a reservation was granted, or is still set aside."""
+        return self.ends[row.job_id].granted if row.job_id in self.ends else row.amount
+
+    def drawn_by_newcomers(self, at: int) -> int:
+        return sum(
+            self.counts(row) for row in self.reservations.values()
+            if row.tier == "new" and (row.job_id not in self.ends or self.ends[row.job_id].at >= at - at % DAY)
+        )  # fmt: skip
 
     def _load(self, fact: Fact) -> Case:
         if (case := self.around_credit(fact)) is not None:

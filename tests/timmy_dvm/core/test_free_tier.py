@@ -10,7 +10,8 @@ from ledger.money import Msats
 from ledger.records import Door, Mode
 from tests.timmy_dvm.core import builders as b
 from timmy_dvm.core import free_tier, reserving
-from timmy_dvm.core.case import Case, Decision
+from timmy_dvm.core.actions import Refused, Working
+from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.free_tier import DailyBudgets, Offer, Serve, Standing
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.trust import Tier
@@ -69,6 +70,16 @@ def test_absorb_and_charge_are_the_estimate_always_and_in_whole_sats(standing, e
     if offer.serve is Serve.PARTIAL:
         assert offer.absorb + standing.offered + standing.used <= standing.budget
     assert free_tier.decide(standing, estimate) == offer
+
+
+@given(STANDINGS, PRICES, MSATS)
+def test_a_welcome_is_for_the_whole_of_an_answer_or_for_nothing(standing, estimate, welcome):
+    without = free_tier.decide(standing, estimate)
+    welcomed = dataclasses.replace(standing, welcome=welcome)
+    offer = free_tier.decide(welcomed, estimate)
+    assert offer == (Offer(Serve.FREE, estimate, Msats(0)) if estimate <= welcome else without)
+    if estimate > welcome:
+        assert welcomed.may_have(estimate) == min(estimate, standing.available)
 
 
 def test_the_budgets_of_the_page():
@@ -156,6 +167,19 @@ def test_a_grant_is_the_cost_as_far_as_it_was_reserved(actual, reserved, grant):
 def test_nothing_is_set_aside_where_no_job_starts_or_nothing_was_offered():
     for decision in (Decision(), Decision(job=b.job())):
         assert reserving.starts(Case(), decision, b.NOW, Policy()) is decision
+
+
+def test_what_is_told_when_a_job_starts_gets_the_use_of_the_day_and_other_words_stay():
+    beside = Tell(Refused(code="x", sentence="Beside."))
+    job = b.job(share_eval=b.sats(0), share_work=b.sats(92))
+    case = b.around(job, 92, pool=b.sats(50), identity=b.identity(20))
+    decision = Decision(job=job, tells=(beside, Tell(Working(covered_by="invoice", credit=Msats(0)))))
+    started = reserving.starts(case, decision, b.NOW, Policy())
+    assert started.tells[0] is beside
+    use = started.tells[1].message.free
+    assert (use.absorbed, use.used, use.budget) == (b.sats(10), b.sats(10), b.sats(50))
+    assert b.moves(started) == ["pool>reserved 10"]
+    assert started.reservation.amount == b.sats(10)
 
 
 def test_an_offer_is_a_plain_value():

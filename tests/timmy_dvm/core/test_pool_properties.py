@@ -4,6 +4,8 @@ Every job of every door ends in each way it can, with every crash and delay betw
 what no store may write: a floor, a second reservation, a second end, a day's budget.
 """
 
+import dataclasses
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -27,11 +29,17 @@ from timmy_dvm.core.facts import (
     Step,
     WorkDone,
 )
-from timmy_dvm.core.free_tier import DailyBudgets
+from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 
 BUDGETS = DailyBudgets(new=sats(15), established=sats(60), trusted=sats(120))
 POLICY = Policy(prices=PRICES, daily_budgets=BUDGETS, jobs_per_key_minute=1_000, open_jobs_per_key=1_000)
+WELCOMING = dataclasses.replace(
+    POLICY,
+    daily_budgets=dataclasses.replace(BUDGETS, new=sats(0)),
+    newcomers=Newcomers(dearest=sats(40), per_day=sats(70)),
+)
+NEW_KEYS = ["77" * 32, "78" * 32, "79" * 32]
 ENDS = (JobState.COMPLETE, JobState.REJECTED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 RUNNING = (JobState.EVALUATING, JobState.EXECUTING)
 PICK = st.integers(0, 1_000)
@@ -40,9 +48,12 @@ PICK = st.integers(0, 1_000)
 class Pool(RuleBasedStateMachine):
     """Two keys with history and whoever comes, one pool, and time."""
 
-    @initialize(pool=st.sampled_from([0, 10, 70, 130, 1_000]), odd=st.sampled_from([0, 1, 999]))
-    def begin(self, pool, odd):
-        self.ledger = MemoryLedger(POLICY, sats(pool) + odd)
+    @initialize(
+        pool=st.sampled_from([0, 10, 70, 130, 1_000]), odd=st.sampled_from([0, 1, 999]),
+        policy=st.sampled_from([POLICY, WELCOMING]),
+    )  # fmt: skip
+    def begin(self, pool, odd, policy):
+        self.ledger = MemoryLedger(policy, sats(pool) + odd)
         self.given = sats(pool) + odd
         for pubkey, score in ((KEY, 60), (STRANGER, 20)):
             row = identity(score, pubkey=pubkey, version=0, last_seen=NOW)
@@ -70,7 +81,7 @@ class Pool(RuleBasedStateMachine):
         ]
 
     @rule(
-        pubkey=st.sampled_from([KEY, KEY, STRANGER, "77" * 32, None]), estimate=st.integers(3, 150),
+        pubkey=st.sampled_from([KEY, KEY, STRANGER, *NEW_KEYS, None]), estimate=st.integers(3, 150),
         how=st.sampled_from([RELAY, RELAY, STEPS, PAGE]), credit=st.sampled_from([0, 0, 0, 5, 40, 200]),
     )  # fmt: skip
     def ask(self, pubkey, estimate, how, credit):
@@ -92,12 +103,22 @@ class Pool(RuleBasedStateMachine):
             at=self.now, **how,
         )  # fmt: skip
         job = self.ledger.commit(fact).new_job
-        if told and how is not STEPS:
+        if told and how is not STEPS and not (how is PAGE and self.ledger.policy.newcomers):
             due = 0 if how is RELAY else EVAL_FEE
             free = told["identity"]["free_tier"]
             assert job.share_eval + job.share_work == sats(free["chargeSats"] + due)
             assert free["absorbSats"] + free["chargeSats"] + due == estimate + EVAL_FEE
             assert (how is RELAY and free["serve"] == "free") == (job.absorbed_sats > 0 and not job.share_eval)
+
+    @invariant()
+    def newcomers_have_one_answer_each_and_so_much_a_day_together(self):
+        if not hasattr(self, "ledger") or self.ledger.policy.newcomers is None:
+            return
+        assert self.ledger.drawn_by_newcomers(self.now) <= self.ledger.policy.newcomers.per_day
+        for pubkey in NEW_KEYS:
+            rows = [row for row in self.ledger.reservations.values() if row.tier == "new"]
+            mine = [row for row in rows if self.ledger.jobs[row.job_id].pubkey == pubkey]
+            assert len([row for row in mine if self.ledger.counts(row)]) <= 1
 
     @precondition(lambda self: self.jobs(*WAITING))
     @rule(pick=PICK, percent=st.sampled_from([100, 100, 100, 150, 60]))

@@ -19,12 +19,17 @@ TAGS = [("free_tier", "true"), ("absorbed_sats", "12")]
 
 def test_served_from_the_pool_there_is_no_invoice_and_it_is_said_how_much_of_the_day_is_used():
     _, (event,) = say(FREE, absorbed=12)
-    words = "free: 12 of 50 sats used today"
+    words = "free: 12 of 50 sats used today."
     assert (event.kind, event.content) == (7000, words)
     assert event.tag("status") == ("status", "processing", words)
     assert event.tag("amount") is None
     assert event.tag("free_tier") == TAGS[0]
     assert event.tag("absorbed_sats") == TAGS[1]
+
+
+def test_what_of_the_request_changes_nothing_is_said_there_for_no_price_was_told_before():
+    _, (event,) = say(FREE, absorbed=12, ignored=("top_k",))
+    assert event.content == "free: 12 of 50 sats used today. Not used here: top_k."
 
 
 @pytest.mark.parametrize("message", [PRICE, FREE, *MESSAGES.values()])

@@ -109,7 +109,7 @@ ADDS = "the pool adds 12 sats (free: 12 of 50 sats used today). Working on it."
 @pytest.mark.parametrize(
     ("covered_by", "credit", "said"),
     [
-        ("pool", 0, "free: 12 of 50 sats used today"),
+        ("pool", 0, "free: 12 of 50 sats used today."),
         ("invoice", 0, f"Payment received, {ADDS}"),
         ("credit", 8_000, f"Covered by your credit: 8 sats, {ADDS}"),
     ],
