@@ -29,7 +29,8 @@ class Case:
         refund: the refund the fact speaks of.
         refunds: all refunds of the job, oldest first.
         claims: the key's refunds that are on their way or to be claimed, oldest first, each with the event id of
-            the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more.
+            the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more. Only for
+            questions, and claims that name no job.
         open_jobs, jobs_last_minute, cancelled_last_hour: of this key. ``open_invoices``: of all.
         ours: what is in the wallet by our books beyond all that is payable and the fee caps of refunds in flight;
             may be negative.

@@ -11,6 +11,7 @@ from ledger import accounts
 from ledger.money import Msats
 from ledger.records import InvoiceState, JobState, RefundState
 from tests.timmy_dvm.core.builders import made_job
+from timmy_dvm.core import refunds
 from timmy_dvm.core.case import Case, Decision, Do
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import (
@@ -131,9 +132,13 @@ class MemoryLedger:
             case CancelAsked():
                 return self._around(self.job_of(fact.request_event_id))
             case RefundClaimed():
-                case = self._around(self.job_of(fact.request_event_id))
+                claims = self.claims_of(fact.pubkey) if fact.request_event_id is None else ()
+                row = refunds.meant(claims, fact)
+                named = fact.request_event_id and self.job_of(fact.request_event_id)
+                job = self.jobs[row.job_id] if row else named
                 return dataclasses.replace(
-                    case,
+                    self._around(job),
+                    claims=claims,
                     ours=self.ours(),
                     fees_today=self.fees_today(fact.at),
                     hash_is_ours=fact.payment_hash in self.invoices,
@@ -168,14 +173,15 @@ class MemoryLedger:
         )
 
     def _around_question(self, fact: QuestionAsked) -> Case:
-        open_ones = [refund for refund in self.refunds.values() if refund.state not in BACK]
         return Case(
             credit=Msats(self.balances[accounts.customer(fact.pubkey)]),
             identity=self.identities.get(fact.pubkey),
-            claims=tuple(
-                (self.jobs[refund.job_id].event_id, refund) for refund in open_ones if refund.pubkey == fact.pubkey
-            ),
+            claims=self.claims_of(fact.pubkey),
         )
+
+    def claims_of(self, pubkey: str) -> tuple:
+        open_ones = [refund for refund in self.refunds.values() if refund.state not in BACK]
+        return tuple((self.jobs[row.job_id].event_id, row) for row in open_ones if row.pubkey == pubkey)
 
     def _around(self, job) -> Case:
         if job is None:
