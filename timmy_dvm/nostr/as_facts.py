@@ -1,10 +1,12 @@
 """What was read, as facts for the core. Pure."""
 
+from typing import Protocol
+
 from ledger.records import Door, Mode
 from lightning import bolt11
 from lightning.errors import InvalidInvoice
+from relay_client.event import EventFields
 from relay_client.keys import npub
-from relay_client.pool import Received
 from timmy_dvm.core.facts import QuestionAsked, RefundClaimed, RequestReceived, RequestUnreadable
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
@@ -12,7 +14,19 @@ from timmy_dvm.nostr.operations import Question, RefundAsked
 from timmy_dvm.nostr.origin import Reply, write_origin
 
 
-def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, at: int) -> RequestReceived:
+class Came(Protocol):
+    """What somebody said, proved to be theirs, and how it came: `pool.Received`, or a letter that was opened."""
+
+    @property
+    def url(self) -> str:
+        """The relay that brought it first."""
+
+    @property
+    def event(self) -> EventFields:
+        """An event, or a rumor out of a gift wrap."""
+
+
+def request(received: Came, asked: JobAsked, *, job_id: str, btc: BtcPrice, at: int) -> RequestReceived:
     """A job was asked for. One invoice is for both its steps, for two would lose the customer."""
     event = received.event
     return RequestReceived(
@@ -36,7 +50,7 @@ def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, 
     )
 
 
-def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> QuestionAsked:
+def question(received: Came, asked: Question, *, btc: BtcPrice, at: int) -> QuestionAsked:
     """An operation that changes nothing was asked for."""
     event = received.event
     return QuestionAsked(
@@ -45,7 +59,7 @@ def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> 
         door=Door.NOSTR,
         pubkey=event.pubkey,
         npub=npub(event.pubkey),
-        origin=_origin(received, asked.reply),
+        origin=_origin(received, asked.reply, btc),
         btc=btc,
         at=at,
         text=asked.text,
@@ -56,7 +70,7 @@ def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> 
 
 
 def claim(
-    received: Received, asked: RefundAsked, *, network: str, at: int, answered: bool = True
+    received: Came, asked: RefundAsked, *, network: str, at: int, answered: bool = True
 ) -> RefundClaimed | RequestUnreadable:
     """A refund was claimed with a BOLT11; one that does not decode is answered with why."""
     event = received.event
@@ -80,7 +94,7 @@ def claim(
     )
 
 
-def unreadable(received: Received, asked: Unreadable, *, at: int) -> RequestUnreadable:
+def unreadable(received: Came, asked: Unreadable, *, at: int) -> RequestUnreadable:
     """Somebody addressed us in a way we can't follow."""
     return RequestUnreadable(
         event_id=received.event.id,
@@ -92,7 +106,7 @@ def unreadable(received: Received, asked: Unreadable, *, at: int) -> RequestUnre
 
 
 def _origin(
-    received: Received,
+    received: Came,
     reply: Reply,
     btc: BtcPrice | None = None,
     temperature: str | None = None,

@@ -34,10 +34,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundAsked:
-    """``op refund``: pay what is held for a job to this BOLT11, which is not decoded yet."""
+    """``op refund``: pay what is held for a job to this BOLT11, which is not decoded yet.
+
+    Without a ``request_id`` it is the refund of this key's that has the invoice's sum.
+    """
 
     invoice: str
-    request_id: str
+    request_id: str | None
     reply: Reply
 
 

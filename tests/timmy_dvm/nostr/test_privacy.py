@@ -9,12 +9,19 @@ def entropy(count):
     return b"\x0b" * count
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", [Scheme.NONE, Scheme.NIP04, Scheme.NIP44])
 @pytest.mark.parametrize("text", ["x", "ünï\ncode ☃", "x" * MAX_SEALED_BYTES])
 def test_what_one_side_encrypts_the_other_reads(scheme, text):
     payload = encrypt(text, scheme, TIMMY, ALICE.public_key, entropy)
     assert decrypt(payload, scheme, ALICE, TIMMY.public_key) == text
     assert (payload == text) is (scheme is Scheme.NONE)
+
+
+def test_a_private_message_is_wrapped_whole_and_never_here():
+    with pytest.raises(ValueError, match="whole"):
+        encrypt("x", Scheme.NIP59, TIMMY, ALICE.public_key, entropy)
+    with pytest.raises(ValueError, match="whole"):
+        decrypt("x", Scheme.NIP59, TIMMY, ALICE.public_key)
 
 
 @pytest.mark.parametrize("scheme", [Scheme.NIP04, Scheme.NIP44])

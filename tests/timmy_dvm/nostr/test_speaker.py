@@ -31,6 +31,8 @@ JOB = "0123456789abcdef0123456789abcdef"
 BTC = BtcPrice.from_usd(100_000, source="test", freshness=Freshness.FRESH, at=NOW)
 BOLT11 = "lnbc90n1pexample"
 NAMED = "wss://named.example"
+SCHEMES = [Scheme.NONE, Scheme.NIP04, Scheme.NIP44]
+"""Of NIP-90; what is said to whoever wrote in private is in `test_letters`."""
 REQUEST = signed(("i", "Secret question", "text"), P_TIMMY)
 LEDGER = {"evalAmountSats": 2, "actualAmountSats": 5, "totalTokens": 46, "actualCostUsd": Decimal("0.000123")}
 E_TAG, P_ALICE = ["e", REQUEST.id, RELAY], ["p", ALICE.public_key]
@@ -326,7 +328,7 @@ LONG = {
 
 @pytest.mark.parametrize("where", ["i", "content"])
 @pytest.mark.parametrize("text", LONG)
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_long_prompt_and_a_long_answer_fit_relays_and_lose_nothing(where, text, scheme):
     if scheme is Scheme.NONE:
         request = signed(("i", PROMPT, "text"), P_TIMMY) if where == "i" else signed(P_TIMMY, content=PROMPT)
@@ -376,7 +378,7 @@ def test_a_request_full_of_inputs_is_not_repeated():
     assert result.tag("i") is None
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_an_absurd_answer_is_cut_and_says_so(scheme):
     done = Delivered(text="x" * 3_000_000, truncated=False, ledger=LEDGER, money_back="")
     request = REQUEST if scheme is Scheme.NONE else encrypted(scheme.value)
@@ -385,7 +387,7 @@ def test_an_absurd_answer_is_cut_and_says_so(scheme):
     assert rejoined(events, scheme).endswith("[The answer is too long for relays and ends here.]")
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("text", ["", "half \ud800 a pair", "\x00\x1b[31m"])
 def test_odd_answers_can_be_published(scheme, text):
     done = Delivered(text=text, truncated=False, ledger=LEDGER, money_back="")
