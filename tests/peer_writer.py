@@ -38,10 +38,15 @@ class Writer:
         self._process: Process | None = None
 
     @property
-    def texts(self) -> list[str]:
+    def rumors(self) -> list[Heard]:
         """What was said to them, in the order of its dates."""
         rumors = [heard["rumor"] for heard in self.heard if "rumor" in heard]
-        return [rumor["content"] for rumor in sorted(rumors, key=lambda rumor: rumor["created_at"])]
+        return sorted(rumors, key=lambda rumor: rumor["created_at"])
+
+    @property
+    def texts(self) -> list[str]:
+        """The same, its words alone."""
+        return [rumor["content"] for rumor in self.rumors]
 
     async def wrap(self, reader: str, text: str) -> Heard:
         """A message as it would be sent: `wrap` and `rumor`."""
@@ -68,8 +73,7 @@ class Writer:
         """The first message whose text is wanted: its rumor."""
 
         def found() -> Heard | None:
-            rumors = (heard["rumor"] for heard in self.heard if "rumor" in heard)
-            return next((rumor for rumor in rumors if wanted(rumor["content"])), None)
+            return next((rumor for rumor in self.rumors if wanted(rumor["content"])), None)
 
         try:
             async with asyncio.timeout(timeout_s), self._news:

@@ -30,6 +30,7 @@ from timmy_dvm.building import (
     card_of,
     check,
     dials_customers_relays,
+    keys_of,
     policy_of,
     pool_of,
     price_source_of,
@@ -45,10 +46,11 @@ from timmy_dvm.http.dev_pay import DevPay
 from timmy_dvm.http.health import Health
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.server import Gate, Server, bind, make_server
-from timmy_dvm.identity import load_or_create_key
-from timmy_dvm.log import get_logger, redact
+from timmy_dvm.log import get_logger
+from timmy_dvm.nostr import announce, letterbox
 from timmy_dvm.nostr.announce import Announcer
 from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.letterbox import Letterbox
 from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.nostr.publishing import NostrPublisher
@@ -153,10 +155,12 @@ class App:
         pay = DevPay(wallet, store).pay if config.pay_route else None
         payments = Payments(store, engine, wallet, clock)
         routes = create_app(Health(config, ground.keys, ground.pool, store, payments, watchdog).show, pay)
+        port, letters = _ears(ground, btc_price, announcer, publisher)
         return _Parts(
             Ready(ground.keys.npub, config.http.public_url or _address(listening), ground.pool.urls),
             ground.pool,
-            _relay_port(ground, btc_price, announcer),
+            port,
+            letters if config.nostr.direct_messages else None,
             Dispatch(store, engine, steps, runs, publisher, clock),
             PartialFeedback(partials, publisher, store, ground.keys, clock, ground.randomness),
             Timers(store, engine, clock),
@@ -178,7 +182,7 @@ class App:
         stack.push_async_callback(wallet.aclose)
         await _open_books(store, wallet, config, clock)
 
-        keys = _keys_of(config, randomness)
+        keys = keys_of(config, randomness)
         self._public_key = keys.public_key
         outside = Outside(
             monotonic=clock.monotonic,
@@ -230,8 +234,10 @@ def _announcer(ground: _Ground) -> Announcer:
     )
 
 
-def _relay_port(ground: _Ground, prices: PriceSource, announcer: Announcer) -> NostrPort:
-    """The ear on the relays, and the desk behind it."""
+def _ears(
+    ground: _Ground, prices: PriceSource, announcer: Announcer, publisher: NostrPublisher
+) -> tuple[NostrPort, Letterbox]:
+    """The ears on the relays, for requests and for private messages, and the desk behind both."""
     config = ground.config
     desk = Desk(
         engine=ground.engine,
@@ -247,15 +253,19 @@ def _relay_port(ground: _Ground, prices: PriceSource, announcer: Announcer) -> N
         open_jobs=config.nostr.open_jobs,
         models=tuple(ground.policy.work_models),
     )
-    return NostrPort(
-        pool=ground.pool,
+    pool, store, keys, clock = ground.pool, ground.store, ground.keys, ground.clock
+    letters = Letterbox(pool=pool, desk=desk, outlet=publisher, memory=store, keys=keys, clock=clock)
+    asides = {announce.SUBSCRIPTION: announcer.heard, letterbox.SUBSCRIPTION: letters.heard}
+    port = NostrPort(
+        pool=pool,
         desk=desk,
-        memory=ground.store,
-        keys=ground.keys,
-        clock=ground.clock,
+        memory=store,
+        keys=keys,
+        clock=clock,
         terms=terms,
-        aside=announcer.heard,
+        aside=lambda received: asides[received.subscription](received),
     )
+    return port, letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +275,7 @@ class _Parts:
     ready: Ready
     pool: RelayPool
     port: NostrPort
+    letters: Letterbox | None
     dispatch: Dispatch
     streaming: PartialFeedback
     timers: Timers
@@ -296,6 +307,8 @@ class _Parts:
         tasks.append(group.create_task(self.watchdog.run()))
         tasks.append(group.create_task(self.port.run()))
         await self.port.ready()
+        if self.letters is not None:
+            tasks.append(group.create_task(self.letters.run()))
         if self.announcer is not None:
             tasks.append(group.create_task(self.announcer.run()))
         ready = self.ready
@@ -307,7 +320,7 @@ class _Parts:
         """First no new requests, then a moment for what is being done, then everything."""
         self.server.should_exit = True
         serving.cancel()
-        await self.port.stop()
+        await asyncio.gather(*(ear.stop() for ear in (self.port, self.letters) if ear is not None))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_MOMENTS_S):
                 await self.dispatch.idle()
@@ -374,17 +387,6 @@ def _server_of(config: Config, routes: FastAPI) -> Server:
         ),
         header_bytes=limits.header_bytes,
     )
-
-
-def _keys_of(config: Config, randomness: Randomness) -> Keys:
-    given = config.nostr.secret_key
-    keys = (
-        load_or_create_key(config.nostr.secret_key_file, randomness)
-        if given is None
-        else Keys.from_text(given.reveal())
-    )
-    redact(keys.to_nsec())
-    return keys
 
 
 def _address(listening: socket.socket) -> str:

@@ -60,8 +60,13 @@ async function listen({secret, relays, inbox = null}) {
     }
   }
   await new Promise(resolve => {
-    const filter = {kinds: [WRAP], '#p': [me]}
-    pool.subscribeMany(relays, filter, {onevent: receive, oneose: resolve, onclose: reasons => console.error(reasons)})
+    pool.subscribeMany(relays, {kinds: [WRAP], '#p': [me]}, {
+      onevent: receive,
+      oneose: resolve,
+      onclose: reasons => console.error(reasons),
+      // A relay that shows messages only to their readers asks who this is (NIP-42).
+      onauth: async template => finalizeEvent(template, bytes(secret)),
+    })
   })
   if (inbox !== null) {
     const tags = inbox.map(url => ['relay', url])

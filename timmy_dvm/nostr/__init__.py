@@ -1,4 +1,4 @@
-"""The relay door (NIP-90). Nothing outside this package knows a kind number.
+"""The relay door (NIP-90, NIP-17). Nothing outside this package knows a kind number.
 
 In the order a job meets them: `cursors` (from when on a relay is asked), `port` (events in, facts out, and signed
 events out again), `bucket` (how often), `nip90` (what a request says), `privacy` (the two encryptions), `as_facts`
@@ -6,4 +6,7 @@ events out again), `bucket` (how often), `nip90` (what a request says), `privacy
 sentences), `answering` (as tags, signed, within what relays take), `targets` (whom they are for), `publishing` (to
 which relays, with `relay_lists`, `dialling` and `pauses`). `streaming` tells an answer while it is written.
 `customer` is the other side of all that.
+
+A private message (NIP-17) takes its own way in and out: `letterbox` (gift wraps opened), `nip17` (what a message
+asks), and, after the same desk and core, `letters` and `plain_words`. `relay_lists` knows where people read.
 """

@@ -118,3 +118,13 @@ async def test_the_wall_clock_gives_no_patience_back():
     await errors(patience, "one", 1)
     clock.set_wall_clock(2_000_000_000)
     assert await errors(patience, "one", 1) == 0
+
+
+async def test_patience_may_be_counted_by_the_hour():
+    clock = ManualClock()
+    patience = Patience(2, clock, per_s=3_600)
+    assert await errors(patience, "one", 3) == 2
+    await clock.advance(1_799)
+    assert await errors(patience, "one", 1) == 0
+    await clock.advance(1)
+    assert await errors(patience, "one", 2) == 1

@@ -59,7 +59,8 @@ def say(message, *, base=None, job_id=JOB, seed=1, btc=BTC):
     events = [Event.from_wire(one.json) for one in new]
     for one, event in zip(new, events, strict=True):
         assert (one.id, one.job_id) == (event.id, job_id)
-        assert read_targets(one.targets) == ToInbox(key=ALICE.public_key)
+        is_owed = isinstance(message, Delivered)
+        assert read_targets(one.targets) == ToInbox(key=ALICE.public_key, is_owed=is_owed)
     return new, [unwrap(event, ALICE) for event in events]
 
 
@@ -121,37 +122,6 @@ def test_the_answer_and_then_the_receipt():
 )
 def test_other_messages(message, text):
     assert texts(message) == [text]
-
-
-ESTIMATE = {"op": "estimate", "estimatedSats": 23, "evalFeeSats": 2, "workFeeSats": 21, "creditSats": 0}
-WAITS = {"amountSats": 40, "claimable": True}
-FLIES = {"amountSats": 1, "claimable": False}
-WOULD_COST = (
-    "That would cost 23 sats (about 2 cents) at most: 2 sats to check it, 21 sats for the answer; what is not "
-    "used comes back. {}Send the text without the word price, and it is done."
-)
-BALANCE = (
-    "You have 1 sat of credit.\n"
-    "Waiting for you: 40 sats. Send an invoice (BOLT11) for exactly that, and it is paid.\n"
-    "On the way to your invoice: 1 sat.\n"
-    "There is more; it is shown when some of this is paid."
-)
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        (ESTIMATE, WOULD_COST.format("")),
-        (ESTIMATE | {"creditSats": 1}, WOULD_COST.format("Your credit would pay 1 sat of it. ")),
-        ({"op": "me", "why": "It is so.", "creditSats": 7}, "It is so. You have 7 sats of credit."),
-        ({"op": "balance", "creditSats": 0, "refunds": []}, "You have 0 sats of credit."),
-        ({"op": "balance", "creditSats": 1, "refunds": [WAITS, FLIES], "moreRefunds": True}, BALANCE),
-        ({"op": "balance", "creditSats": "?", "refunds": "?"}, "You have 0 sats of credit."),
-        ({"op": "of another day", "sum": Decimal("0.5")}, '{"op":"of another day","sum":0.5}'),
-    ],
-)
-def test_operations_are_answered_in_words(body, text):
-    assert texts(OperationDone(body=body)) == [text]
 
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)

@@ -1,7 +1,7 @@
 import pytest
 
 from relay_client.errors import DecryptionFailed
-from tests.timmy_dvm.nostr.kit import ALICE, P_TIMMY, TIMMY, sealed, signed
+from tests.timmy_dvm.nostr.kit import ALICE, P_TIMMY, SCHEMES, TIMMY, sealed, signed
 from timmy_dvm.nostr.privacy import MAX_SEALED_BYTES, Scheme, decrypt, encrypt, scheme_of
 
 
@@ -9,7 +9,7 @@ def entropy(count):
     return b"\x0b" * count
 
 
-@pytest.mark.parametrize("scheme", [Scheme.NONE, Scheme.NIP04, Scheme.NIP44])
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("text", ["x", "ünï\ncode ☃", "x" * MAX_SEALED_BYTES])
 def test_what_one_side_encrypts_the_other_reads(scheme, text):
     payload = encrypt(text, scheme, TIMMY, ALICE.public_key, entropy)

@@ -8,7 +8,7 @@ import pytest
 from ledger.money import Msats
 from ledger.records import EventRole
 from relay_client.event import Event
-from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, TIMMY, opened, sealed, signed
+from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, SCHEMES, TIMMY, opened, sealed, signed
 from timmy_dvm.clock import SeededRandomness
 from timmy_dvm.core.actions import (
     Delivered,
@@ -31,8 +31,6 @@ JOB = "0123456789abcdef0123456789abcdef"
 BTC = BtcPrice.from_usd(100_000, source="test", freshness=Freshness.FRESH, at=NOW)
 BOLT11 = "lnbc90n1pexample"
 NAMED = "wss://named.example"
-SCHEMES = [Scheme.NONE, Scheme.NIP04, Scheme.NIP44]
-"""Of NIP-90; what is said to whoever wrote in private is in `test_letters`."""
 REQUEST = signed(("i", "Secret question", "text"), P_TIMMY)
 LEDGER = {"evalAmountSats": 2, "actualAmountSats": 5, "totalTokens": 46, "actualCostUsd": Decimal("0.000123")}
 E_TAG, P_ALICE = ["e", REQUEST.id, RELAY], ["p", ALICE.public_key]
