@@ -10,9 +10,10 @@ import pytest
 
 from ledger.money import Msats
 from ledger.records import JobState
+from relay_client import nip59
 from relay_client.event import Event
 from tests.timmy_dvm.core import builders, credit_builders
-from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, opened, sealed, signed
+from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, SCHEMES, TIMMY, opened, sealed, signed
 from timmy_dvm import web
 from timmy_dvm.clock import SeededRandomness
 from timmy_dvm.config.schema import all_keys
@@ -42,6 +43,7 @@ from timmy_dvm.nostr import (
     gathering,
     inputs,
     mentions,
+    nip17,
     nip90,
     notes,
     operations,
@@ -61,6 +63,7 @@ CARD = announce.Card(
     name="Timmy",
     about="Answers.",
     kinds=(5050, 5001, 5002),
+    direct_messages=True,
     models=("a", "b"),
     picture="https://timmy.example/p.png",
     lud16="timmy@timmy.example",
@@ -111,11 +114,8 @@ def messages():
     ]
 
 
-def said(kind=5050, scheme=Scheme.NONE):
-    """All events that answer a request."""
-    request = signed(("i", "Hi", "text"), P_TIMMY, kind=kind)
-    if scheme is not Scheme.NONE:
-        request = signed(P_TIMMY, ("encrypted",), kind=kind, content=sealed([["i", "Hi"]], scheme.value))
+def told(request, scheme):
+    """All events that answer a request, or a private message."""
     origin = write_origin(request, relay="wss://relay.example", relays=[], scheme=scheme, ignored=("top_k",))
     speaker = NostrSpeaker(TIMMY, SeededRandomness(1))
     new = [
@@ -124,6 +124,19 @@ def said(kind=5050, scheme=Scheme.NONE):
         for one in speaker.speak(message, origin=origin, job_id="j" * 32, tier=Tier.NEW, at=NOW, absorbed_sats=9)
     ]
     return [Event.from_wire(one.json) for one in new]
+
+
+def written():
+    """What answers a private message."""
+    asked = nip59.Rumor.make(ALICE.public_key, kind=nip17.KIND_MESSAGE, created_at=NOW, content="Hi")
+    return told(asked, Scheme.NIP59)
+
+
+def said(kind=5050, scheme=Scheme.NONE):
+    request = signed(("i", "Hi", "text"), P_TIMMY, kind=kind)
+    if scheme is not Scheme.NONE:
+        request = signed(P_TIMMY, ("encrypted",), kind=kind, content=sealed([["i", "Hi"]], scheme.value))
+    return told(request, scheme)
 
 
 def announced():
@@ -146,8 +159,8 @@ def introduced():
 
 
 def everything_said():
-    answers = [event for kind in KINDS for scheme in Scheme for event in said(kind, scheme)]
-    return [*answers, *announced(), *introduced()]
+    answers = [event for kind in KINDS for scheme in SCHEMES for event in said(kind, scheme)]
+    return [*answers, *written(), *announced(), *introduced()]
 
 
 def tags_of(event):
@@ -159,7 +172,7 @@ def tags_of(event):
 def test_every_kind_that_is_read():
     terms = nip90.Terms(kinds=KINDS)
     asked = {kind for one in asked_for.wanted(terms, TIMMY.public_key) for kind in one.kinds}
-    others = {announce.KIND_PING, notes.KIND_NOTE}
+    others = {announce.KIND_PING, notes.KIND_NOTE, nip59.KIND_GIFT_WRAP}
     says_exactly("Kinds that are read", (asked - nip90.OTHER_REQUESTS) | KINDS | others)
     assert "(5000 to 5970)" in section("Kinds that are read")
     assert (min(nip90.OTHER_REQUESTS), max(nip90.OTHER_REQUESTS)) == (5000, 5970)
@@ -260,6 +273,17 @@ def answer_to(op):
     return decide(case, fact, builders.POLICY).tells[-1].message
 
 
+def test_every_word_that_is_a_command_in_private():
+    commands = {*nip17._QUESTIONS, "help", "price"}
+    says_exactly("Private messages", commands)
+    assert {"price", "balance", "me"} <= set(re.findall(r"\w+", nip17.HELP))
+    for command in commands:
+        text = f"{command} Hi there" if command == "price" else command
+        rumor = nip59.Rumor.make(ALICE.public_key, kind=nip17.KIND_MESSAGE, created_at=NOW, content=text)
+        asked = nip17.read(rumor, TIMMY.public_key, now=NOW, not_before=0)
+        assert not isinstance(asked, nip90.JobAsked), command
+
+
 def test_what_a_claim_answers():
     told = set()
     for name in ("refunds", "payouts"):
@@ -294,6 +318,9 @@ NUMBERS = {
     "requests one deletion may cancel": nip90.MAX_CANCELS,
     "seconds a request may be dated ahead": nip90.MAX_AHEAD_S,
     "errors and questions a key is answered in a minute": desk.ERRORS_PER_KEY_MINUTE,
+    "private messages a key is answered in an hour without paying": desk.LETTERS_PER_KEY_HOUR,
+    "bytes of a private message of ours, as JSON, at most": nip59.MAX_RUMOR_BYTES,
+    "relays in kind 10050": announce.MAX_INBOX_RELAYS,
     "seconds a heartbeat lives": announce.HEARTBEAT_LIFE_S,
     "seconds between two pongs to one key": announce.PONG_PAUSE_S,
     "ignored params that are named": wishes.MAX_IGNORED,

@@ -21,11 +21,10 @@ from ledger.store import Store
 from lightning.backend import Lightning
 from lightning.errors import LightningError
 from relay_client.dial import Outside
-from relay_client.keys import Keys
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import agent_of, check, policy_of, pool_of, price_source_of, wallet_of
+from timmy_dvm.building import agent_of, check, keys_of, policy_of, pool_of, price_source_of, wallet_of
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.dispatch import Dispatch
@@ -35,8 +34,7 @@ from timmy_dvm.http.dev_pay import DevPay
 from timmy_dvm.http.health import Health
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.server import Gate, Server, bind, make_server
-from timmy_dvm.identity import load_or_create_key
-from timmy_dvm.log import get_logger, redact
+from timmy_dvm.log import get_logger
 from timmy_dvm.nostr.publishing import NostrPublisher
 from timmy_dvm.nostr.speaker import NostrSpeaker
 from timmy_dvm.nostr.streaming import PartialFeedback
@@ -163,7 +161,7 @@ class App:
         stack.push_async_callback(wallet.aclose)
         await _open_books(store, wallet, config, clock)
 
-        keys = _keys_of(config, randomness)
+        keys = keys_of(config, randomness)
         self._public_key = keys.public_key
         outside = Outside(
             monotonic=clock.monotonic,
@@ -230,6 +228,8 @@ class _Parts:
         tasks.append(group.create_task(self.watchdog.run()))
         tasks.append(group.create_task(self.door.port.run()))
         await self.door.port.ready()
+        if self.door.letters is not None:
+            tasks.append(group.create_task(self.door.letters.run()))
         tasks += [group.create_task(courtesy.run()) for courtesy in self.door.courtesies]
         ready = self.ready
         log.info("serving", action="ready", npub=ready.npub, http=ready.http, relays=list(ready.relays))
@@ -240,7 +240,7 @@ class _Parts:
         """First no new requests, then a moment for what is being done, then everything."""
         self.server.should_exit = True
         serving.cancel()
-        await self.door.port.stop()
+        await self.door.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_MOMENTS_S):
                 await self.dispatch.idle()
@@ -307,17 +307,6 @@ def _server_of(config: Config, routes: FastAPI) -> Server:
         ),
         header_bytes=limits.header_bytes,
     )
-
-
-def _keys_of(config: Config, randomness: Randomness) -> Keys:
-    given = config.nostr.secret_key
-    keys = (
-        load_or_create_key(config.nostr.secret_key_file, randomness)
-        if given is None
-        else Keys.from_text(given.reveal())
-    )
-    redact(keys.to_nsec())
-    return keys
 
 
 def _address(listening: socket.socket) -> str:

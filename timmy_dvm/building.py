@@ -21,6 +21,7 @@ from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
 from timmy_dvm.core.trust import TrustRules
+from timmy_dvm.identity import load_or_create_key
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
 from timmy_dvm.nostr.dialling import dialler_of
@@ -143,10 +144,23 @@ def card_of(config: Config, policy: Policy) -> Card:
         about=table.about,
         kinds=tuple(dict.fromkeys(table.kinds)),
         models=policy.work_models if len(policy.work_models) > 1 else (),
+        direct_messages=table.direct_messages,
         picture=table.picture,
         lud16=table.lud16,
         nip05=table.nip05,
     )
+
+
+def keys_of(config: Config, randomness: Randomness) -> Keys:
+    """Timmy's key: the configured one, or its file's, which is made at the first start. No log shows it."""
+    given = config.nostr.secret_key
+    keys = (
+        load_or_create_key(config.nostr.secret_key_file, randomness)
+        if given is None
+        else Keys.from_text(given.reveal())
+    )
+    redact(keys.to_nsec())
+    return keys
 
 
 def dials_customers_relays(config: Config) -> bool:

@@ -24,6 +24,7 @@ from ledger.records import (
     NewAction,
     NewEvent,
     Outcome,
+    RefundRecord,
     Replayed,
     Short,
     Stale,
@@ -52,6 +53,7 @@ from timmy_dvm.core.facts import (
     RequestUnreadable,
 )
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.refunds import meant
 from timmy_dvm.log import get_logger
 
 _TRIES = 20
@@ -359,9 +361,16 @@ def _around_job(view: View, job: JobRecord | None) -> Case:
 
 
 def _around_claim(view: View, fact: RefundClaimed) -> Case:
-    case = _around_job(view, view.job_of_event(fact.request_event_id))
+    claims: tuple[tuple[str | None, RefundRecord], ...] = ()
+    if fact.request_event_id is None:
+        claims = tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
+        row = meant(claims, fact)
+        job = None if row is None or row.job_id is None else view.job(row.job_id)
+    else:
+        job = view.job_of_event(fact.request_event_id)
     return dataclasses.replace(
-        case,
+        _around_job(view, job),
+        claims=claims,
         ours=_ours(view),
         fees_today=_fees_today(view, fact.at),
         hash_is_ours=view.invoice(fact.payment_hash) is not None,

@@ -1,5 +1,6 @@
 """The relay door, put together for `app`: the ear, the desk behind it, the way out, and courtesies. No rules."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,10 +14,11 @@ from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.engine import Engine
-from timmy_dvm.nostr import announce, mentions
+from timmy_dvm.nostr import announce, letterbox, mentions
 from timmy_dvm.nostr.announce import Announcer
 from timmy_dvm.nostr.desk import Desk
 from timmy_dvm.nostr.gathering import Gatherer
+from timmy_dvm.nostr.letterbox import Letterbox
 from timmy_dvm.nostr.mentions import Mentions
 from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
@@ -47,21 +49,30 @@ class RelayDoor:
     """What runs of it, and its way out. ``courtesies`` are owed to nobody."""
 
     port: NostrPort
+    letters: Letterbox | None
     courtesies: tuple[Announcer | Mentions, ...]
     publisher: NostrPublisher
+
+    async def stop(self) -> None:
+        """Hear no more, and give what is being dealt with a moment."""
+        await asyncio.gather(*(ear.stop() for ear in (self.port, self.letters) if ear is not None))
 
 
 def relay_door(ground: Ground, prices: PriceSource) -> RelayDoor:
     """Build it, with those courtesies that the operator wants."""
     table, pool, clock = ground.config.nostr, ground.pool, ground.clock
     announcer, replies = _announcer(ground), _mentions(ground, prices)
+    desk = _desk(ground, prices)
+    publisher = NostrPublisher(pool, clock, dials=dials_customers_relays(ground.config))
+    letters = Letterbox(pool=pool, desk=desk, outlet=publisher, memory=ground.store, keys=ground.keys, clock=clock)
     asides: dict[str, Callable[[Received], None]] = {
         announce.SUBSCRIPTION: announcer.heard,
         mentions.SUBSCRIPTION: replies.heard,
+        letterbox.SUBSCRIPTION: letters.heard,
     }
     port = NostrPort(
         pool=pool,
-        desk=_desk(ground, prices),
+        desk=desk,
         memory=ground.store,
         keys=ground.keys,
         clock=clock,
@@ -70,8 +81,9 @@ def relay_door(ground: Ground, prices: PriceSource) -> RelayDoor:
     )
     return RelayDoor(
         port=port,
+        letters=letters if table.direct_messages else None,
         courtesies=(*([announcer] if table.announce else []), *([replies] if table.mention_replies else [])),
-        publisher=NostrPublisher(pool, clock, dials=dials_customers_relays(ground.config)),
+        publisher=publisher,
     )
 
 

@@ -63,6 +63,11 @@ class NostrTable(Table):
         "Answer also on the relays a request names, else on those its author reads (NIP-65): wss and public "
         "addresses only, at most 3. Whoever runs them sees this machine's address. Not with the simulated wallet.",
     )
+    direct_messages: bool = key(
+        True,
+        "Take requests as private messages too (NIP-17), and list the relays for them (kind 10050). The answers "
+        "go to the relays of the writer's own kind 10050 alone; who has none is not answered.",
+    )
     fetch_urls: bool = key(
         False,
         "Fetch the web pages that a request names as input: https, public addresses, text, at most 256 KiB in 5 "

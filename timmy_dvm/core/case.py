@@ -41,7 +41,8 @@ class Case:
         refund: the refund the fact speaks of.
         refunds: all refunds of the job, oldest first.
         claims: the key's refunds that are on their way or to be claimed, oldest first, each with the event id of
-            the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more.
+            the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more. Only for
+            questions, and claims that name no job.
         turns: what of its thread goes with a request that follows a job of the same key, oldest first; none where
             that job is another's, has no answer, or was forgotten.
         topup: the top-up the fact speaks of.

@@ -293,13 +293,14 @@ class DeadlinePassed:
 class RefundClaimed:
     """The customer sent a BOLT11 for money we hold. The door has decoded it; nothing is judged yet.
 
-    ``request_event_id`` names the job. ``origin`` is the claim's own, so that the answer goes to the claim.
+    ``request_event_id`` names the job; None is whichever refund of this key's has that sum. ``origin`` is the
+    claim's own, so that the answer goes to the claim.
     ``amount`` is None for an invoice without one; ``rail_ok`` is whether it is for our wallet's network.
     ``answered`` is False where a refusal would be one error too many for this key.
     """
 
     event_id: str
-    request_event_id: str
+    request_event_id: str | None
     pubkey: str
     bolt11: str
     payment_hash: str

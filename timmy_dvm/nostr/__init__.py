@@ -1,4 +1,4 @@
-"""The relay door (NIP-90). Nothing outside this package knows a kind number.
+"""The relay door (NIP-90, NIP-17). Nothing outside this package knows a kind number.
 
 In the order a job meets them: `cursors` (from when on a relay is asked), `port` (events in, facts out, and signed
 events out again), `bucket` (how often), `nip90` (what a request says, with `inputs`, `wishes` and `operations`),
@@ -9,4 +9,7 @@ request only names), `as_facts` (for the core), `origin` (what is kept so that i
 an answer while it is written.
 
 `mentions` answers `notes` that speak of us. `customer` is the other side of all that.
+
+A private message (NIP-17) takes its own way in and out: `letterbox` (gift wraps opened), `nip17` (what a message
+asks), and, after the same desk and core, `letters` and `plain_words`. `relay_lists` knows where people read.
 """

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from ledger.records import EventRole, NewEvent
-from relay_client.event import MAX_TAGS, UnverifiedEvent
+from relay_client.event import MAX_TAGS, EventFields
 from relay_client.keys import Keys
 from timmy_dvm.core.trust import Tier
 from timmy_dvm.nostr.nip90 import KIND_FEEDBACK, RESULT_OFFSET
@@ -63,7 +63,7 @@ class Answer:
     keys: Keys
     entropy: Callable[[int], bytes]
     origin: Origin
-    request: UnverifiedEvent
+    request: EventFields
     job_id: str | None
     tier: Tier
     at: int

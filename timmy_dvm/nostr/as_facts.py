@@ -1,22 +1,35 @@
 """What was read, as facts for the core. Pure."""
 
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 from ledger.money import Msats
 from ledger.records import Door, Mode
 from lightning import bolt11
 from lightning.errors import InvalidInvoice
+from relay_client.event import EventFields
 from relay_client.keys import npub
-from relay_client.pool import Received
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
 from timmy_dvm.core.facts import QuestionAsked, RefundClaimed, RequestReceived, RequestUnreadable
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
 from timmy_dvm.nostr.operations import ForgetWanted, Question, RefundAsked, TopUpWanted
 from timmy_dvm.nostr.origin import Reply, write_origin
+from timmy_dvm.nostr.privacy import Scheme
 
 
-def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, at: int) -> RequestReceived:
+class Came(Protocol):
+    """What somebody said, proved to be theirs, and how it came: `pool.Received`, or a letter that was opened."""
+
+    @property
+    def url(self) -> str:
+        """The relay that brought it first."""
+
+    @property
+    def event(self) -> EventFields:
+        """An event, or a rumor out of a gift wrap."""
+
+
+def request(received: Came, asked: JobAsked, *, job_id: str, btc: BtcPrice, at: int) -> RequestReceived:
     """A job was asked for. One invoice is for both its steps, for two would lose the customer."""
     event = received.event
     return RequestReceived(
@@ -41,7 +54,7 @@ def request(received: Received, asked: JobAsked, *, job_id: str, btc: BtcPrice, 
     )
 
 
-def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> QuestionAsked:
+def question(received: Came, asked: Question, *, btc: BtcPrice, at: int) -> QuestionAsked:
     """An operation that changes nothing was asked for."""
     event = received.event
     return QuestionAsked(
@@ -50,7 +63,7 @@ def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> 
         door=Door.NOSTR,
         pubkey=event.pubkey,
         npub=npub(event.pubkey),
-        origin=_origin(received, asked.reply),
+        origin=_origin(received, asked.reply, btc),
         btc=btc,
         at=at,
         text=asked.text,
@@ -62,7 +75,7 @@ def question(received: Received, asked: Question, *, btc: BtcPrice, at: int) -> 
 
 
 def claim(
-    received: Received, asked: RefundAsked, *, refund_id: str, network: str, at: int, answered: bool = True
+    received: Came, asked: RefundAsked, *, refund_id: str, network: str, at: int, answered: bool = True
 ) -> RefundClaimed | PayoutAsked | RequestUnreadable:
     """A BOLT11 came for a job's refund, or for the key's credit; one that does not decode is answered with why.
 
@@ -86,7 +99,8 @@ def claim(
         at=at,
         answered=answered,
     )
-    if asked.request_id is None:
+    # In private a bare BOLT11 means the refund of its sum: it is how people claim there.
+    if asked.request_id is None and asked.reply.scheme is not Scheme.NIP59:
         return PayoutAsked(refund_id=refund_id, **terms)
     return RefundClaimed(request_event_id=asked.request_id, **terms)
 
@@ -107,7 +121,7 @@ class _Terms(TypedDict):
 
 
 def topup(
-    received: Received, asked: TopUpWanted, *, topup_id: str, btc: BtcPrice, at: int, answered: bool = True
+    received: Came, asked: TopUpWanted, *, topup_id: str, btc: BtcPrice, at: int, answered: bool = True
 ) -> TopUpAsked:
     """An invoice is wanted that fills the key's credit."""
     event = received.event
@@ -123,13 +137,13 @@ def topup(
     )
 
 
-def forget(received: Received, asked: ForgetWanted, *, at: int) -> ForgetAsked:
+def forget(received: Came, asked: ForgetWanted, *, at: int) -> ForgetAsked:
     """The key's texts are to be erased."""
     event = received.event
     return ForgetAsked(event_id=event.id, pubkey=event.pubkey, origin=_origin(received, asked.reply), at=at)
 
 
-def unreadable(received: Received, asked: Unreadable, *, at: int) -> RequestUnreadable:
+def unreadable(received: Came, asked: Unreadable, *, at: int) -> RequestUnreadable:
     """Somebody addressed us in a way we can't follow."""
     return RequestUnreadable(
         event_id=received.event.id,
@@ -141,7 +155,7 @@ def unreadable(received: Received, asked: Unreadable, *, at: int) -> RequestUnre
 
 
 def _origin(
-    received: Received,
+    received: Came,
     reply: Reply,
     btc: BtcPrice | None = None,
     temperature: str | None = None,

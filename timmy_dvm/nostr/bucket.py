@@ -77,13 +77,15 @@ class Patience:
     Any request may turn out to be an error, so no more of a key's are dealt with at once than it may still have.
 
     Args:
-        per_minute: errors for a key in a minute; as many may come at once.
+        at_most: errors for a key in `per_s`; as many may come at once.
         clock: its monotonic time gives patience back.
         keys: remembered at one time; the one longest quiet is forgotten first.
+        per_s: seconds.
     """
 
-    def __init__(self, per_minute: int, clock: Clock, keys: int = 10_000) -> None:
-        self._per_minute = per_minute
+    def __init__(self, at_most: int, clock: Clock, keys: int = 10_000, *, per_s: int = 60) -> None:
+        self._at_most = at_most
+        self._per_s = per_s
         self._clock = clock
         self._keys = keys
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -120,5 +122,5 @@ class Patience:
             self._left.popitem(last=False)
 
     def _now_left(self, key: str) -> float:
-        left, at = self._left.get(key, (float(self._per_minute), self._clock.monotonic()))
-        return min(self._per_minute, left + (self._clock.monotonic() - at) * self._per_minute / 60)
+        left, at = self._left.get(key, (float(self._at_most), self._clock.monotonic()))
+        return min(self._at_most, left + (self._clock.monotonic() - at) * self._at_most / self._per_s)

@@ -12,8 +12,7 @@ from typing import Final, Protocol, TypeVar, assert_never
 
 from ledger.records import Applied, Replayed
 from ledger.store import StoreUnavailable, View
-from relay_client.event import Event
-from relay_client.pool import Received
+from relay_client.event import EventFields
 from relay_client.stream import RecentIds
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.core import facts
@@ -21,12 +20,17 @@ from timmy_dvm.core.credit_facts import ForgetAsked
 from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
+from timmy_dvm.nostr.as_facts import Came
 from timmy_dvm.nostr.bucket import Patience, TokenBucket
 from timmy_dvm.nostr.gathering import Gatherer
 from timmy_dvm.nostr.operations import ForgetWanted, Operation, Question, RefundAsked, TopUpWanted
+from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.prices import PriceSource
 
 CANCELLED_IDS: Final = 10_000
+LETTERS_PER_KEY_HOUR: Final = 12
+"""Private messages to which a key gets an answer that nobody pays for. Another bot may answer each of ours, and be
+answered again, for ever: so these are few, and come back slowly. What makes a job is not counted."""
 ERRORS_PER_KEY_MINUTE: Final = 20
 """A key that asks for more nonsense than this, questions (`op me`) counted in, is not answered to either until the
 minute is over. Both cost us a commit and an event, and nobody pays for them."""
@@ -85,10 +89,11 @@ class Desk:
         self._network = network
         self._errors = TokenBucket(error_answers_per_second, clock)
         self._patience = Patience(ERRORS_PER_KEY_MINUTE, clock)
+        self._patience_with_letters = Patience(LETTERS_PER_KEY_HOUR, clock, per_s=3_600)
         self._cancelled = RecentIds(CANCELLED_IDS)
         self._underway: dict[str, asyncio.Future[None]] = {}
 
-    async def take(self, received: Received, asked: nip90.ForUs) -> None:
+    async def take(self, received: Came, asked: nip90.ForUs) -> None:
         """Deal with one event to its end; returns when what it caused is in the ledger."""
         event_id = received.event.id
         done = self._underway[event_id] = asyncio.get_running_loop().create_future()
@@ -98,7 +103,7 @@ class Desk:
             del self._underway[event_id]
             done.set_result(None)
 
-    async def _hand_in(self, received: Received, asked: nip90.ForUs) -> None:
+    async def _hand_in(self, received: Came, asked: nip90.ForUs) -> None:
         key = received.event.pubkey
         if isinstance(asked, nip90.CancelAsked):
             # Before anything is waited for: what it cancels may be the very next event.
@@ -115,17 +120,19 @@ class Desk:
                 return
             asked = found
         # With its errors used up a key is still served what is right; what is wrong is met with silence.
-        is_heard = await self._patience.begin(key)
+        is_letter = asked.reply.scheme is Scheme.NIP59
+        patience = self._patience_with_letters if is_letter else self._patience
+        is_heard = await patience.begin(key)
         was_error = False
         try:
             is_unsaid = silent and isinstance(asked, nip90.Unreadable)  # who named nobody hears nothing
             was_error = is_unsaid or await self._answer(received, asked, is_heard=is_heard)
         finally:
             if is_heard:
-                self._patience.end(key, was_error=was_error)
+                patience.end(key, was_error=was_error)
 
     async def _answer(
-        self, received: Received, asked: nip90.JobAsked | Operation | nip90.Unreadable, *, is_heard: bool
+        self, received: Came, asked: nip90.JobAsked | Operation | nip90.Unreadable, *, is_heard: bool
     ) -> bool:
         """Whether it came to nothing but an error, or to an answer that nobody pays for."""
         match asked:
@@ -149,7 +156,7 @@ class Desk:
                 assert_never(asked)
 
     async def _look_up(
-        self, event: Event, asked: nip90.JobAsked | Question
+        self, event: EventFields, asked: nip90.JobAsked | Question
     ) -> nip90.JobAsked | Question | nip90.Unreadable | None:
         """What the request names, found. None: nothing is looked up for a key that has used up its errors, nor for
         a request that is a job already and is only told again.
@@ -161,7 +168,7 @@ class Desk:
             return None
         return await self._until_it_works(lambda: self._gatherer.complete(asked, event.pubkey))
 
-    async def _ask(self, received: Received, asked: nip90.JobAsked) -> bool:
+    async def _ask(self, received: Came, asked: nip90.JobAsked) -> bool:
         event = received.event
         if self._cancelled.has_met(f"{event.pubkey}:{event.id}"):
             return False  # relays may tell a cancellation before what it cancels
@@ -174,7 +181,7 @@ class Desk:
             self._errors.spend()  # one of the answers we may give; who named nobody hears nothing
         return is_refused
 
-    async def _claim(self, received: Received, asked: RefundAsked, *, is_heard: bool) -> bool:
+    async def _claim(self, received: Came, asked: RefundAsked, *, is_heard: bool) -> bool:
         fact = as_facts.claim(
             received,
             asked,
@@ -191,7 +198,7 @@ class Desk:
             self._errors.spend()
         return is_refused
 
-    async def _top_up(self, received: Received, asked: TopUpWanted, *, is_heard: bool) -> bool:
+    async def _top_up(self, received: Came, asked: TopUpWanted, *, is_heard: bool) -> bool:
         event = received.event
         if self._cancelled.has_met(f"{event.pubkey}:{event.id}"):
             return False
@@ -215,7 +222,7 @@ class Desk:
             return False
         return isinstance(await self._until_it_works(lambda: self._engine.handle(fact)), Applied)
 
-    async def _cancel(self, event: Event, request_id: str) -> None:
+    async def _cancel(self, event: EventFields, request_id: str) -> None:
         """A deletion costs a commit only if it means a job or a top-up of its own author (NIP-09)."""
         if (asking := self._underway.get(request_id)) is not None:
             await asyncio.shield(asking)

@@ -17,7 +17,7 @@ import msgspec
 
 from ledger.money import Msats
 from relay_client.errors import DecryptionFailed, InvalidKey
-from relay_client.event import Event, Tags
+from relay_client.event import Event, EventFields, Tags
 from relay_client.keys import Keys
 from timmy_dvm.core.facts import Op
 from timmy_dvm.nostr import inputs, wishes
@@ -148,8 +148,8 @@ def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -
     if not not_before <= event.created_at <= now + MAX_AHEAD_S:
         return NotForUs("too old, or from the future")
     if event.kind == KIND_DELETION:
-        ids = tuple(dict.fromkeys(value for value in event.tag_values("e") if _is_id(value)))
-        return CancelAsked(ids[:MAX_CANCELS]) if ids else NotForUs("a deletion of no event")
+        ids = cancelled_ids(event)
+        return CancelAsked(ids) if ids else NotForUs("a deletion of no event")
     if event.kind not in terms.kinds and event.kind not in OTHER_REQUESTS:
         return NotForUs("a kind that is not served")
     expires_at = _expires_at(event)
@@ -165,6 +165,11 @@ def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -
     else:
         asked = _read_request(event, keys, terms)
     return replace(asked, expires_at=expires_at) if isinstance(asked, JobAsked) else asked
+
+
+def cancelled_ids(deletion: EventFields) -> tuple[str, ...]:
+    """The events a deletion names, each once, and no more than `MAX_CANCELS`."""
+    return tuple(dict.fromkeys(value for value in deletion.tag_values("e") if _is_id(value)))[:MAX_CANCELS]
 
 
 def _expires_at(event: Event) -> int | None:

@@ -44,7 +44,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundAsked:
-    """``op refund``: pay what is held for a job, or the key's credit, to this BOLT11, which is not decoded yet."""
+    """``op refund``: pay what is held for a job, or the key's credit, to this BOLT11, which is not decoded yet.
+
+    In a private message without a ``request_id`` it is the refund of this key's that has the invoice's sum.
+    """
 
     invoice: str
     request_id: str | None

@@ -93,6 +93,16 @@ class NostrPublisher:
         finally:
             self._on_their_way -= 1
 
+    async def can_reach(self, key: str) -> bool:
+        """Whether a direct message to this key (hex) would have somewhere to go; True also where that is unknown.
+
+        Takes 5 s at most. Cancelling is safe.
+        """
+        urls = await self._further(ToInbox(key=key))
+        # Nothing found, and nothing remembered of that, is no answer: too many lists are being asked for.
+        unknown = self._lists.known(key, KIND_INBOX_LIST) is None
+        return unknown or any(url in self._pool.urls or is_fit(url) for url in urls)
+
     def publish_further(self, event_json: str, targets: str) -> "asyncio.Task[Mapping[str, str]] | None":
         """See `dispatch.Publisher`. None also where too many events are on their way to others."""
         wanted = _targets(targets)

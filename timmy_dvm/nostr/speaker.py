@@ -8,6 +8,8 @@ refund moved   feedback with the job's last status again
 an operation   a result with JSON
 a top-up       feedback and a result with its invoice; once paid, feedback `success` with the new balance
 a mention      a note in its thread: who we are
+
+Who wrote a private message is answered with private messages instead (`letters`).
 """
 
 from collections.abc import Sequence
@@ -35,7 +37,9 @@ from timmy_dvm.core.trust import Tier
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import words
 from timmy_dvm.nostr.answering import Answer, Tag
+from timmy_dvm.nostr.letters import Letter
 from timmy_dvm.nostr.origin import read_origin
+from timmy_dvm.nostr.privacy import Scheme
 
 _LAST_STATUS: Final[dict[str, str]] = {
     JobState.COMPLETE: "success",
@@ -93,6 +97,17 @@ class NostrSpeaker:
             return ()
         if came is None:
             return ()
+        if came[0].scheme is Scheme.NIP59:
+            letter = Letter(
+                keys=self._keys,
+                entropy=self._randomness.token,
+                origin=came[0],
+                request=came[1],
+                job_id=job_id,
+                at=at,
+                pay_page=self._pay_page(job_id),
+            )
+            return letter.say(message)
         answer = Answer(
             keys=self._keys,
             entropy=self._randomness.token,
@@ -104,6 +119,9 @@ class NostrSpeaker:
             absorbed_sats=absorbed_sats,
         )
         return self._say(message, answer)
+
+    def _pay_page(self, job_id: str | None) -> str | None:
+        return f"{self._pay_page_base}/{job_id}" if self._pay_page_base and job_id else None
 
     def _say(self, message: Message, answer: Answer) -> Sequence[NewEvent]:
         match message:
@@ -134,10 +152,9 @@ class NostrSpeaker:
                 assert_never(message)
 
     def _money_due(self, told: PriceTold, answer: Answer) -> NewEvent:
-        pay_page = f"{self._pay_page_base}/{answer.job_id}" if self._pay_page_base and answer.job_id else None
         return answer.feedback(
             "payment-required",
-            words.money_due(told, answer.origin, pay_page),
+            words.money_due(told, answer.origin, self._pay_page(answer.job_id)),
             line=words.money_due_line(told, answer.origin),
             amount=("amount", str(told.amount), told.bolt11),
             tags=[

@@ -13,6 +13,7 @@ from ledger.records import InvoiceState, JobState, RefundState
 from ledger.reservations import NewReservation, ReservationEnd
 from tests.timmy_dvm.core.builders import made_job
 from tests.timmy_dvm.core.memory_credit import BACK, MemoryCredit
+from timmy_dvm.core import refunds
 from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.case import Case, Decision, Do
 from timmy_dvm.core.credit_facts import TopUpAsked
@@ -217,9 +218,13 @@ class MemoryLedger(MemoryCredit):
                 job = self.job_of(fact.request_event_id)
                 return dataclasses.replace(self._around(job), run_waits=job is not None and self.run_waits(job.id))
             case RefundClaimed():
-                case = self._around(self.job_of(fact.request_event_id))
+                claims = self.claims_of(fact.pubkey) if fact.request_event_id is None else ()
+                row = refunds.meant(claims, fact)
+                named = fact.request_event_id and self.job_of(fact.request_event_id)
+                job = self.jobs[row.job_id] if row else named
                 return dataclasses.replace(
-                    case,
+                    self._around(job),
+                    claims=claims,
                     ours=self.ours(),
                     fees_today=self.fees_today(fact.at),
                     hash_is_ours=fact.payment_hash in self.invoices,
@@ -257,14 +262,15 @@ class MemoryLedger(MemoryCredit):
         )
 
     def _around_question(self, fact: QuestionAsked) -> Case:
-        open_ones = [refund for refund in self.refunds_of_jobs() if refund.state not in BACK]
         return Case(
             credit=Msats(self.balances[accounts.customer(fact.pubkey)]),
             identity=self.identities.get(fact.pubkey),
-            claims=tuple(
-                (self.jobs[refund.job_id].event_id, refund) for refund in open_ones if refund.pubkey == fact.pubkey
-            ),
+            claims=self.claims_of(fact.pubkey),
         )
+
+    def claims_of(self, pubkey: str) -> tuple:
+        open_ones = [refund for refund in self.refunds.values() if refund.state not in BACK]
+        return tuple((self.jobs[row.job_id].event_id, row) for row in open_ones if row.pubkey == pubkey)
 
     def _around(self, job) -> Case:
         if job is None:

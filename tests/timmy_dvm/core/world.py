@@ -46,6 +46,7 @@ SENDS = {
     "really": st.sampled_from(["succeeded", "failed", "in_flight"]),
     "fee": st.sampled_from([0, 1_500, 10**9]),
 }
+WRONG = st.sampled_from([*[None] * 8, "more", "less", "any", "key", "used", "short", "net"])
 OPEN = (RefundState.HELD, RefundState.OWED)
 TEXTS = {"short": "hi", "long": "x" * 200, "blank": " ", "too long": "y" * 20_000}
 
@@ -151,27 +152,27 @@ class World(RuleBasedStateMachine):
             assert decision.tells == ()
 
     @precondition(lambda self: self.ledger.refunds_of_jobs())
-    @rule(pick=PICK, wrong=st.sampled_from([*[None] * 8, "more", "less", "any", "key", "used", "short", "net"]))
-    def claim(self, pick, wrong):
+    @rule(pick=PICK, wrong=WRONG, by_sum=st.booleans())
+    def claim(self, pick, wrong, by_sum):
         there = self.ledger.refunds_of_jobs()
         refund = self.picked([r for r in there if r.state in OPEN and r.pubkey] or there, pick)
         job = self.ledger.jobs[refund.job_id]
-        seen_before = list(self.ledger.tried) or list(self.ledger.invoices)
-        n = self.fresh()
+        seen_before, n = list(self.ledger.tried) or list(self.ledger.invoices), self.fresh()
         amount = {"more": refund.amount + 1, "less": refund.amount - 1, "any": None}.get(wrong, refund.amount)
         fact = RefundClaimed(
-            event_id=f"d{n:063x}", request_event_id=job.event_id, bolt11=f"lnbc{n}", amount=amount,
-            pubkey=job.pubkey if job.pubkey and wrong != "key" else "99" * 32,
+            event_id=f"d{n:063x}", request_event_id=None if by_sum else job.event_id,
+            bolt11=f"lnbc{n}", amount=amount, pubkey=job.pubkey if job.pubkey and wrong != "key" else "99" * 32,
             payment_hash=self.picked(seen_before, pick) if wrong == "used" else f"f{n:063x}",
             rail_ok=wrong != "net", expires_at=self.now + (119 if wrong == "short" else 120),
             origin=CLAIM, at=self.now,
         )  # fmt: skip
         decision = self.ledger.commit(fact)
         assert len(decision.tells) == 1
-        if decision.refunds:
-            (sending,) = decision.refunds
+        for sending in decision.refunds:
             assert wrong is None or sending.amount == amount != refund.amount
-            assert sending.pubkey == fact.pubkey
+            assert (sending.pubkey, sending.amount) == (fact.pubkey, amount)
+        if not decision.refunds and wrong is None and refund.state in OPEN and refund.pubkey:
+            assert decision.tells[0].message.code == "fee_reserve"
 
     # What our own machine does -----------------------------------------------------------------------------------
 
@@ -254,10 +255,10 @@ class World(RuleBasedStateMachine):
         self.send(*self.picked(self.due_actions(PayRefund), pick), says, really, fee)
 
     @precondition(lambda self: any(r.state in OPEN for r in self.ledger.refunds.values()))
-    @rule(pick=PICK, **SENDS)
-    def claim_and_pay(self, pick, says, really, fee):
+    @rule(pick=PICK, by_sum=st.booleans(), **SENDS)
+    def claim_and_pay(self, pick, by_sum, says, really, fee):
         before = set(self.ledger.outbox)
-        self.claim(pick, None)
+        self.claim(pick, None, by_sum)
         for number in set(self.ledger.outbox) - before:
             self.send(number, self.ledger.outbox[number].action, says, really, fee)
 

@@ -147,3 +147,13 @@ async def test_whether_a_key_has_patience_left_can_be_seen_without_using_it():
     patience.end("a", was_error=True)
     assert not patience.has_left("a")
     assert patience.has_left("b")
+
+
+async def test_patience_may_be_counted_by_the_hour():
+    clock = ManualClock()
+    patience = Patience(2, clock, per_s=3_600)
+    assert await errors(patience, "one", 3) == 2
+    await clock.advance(1_799)
+    assert await errors(patience, "one", 1) == 0
+    await clock.advance(1)
+    assert await errors(patience, "one", 2) == 1

@@ -219,6 +219,30 @@ async def test_who_does_not_dial_still_reaches_an_inbox_on_a_configured_relay():
 # Bounds.
 
 
+@pytest.mark.parametrize(
+    ("listed", "dials", "can"),
+    [
+        ([inbox(OURS[0])], False, True),
+        ([inbox(THEIRS[0], OURS[1])], False, True),
+        ([inbox(THEIRS[0])], True, True),
+        ([inbox(THEIRS[0])], False, False),
+        ([inbox("ws://theirs.example", "wss://127.0.0.1", "wss://localhost")], True, False),
+        ([inbox()], True, False),
+        ([], True, False),
+    ],
+)
+async def test_who_lists_no_inbox_that_we_write_to_cannot_be_reached(listed, dials, can):
+    assert await Way(*listed, dials=dials).publisher.can_reach(KEY) is can
+
+
+async def test_while_too_many_lists_are_asked_for_everybody_counts_as_within_reach():
+    way = Way()
+    keys = [f"{number:064x}" for number in range(100)]
+    assert [await way.publisher.can_reach(key) for key in keys].count(False) == way.relays.asked < 100
+    assert await way.publisher.can_reach(keys[0]) is False
+    assert await way.publisher.can_reach(keys[-1]) is True
+
+
 @pytest.mark.parametrize(("to", "event"), [(ToCustomer, FEEDBACK), (ToInbox, MESSAGE)])
 async def test_what_anybody_may_cause_leaves_dials_to_what_was_paid_for(to, event):
     way = Way(inbox(THEIRS[0]), read_relays(THEIRS[0]))

@@ -8,7 +8,7 @@ import pytest
 from ledger.money import Msats
 from ledger.records import EventRole
 from relay_client.event import Event
-from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, TIMMY, opened, sealed, signed
+from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, SCHEMES, TIMMY, opened, sealed, signed
 from timmy_dvm.clock import SeededRandomness
 from timmy_dvm.core.actions import (
     CreditAdded,
@@ -331,7 +331,7 @@ LONG = {
 
 @pytest.mark.parametrize("where", ["i", "content"])
 @pytest.mark.parametrize("text", LONG)
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_long_prompt_and_a_long_answer_fit_relays_and_lose_nothing(where, text, scheme):
     if scheme is Scheme.NONE:
         request = signed(("i", PROMPT, "text"), P_TIMMY) if where == "i" else signed(P_TIMMY, content=PROMPT)
@@ -381,7 +381,7 @@ def test_a_request_full_of_inputs_is_not_repeated():
     assert result.tag("i") is None
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_an_absurd_answer_is_cut_and_says_so(scheme):
     done = Delivered(text="x" * 3_000_000, truncated=False, ledger=LEDGER, money_back="")
     request = REQUEST if scheme is Scheme.NONE else encrypted(scheme.value)
