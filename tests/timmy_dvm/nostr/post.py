@@ -6,7 +6,7 @@ import itertools
 
 from relay_client.nip59 import Rumor, wrap
 from relay_client.pool import Received
-from tests.timmy_dvm.nostr.door import PRICES, TIMEOUT_S, Books, RecordingEngine, ScriptedPool
+from tests.timmy_dvm.nostr.door import PRICES, TIMEOUT_S, Books, RecordingEngine, ScriptedPool, gatherer_of
 from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, TIMMY
 from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.nostr.desk import Desk
@@ -54,6 +54,7 @@ class Post:
         self.desk = Desk(
             engine=self.engine,
             store=self.books,
+            gatherer=gatherer_of(self.books, self.clock),
             prices=PRICES,
             clock=self.clock,
             randomness=SeededRandomness(1),

@@ -2,12 +2,13 @@
 
 import pytest
 
+from tests.timmy_dvm.nostr.kit import SCHEMES
 from tests.timmy_dvm.nostr.test_speaker import LEDGER, REQUEST, bounded, encrypted, rejoined, say
 from timmy_dvm.core.actions import Delivered, Ended
 from timmy_dvm.nostr.privacy import Scheme
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("text", ["", "half \ud800 a pair", "\x00\x1b[31m"])
 def test_odd_answers_can_be_published(scheme, text):
     done = Delivered(text=text, truncated=False, ledger=LEDGER, money_back="")
