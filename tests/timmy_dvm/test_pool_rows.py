@@ -324,3 +324,23 @@ async def test_a_gift_to_the_pool_goes_in_whole():
         assert await it.settle(payment_hash, 25) == 25
         assert await it.pool() == 25
         assert (await it.store.pool(since=0, limit=1)).moves[0].code == "settled"
+
+
+@pytest.mark.parametrize("how", [RELAY, STEPS], ids=["relay", "http"])
+@pytest.mark.parametrize("estimate", [50, 70], ids=["free", "part"])
+async def test_whatever_draws_on_the_pool_moves_the_version_of_its_key(how, estimate):
+    """Where decisions read before they write, that is how two jobs of one key that draw at once are told apart."""
+    async with generosity() as it:
+        key = await it.key("established")
+
+        async def version():
+            return (await it.store.look(lambda view: view.identity(key))).version
+
+        job_id = await it.ask(key, estimate, how=how)
+        before = await version()
+        if how is STEPS:
+            await it.accept(job_id)
+        if estimate == 70:
+            await it.pay(job_id)
+        assert (await it.job(job_id)).absorbed_sats == 50
+        assert await version() == before + (0 if how is RELAY and estimate == 50 else 1)
