@@ -4,8 +4,12 @@ Amounts are msat, times unix seconds.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from ledger.money import ZERO, Msats
+
+FORGOTTEN_AT_ONCE: Final = 500
+"""Jobs of a key whose texts one change erases, the oldest first: others wait for the writer meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,11 +184,14 @@ UPDATE outbox SET started = 1 WHERE id = :id;
 INSERT INTO deliveries (event, relay, outcome, at) SELECT row, :relay, :outcome, :at FROM events WHERE id = :event_id
 ON CONFLICT (event, relay) DO UPDATE SET outcome = excluded.outcome, at = excluded.at;
 
--- What is still to be delivered stays until it was: `forget_event`.
+-- The same oldest jobs in each of the three, for what tells them, their texts, goes last. What is still to be
+-- delivered stays until it was: `forget_event`.
 -- name: forget_events
 UPDATE events SET json = ''
-WHERE job IN (SELECT row FROM jobs WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL) AND json <> ''
-    AND id NOT IN (SELECT body FROM outbox WHERE kind = 'Publish');
+WHERE job IN (
+    SELECT jobs.row FROM jobs JOIN job_texts ON job_texts.job = jobs.row
+    WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL ORDER BY created_at, jobs.row LIMIT :limit
+) AND id NOT IN (SELECT body FROM outbox WHERE kind = 'Publish');
 
 -- name: is_forgotten
 SELECT 1 FROM events LEFT JOIN job_texts ON job_texts.job = events.job
@@ -204,10 +207,16 @@ UPDATE jobs SET
     reason = NULL,
     error_message = CASE WHEN state = 'cancelled' THEN error_message END,
     refund_to = NULL
-WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL AND row IN (SELECT job FROM job_texts WHERE job = jobs.row);
+WHERE row IN (
+    SELECT jobs.row FROM jobs JOIN job_texts ON job_texts.job = jobs.row
+    WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL ORDER BY created_at, jobs.row LIMIT :limit
+);
 
 -- name: forget_texts
-DELETE FROM job_texts WHERE job IN (SELECT row FROM jobs WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL);
+DELETE FROM job_texts WHERE job IN (
+    SELECT jobs.row FROM jobs JOIN job_texts ON job_texts.job = jobs.row
+    WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL ORDER BY created_at, jobs.row LIMIT :limit
+);
 
 -- name: forget_topups
 UPDATE topups SET origin = '' WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL AND origin <> '';

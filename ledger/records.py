@@ -317,10 +317,10 @@ class Change:
     ``refunds``, where version 0 is a row that is not there yet; one refund may stand there twice, a step and the
     next. A reservation begins before the entries are booked and ends after them. Entries are booked in their
     order, and a floor holds after each. Events are written with the outbox row that publishes them
-    (:data:`PUBLISH`). ``result`` belongs to ``job`` or ``new_job``, one of which must be
-    there. ``forget`` is a key: of its ended jobs all texts are erased, with reasons, addresses and what was
-    published for them, and of its top-ups and pay-outs the notes; an event that is still to be delivered is erased
-    once it was.
+    (:data:`PUBLISH`). ``result`` belongs to ``job`` or ``new_job``, one of which must be there.
+    ``forget`` is a key: of its oldest ended jobs, at most :data:`~ledger.credit.FORGOTTEN_AT_ONCE`, all texts are
+    erased, with reasons, addresses and what was published for them, and of its top-ups and pay-outs the notes; an
+    event that is still to be delivered is erased once it was.
     """
 
     new_job: NewJob | None = None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from ledger import accounts
-from ledger.credit import TopUpRecord
+from ledger.credit import FORGOTTEN_AT_ONCE, TopUpRecord
 from ledger.entries import Entry, Posting
 from ledger.records import (
     PUBLISH,
@@ -220,7 +220,9 @@ def _write_action(connection: sqlite3.Connection, action: NewAction) -> PendingA
 
 def _forget(connection: sqlite3.Connection, pubkey: str) -> None:
     # The texts last: that they are there tells a job that is remembered.
-    for statement in ("forget_events", "forget_reasons", "forget_topups", "forget_payouts", "forget_texts"):
+    for statement in ("forget_events", "forget_reasons", "forget_texts"):
+        connection.execute(SQL[statement], {"pubkey": pubkey, "limit": FORGOTTEN_AT_ONCE})
+    for statement in ("forget_topups", "forget_payouts"):
         connection.execute(SQL[statement], {"pubkey": pubkey})
 
 

@@ -216,10 +216,13 @@ class Engine:
 
 
 def _log(fact: Fact, applied: Applied) -> None:
-    """One line for each step of a job; what was said and who said it stays in the ledger."""
+    """One line for each step of a job or a top-up; what was said and who said it stays in the ledger."""
     if applied.job is not None:
         kind = type(fact).__name__
         log.info(kind, action="job_moved", job=applied.job.id[:SHORT_ID], state=str(applied.job.state))
+    for topup in applied.change.topups:
+        waits = topup.ended_at is None
+        log.info(type(fact).__name__, action="topup_moved", topup=topup.id[:SHORT_ID], waits=waits)
 
 
 def _job_id(case: Case, decision: Decision) -> str | None:

@@ -104,8 +104,8 @@ async def test_an_account_from_its_filling_to_its_forgetting(shop, scheme):
     assert (await customer.does("balance"))["creditSats"] == 10
 
     await delivered(shop)
-    assert await customer.does("forget") == {"op": "forget", "forgottenJobs": 1}
-    assert await customer.does("forget") == {"op": "forget", "forgottenJobs": 0}
+    assert await customer.does("forget") == {"op": "forget", "forgottenJobs": 1, "moreJobs": False}
+    assert await customer.does("forget") == {"op": "forget", "forgottenJobs": 0, "moreJobs": False}
     (story,) = await books(shop.folder)
     assert story.texts.forgotten
     assert not any(event.json for event, _ in story.events)

@@ -256,13 +256,13 @@ async def test_forgotten_nothing_of_a_job_is_left_but_its_books(tmp_path):
         await house.dispatch.idle()
         before = await house.store.story(job_id)
         await alice.forgets()
-        assert house.recorder.last(OperationDone).body == {"op": "forget", "forgottenJobs": 1}
+        assert house.recorder.last(OperationDone).body == {"op": "forget", "forgottenJobs": 1, "moreJobs": False}
         after = await house.store.story(job_id)
         assert after.texts.forgotten
         assert [event.json for event, _ in after.events] == ["" for _ in before.events]
         assert (after.entries, after.refunds, after.invoices) == (before.entries, before.refunds, before.invoices)
         await alice.forgets("again")
-        assert house.recorder.last(OperationDone).body == {"op": "forget", "forgottenJobs": 0}
+        assert house.recorder.last(OperationDone).body == {"op": "forget", "forgottenJobs": 0, "moreJobs": False}
         await house.books_are_right()
     assert audit(tmp_path / "timmy.db") == []
     assert b"Whisper" not in (tmp_path / "timmy.db").read_bytes()

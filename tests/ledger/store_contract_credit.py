@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from ledger import accounts
+from ledger import accounts, sqlite_change
 from ledger.credit import Unfinished
 from ledger.entries import Code
 from ledger.money import Msats
@@ -263,6 +263,23 @@ class ForgettingContract:
         assert await store.look(lambda view: view.remembered_jobs_of(KEY)) == 0
         await applied(store, forget=KEY)
         assert await store.story(JOB) == once
+
+    async def test_of_very_many_jobs_the_oldest_are_forgotten_first_and_the_rest_when_asked_again(
+        self, store, monkeypatch
+    ):
+        monkeypatch.setattr(sqlite_change, "FORGOTTEN_AT_ONCE", 2)
+        await applied(store, identity=identity())
+        jobs = [f"{number:032x}" for number in range(5)]
+        for number, job_id in enumerate(jobs):
+            _, action = await self.an_ended_job(store, job_id, created_at=NOW - number)
+            await self.delivered(store, action)
+        for left in (3, 1, 0):
+            await applied(store, forget=KEY)
+            remembered = [job_id for job_id in jobs if not (await store.texts(job_id)).forgotten]
+            assert remembered == jobs[:left]
+            stories = [await store.story(job_id) for job_id in jobs]
+            assert [story.job.id for story in stories if story.events[0][0].json] == remembered
+            assert [story.job.id for story in stories if story.job.reason] == remembered
 
     async def test_why_we_cancelled_a_job_stays_for_it_is_not_the_keys_doing(self, store):
         await applied(store, identity=identity())

@@ -5,7 +5,7 @@ something is open or owed, for whoever is to be told of it is known from them; s
 Credit is no reason to wait: it is the key's own, under its name, and needs no text.
 """
 
-from ledger.credit import Unfinished
+from ledger.credit import FORGOTTEN_AT_ONCE, Unfinished
 from ledger.money import sats_up
 from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.case import Case, Decision, Tell
@@ -13,12 +13,15 @@ from timmy_dvm.core.credit_facts import ForgetAsked
 
 
 def asked(case: Case, fact: ForgetAsked) -> Decision:
-    """Erase all of it, or nothing and say why. Asked again it finds nothing left to erase."""
+    """Erase all of it, or nothing and say why. A key with very many jobs asks again; others find nothing left."""
     first = what_comes_first(case.unfinished, fact.at)
     if first:
         sentence = f"Nothing is forgotten yet. First: {'; '.join(first)}. Then ask again."
         return Decision(tells=(Tell(Refused(code="not_yet", sentence=sentence), fact.origin),))
-    done = OperationDone(body={"op": "forget", "forgottenJobs": case.remembered})
+    count = min(case.remembered, FORGOTTEN_AT_ONCE)
+    done = OperationDone(
+        body={"op": "forget", "forgottenJobs": count, "moreJobs": case.remembered > FORGOTTEN_AT_ONCE}
+    )
     return Decision(forget=fact.pubkey, tells=(Tell(done, fact.origin),))
 
 

@@ -62,7 +62,7 @@ def test_the_balance_is_taken_out_and_the_key_forgotten_and_the_operator_sees_so
 
     asyncio.run(until(lambda: arrived(bot)))
     forgotten = ask("--param", "op=forget")
-    assert json.loads(forgotten.out) == {"op": "forget", "forgottenJobs": 1}
+    assert json.loads(forgotten.out) == {"op": "forget", "forgottenJobs": 1, "moreJobs": False}
     story = job()
     assert (story["forgotten"], story["request"], story["result"]) == (True, "", None)
     told = timmy("job", story["jobId"], "--data-dir", str(bot.folder))

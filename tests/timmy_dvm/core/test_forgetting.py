@@ -13,13 +13,13 @@ def asked(unfinished=None, **case):
     return decide(Case(unfinished=unfinished or Unfinished(), **case), c.forget(), b.POLICY)
 
 
-@pytest.mark.parametrize("jobs", [0, 3])
-def test_with_all_over_the_texts_are_erased_and_it_is_told_of_how_many_jobs(jobs):
-    decision = asked(remembered=jobs)
+@pytest.mark.parametrize(("remembered", "jobs"), [(0, 0), (3, 3), (500, 500), (501, 500)])
+def test_with_all_over_the_texts_are_erased_and_it_is_told_of_how_many_jobs(remembered, jobs):
+    decision = asked(remembered=remembered)
     (tell,) = decision.tells
     assert decision == Decision(tells=(tell,), forget=b.KEY)
     assert tell.origin == b.CLAIM
-    assert tell.message.body == {"op": "forget", "forgottenJobs": jobs}
+    assert tell.message.body == {"op": "forget", "forgottenJobs": jobs, "moreJobs": remembered > jobs}
 
 
 def test_credit_is_no_reason_to_wait_for_it_needs_no_text():
