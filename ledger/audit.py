@@ -24,7 +24,7 @@ _GRAPHS: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that may not be. ``rule`` begins with its number (``I1`` … ``I8``, or ``file``)."""
+    """Something that may not be. ``rule`` begins with its number (``I1`` … ``I10``, or ``file``)."""
 
     rule: str
     row: str

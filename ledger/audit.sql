@@ -99,6 +99,12 @@ LEFT JOIN postings ON postings.entry = entries.id
     AND postings.account = (SELECT id FROM accounts WHERE name = invoices.account)
 GROUP BY invoices.row HAVING invoices.received_msat <> coalesce(sum(postings.amount_msat), 0);
 
+-- name: I2 a top-up's invoice fills the account it was asked for
+SELECT
+    'top-up ' || topups.id,
+    'its invoice fills ' || invoices.account || ', asked for was ' || topups.account
+FROM topups JOIN invoices ON invoices.payment_hash = topups.payment_hash WHERE invoices.account <> topups.account;
+
 -- name: I3 what we owe is never less than nothing
 SELECT 'account ' || name, 'it may not go below 0 and stands at ' || balance_msat || ' msat'
 FROM accounts WHERE kind = 'owed' AND balance_msat < 0;
@@ -111,6 +117,7 @@ SELECT what || ' ' || id, 'it is there ' || count(*) || ' times' FROM (
     UNION ALL SELECT 'job', id FROM jobs
     UNION ALL SELECT 'request event', event_id FROM jobs WHERE event_id IS NOT NULL
     UNION ALL SELECT 'invoice', payment_hash FROM invoices
+    UNION ALL SELECT 'top-up', id FROM topups
     UNION ALL SELECT 'refund', id FROM refunds
     UNION ALL SELECT 'event', id FROM events
 ) GROUP BY what, id HAVING count(*) > 1;
@@ -189,6 +196,31 @@ WHERE ended_at IS NULL AND due_at IS NULL AND NOT EXISTS (SELECT 1 FROM outbox W
 SELECT 'job ' || id, 'it is ' || state || ', but was never paid for or has no deadline'
 FROM jobs WHERE state IN ('evaluating', 'executing') AND (paid_at IS NULL OR due_at IS NULL);
 
+-- An action's body names the top-up while it wants its invoice, and that invoice while it may be paid.
+-- name: I6 a top-up that waits will be decided, and one whose invoice is closed waits no more
+SELECT
+    'top-up ' || topups.id,
+    CASE WHEN invoices.state <> 'open' THEN 'it waits, and its invoice is ' || invoices.state
+        ELSE 'it waits, and there is nothing to be done for it' END
+FROM topups LEFT JOIN invoices ON invoices.payment_hash = topups.payment_hash
+WHERE topups.ended_at IS NULL AND (invoices.state <> 'open' OR NOT EXISTS (
+    SELECT 1 FROM outbox WHERE instr(outbox.body, coalesce(topups.payment_hash, topups.id)) > 0
+));
+
+-- name: I6 a job that has not ended has its texts
+SELECT 'job ' || jobs.id, 'it is ' || jobs.state || ', and its texts were forgotten'
+FROM jobs LEFT JOIN job_texts ON job_texts.job = jobs.row WHERE jobs.ended_at IS NULL AND job_texts.job IS NULL;
+
+-- name: I7 what was published is forgotten with its job, and not before it was delivered
+SELECT
+    'event ' || events.id,
+    CASE WHEN events.json = '' THEN 'it is forgotten, and its job is not, or it is still to be delivered'
+        ELSE 'its job is forgotten, and it was delivered and is not' END
+FROM events JOIN jobs ON jobs.row = events.job LEFT JOIN job_texts ON job_texts.job = jobs.row
+WHERE (events.json = '') <> (job_texts.job IS NULL AND NOT EXISTS (
+    SELECT 1 FROM outbox WHERE outbox.kind = 'Publish' AND outbox.body = events.id
+));
+
 -- name: I7 a job has at most one result
 SELECT 'job ' || jobs.id, count(*) || ' results were signed for it'
 FROM events JOIN jobs ON jobs.row = events.job
@@ -197,3 +229,127 @@ WHERE events.role = 'result' GROUP BY jobs.row HAVING count(*) > 1;
 -- name: I8 no step ran more than three times
 SELECT 'job ' || id, 'eval ran ' || eval_runs || ' times and work ' || work_runs || ' times: 3 is the limit'
 FROM jobs WHERE eval_runs NOT BETWEEN 0 AND 3 OR work_runs NOT BETWEEN 0 AND 3;
+
+-- name: I9 a reservation and its account tell the same
+SELECT
+    'job ' || jobs.id,
+    CASE WHEN reservations.ended_at IS NULL THEN 'it has ' || reservations.reserved_msat || ' msat reserved, and '
+        ELSE 'its reservation has ended, and ' END
+        || reservations.account || ' holds ' || coalesce(accounts.balance_msat, 0)
+FROM reservations
+JOIN jobs ON jobs.row = reservations.job
+LEFT JOIN accounts ON accounts.name = reservations.account
+WHERE coalesce(accounts.balance_msat, 0)
+    <> CASE WHEN reservations.ended_at IS NULL THEN reservations.reserved_msat ELSE 0 END;
+
+-- name: I9 money that was reserved has its row, of that amount
+SELECT
+    'account ' || accounts.name,
+    sum(postings.amount_msat) || ' msat were reserved in it, its row says '
+        || coalesce(reservations.reserved_msat, 'nothing')
+FROM accounts
+JOIN postings ON postings.account = accounts.id AND postings.amount_msat > 0
+LEFT JOIN reservations ON reservations.account = accounts.name
+WHERE accounts.name GLOB 'reserved:?*'
+GROUP BY accounts.id HAVING sum(postings.amount_msat) IS NOT reservations.reserved_msat;
+
+-- name: I9 a reservation granted what its settlement took
+WITH taken AS (
+    SELECT postings.account, -sum(postings.amount_msat) AS amount_msat
+    FROM postings JOIN entries ON entries.id = postings.entry
+    WHERE entries.code = 'settlement' GROUP BY postings.account
+)
+SELECT
+    'job ' || jobs.id,
+    'its row says a grant of ' || coalesce(reservations.granted_msat, 0) || ' msat, its settlement took '
+        || coalesce(taken.amount_msat, 0)
+FROM reservations
+JOIN jobs ON jobs.row = reservations.job
+LEFT JOIN accounts ON accounts.name = reservations.account
+LEFT JOIN taken ON taken.account = accounts.id
+WHERE coalesce(reservations.granted_msat, 0) <> coalesce(taken.amount_msat, 0);
+
+-- name: I9 an open reservation belongs to a job that goes on
+SELECT 'job ' || jobs.id, 'it is ' || jobs.state || ', and ' || reservations.reserved_msat || ' msat are still reserved'
+FROM reservations JOIN jobs ON jobs.row = reservations.job
+WHERE reservations.ended_at IS NULL AND jobs.ended_at IS NOT NULL;
+
+-- name: I9 what a job says the pool absorbed is its reservation, and after the end its grant
+SELECT
+    'job ' || jobs.id,
+    'its row says ' || jobs.absorbed_sats || ' sats absorbed, its reservation '
+        || coalesce(reservations.granted_msat, reservations.reserved_msat, 0) || ' msat'
+FROM jobs LEFT JOIN reservations ON reservations.job = jobs.row
+WHERE 1000 * jobs.absorbed_sats <> coalesce(reservations.granted_msat, reservations.reserved_msat, 0);
+
+-- Where the clock went back over midnight a key may be counted more than one day granted, never less.
+-- name: I9 a key is counted all that was granted to it since its day began
+SELECT
+    'key ' || identities.pubkey,
+    'it is counted ' || identities.sats_absorbed_today || ' sats, granted were '
+        || coalesce(sum(reservations.granted_msat) FILTER (WHERE reservations.ended_at >= absorbed_reset_at), 0)
+        || ' msat'
+FROM identities LEFT JOIN reservations ON reservations.nostr_pubkey = identities.pubkey
+GROUP BY identities.pubkey
+HAVING 1000 * sats_absorbed_today NOT BETWEEN
+    coalesce(sum(reservations.granted_msat) FILTER (WHERE reservations.ended_at >= absorbed_reset_at), 0)
+    AND coalesce(sum(reservations.granted_msat), 0);
+
+-- At each reservation: all that is set aside for its key, and what was granted to it in that day. What came first is
+-- told by the entries' numbers, for a clock may go back.
+-- name: I9 no key drew more in a day than its budget
+WITH drawn AS (
+    SELECT reservations.*, min(postings.entry) AS begun, max(postings.entry) AS done
+    FROM reservations
+    JOIN accounts ON accounts.name = reservations.account
+    JOIN postings ON postings.account = accounts.id
+    GROUP BY reservations.job
+), moves AS (
+    SELECT
+        job, nostr_pubkey, begun AS entry, reserved_at / 86400 AS day, reserved_msat AS held, 0 AS granted, budget_msat
+    FROM drawn
+    UNION ALL SELECT NULL, nostr_pubkey, done, ended_at / 86400, -reserved_msat, granted_msat, NULL
+    FROM drawn WHERE ended_at IS NOT NULL
+), sums AS (
+    SELECT
+        job, budget_msat,
+        sum(held) OVER (PARTITION BY nostr_pubkey ORDER BY entry)
+            + sum(granted) OVER (PARTITION BY nostr_pubkey, day ORDER BY entry) AS used_msat
+    FROM moves
+)
+SELECT 'job ' || jobs.id, 'its key had drawn ' || used_msat || ' msat in that day with it, of ' || budget_msat
+FROM sums JOIN jobs ON jobs.row = sums.job WHERE used_msat > budget_msat;
+
+-- name: I9 what leaves the pool is reserved, and what leaves a reservation was earned or came back
+SELECT
+    'entry ' || entries.entry_id,
+    'as ' || entries.code || ' it takes ' || -postings.amount_msat || ' msat from ' || accounts.name
+FROM entries
+JOIN postings ON postings.entry = entries.id AND postings.amount_msat < 0
+JOIN accounts ON accounts.id = postings.account
+JOIN postings AS others ON others.entry = entries.id AND others.amount_msat > 0
+JOIN accounts AS home ON home.id = others.account
+WHERE entries.code <> 'reversal' AND (
+    (accounts.name = 'pool' AND (entries.code <> 'reserved' OR home.name NOT GLOB 'reserved:?*'))
+    OR (accounts.name GLOB 'reserved:?*'
+        AND home.name <> CASE entries.code WHEN 'settlement' THEN 'earned' WHEN 'released' THEN 'pool' ELSE '' END)
+);
+
+-- name: I10 a job that works has the customer's share in its account
+SELECT
+    'job ' || jobs.id,
+    'it is ' || jobs.state || ', and of the customer''s share of '
+        || (jobs.share_eval_msat + jobs.share_work_msat) || ' msat its account holds '
+        || coalesce(accounts.balance_msat, 0)
+FROM jobs LEFT JOIN accounts ON accounts.name = 'job:' || jobs.id
+WHERE jobs.state IN ('evaluating', 'executing') AND coalesce(accounts.balance_msat, 0)
+    < jobs.share_eval_msat + (jobs.mode = 'once' OR jobs.state = 'executing') * jobs.share_work_msat;
+
+-- name: I10 a job that costs its customer nothing was reserved in full
+SELECT
+    'job ' || jobs.id,
+    'its customer pays nothing, and the pool reserved ' || coalesce(reservations.reserved_msat, 0) || ' of '
+        || (jobs.eval_fee_msat + jobs.work_fee_msat) || ' msat'
+FROM jobs LEFT JOIN reservations ON reservations.job = jobs.row
+WHERE jobs.share_eval_msat + jobs.share_work_msat = 0
+    AND coalesce(reservations.reserved_msat, 0) < jobs.eval_fee_msat + jobs.work_fee_msat;

@@ -14,7 +14,7 @@ from ledger.store import StoreUnavailable
 
 _FILE: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 _COMMENT: Final = re.compile(r"--[^\n]*")
-_SPACE: Final = re.compile(r"\s+")
+_LAYOUT: Final = re.compile(r"\s*([(),])\s*|\s+")
 
 
 def migrations() -> list[tuple[int, str]]:
@@ -92,4 +92,9 @@ def _note(connection: sqlite3.Connection, number: int, name: str) -> None:
 def schema_of(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     """``(kind, name, definition)`` of all that a ledger is made of, without comments and layout."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    return {(kind, name, _SPACE.sub(" ", _COMMENT.sub("", sql)).strip()) for kind, name, sql in rows}
+    return {(kind, name, _settled(sql)) for kind, name, sql in rows}
+
+
+def _settled(sql: str) -> str:
+    """A definition without comments and layout: a column that was added later stands where no line break is."""
+    return _LAYOUT.sub(lambda found: found[1] or " ", _COMMENT.sub("", sql)).strip()

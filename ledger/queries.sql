@@ -28,7 +28,7 @@ INSERT INTO identities (
     pubkey, version, trust_score, interaction_count, paid_jobs, sats_absorbed_today, absorbed_reset_at, first_seen,
     last_seen
 ) VALUES (
-    :pubkey, 1, :trust_score, :interaction_count, :paid_jobs, :sats_absorbed_today, :absorbed_reset_at, :first_seen,
+    :pubkey, 1, :trust_score, :interaction_count, :paid_jobs, 0, 0, :first_seen,
     :last_seen
 ) ON CONFLICT (pubkey) DO NOTHING;
 
@@ -38,8 +38,6 @@ UPDATE identities SET
     trust_score = :trust_score,
     interaction_count = :interaction_count,
     paid_jobs = :paid_jobs,
-    sats_absorbed_today = :sats_absorbed_today,
-    absorbed_reset_at = :absorbed_reset_at,
     last_seen = :last_seen
 WHERE pubkey = :pubkey AND version = :version;
 
@@ -90,9 +88,17 @@ UPDATE jobs SET
     due_at = :due_at
 WHERE id = :id AND version = :version;
 
+-- name: insert_reservation
+INSERT INTO reservations (job, account, nostr_pubkey, tier, budget_msat, reserved_msat, reserved_at)
+SELECT row, 'reserved:' || id, nostr_pubkey, :tier, :budget, :amount, :at FROM jobs WHERE id = :job_id;
+
+-- name: end_reservation
+UPDATE reservations SET granted_msat = :granted, ended_at = :at
+WHERE job = (SELECT row FROM jobs WHERE id = :job_id) AND ended_at IS NULL;
+
 -- name: insert_texts
-INSERT INTO job_texts (job, request, origin)
-SELECT row, :request, :origin FROM jobs WHERE id = :job_id;
+INSERT INTO job_texts (job, request, origin, follows)
+SELECT row, :request, :origin, (SELECT row FROM jobs WHERE id = :follows) FROM jobs WHERE id = :job_id;
 
 -- name: write_result
 INSERT INTO job_texts (job, request, origin, result) SELECT row, '', '', :result FROM jobs WHERE id = :job_id
@@ -107,13 +113,19 @@ INSERT INTO invoices (
 ) ON CONFLICT (payment_hash) DO UPDATE SET state = excluded.state, received_msat = excluded.received_msat
 WHERE account = excluded.account AND amount_msat = excluded.amount_msat AND bolt11 = excluded.bolt11;
 
+-- name: write_topup
+INSERT INTO topups (id, event_id, account, nostr_pubkey, amount_msat, origin, payment_hash, created_at, ended_at)
+VALUES (:id, :event_id, :account, :pubkey, :amount, :origin, :payment_hash, :created_at, :ended_at)
+ON CONFLICT (id) DO UPDATE SET payment_hash = excluded.payment_hash, ended_at = excluded.ended_at
+WHERE account = excluded.account AND amount_msat = excluded.amount_msat;
+
 -- name: insert_refund
 INSERT INTO refunds (
     id, version, job, pubkey, amount_msat, reason, state, kept_fee_room_msat, payment_hash, bolt11, max_fee_msat,
-    fee_msat, attempts, note, created_at, updated_at, due_at
+    fee_msat, attempts, note, created_at, updated_at, due_at, origin
 ) VALUES (
     :id, 1, (SELECT row FROM jobs WHERE id = :job_id), :pubkey, :amount, :reason, :state, :kept_fee_room,
-    :payment_hash, :bolt11, :max_fee, :fee, :attempts, :note, :created_at, :updated_at, :due_at
+    :payment_hash, :bolt11, :max_fee, :fee, :attempts, :note, :created_at, :updated_at, :due_at, :origin
 ) ON CONFLICT (id) DO NOTHING;
 
 -- name: update_refund
@@ -172,6 +184,47 @@ UPDATE outbox SET started = 1 WHERE id = :id;
 INSERT INTO deliveries (event, relay, outcome, at) SELECT row, :relay, :outcome, :at FROM events WHERE id = :event_id
 ON CONFLICT (event, relay) DO UPDATE SET outcome = excluded.outcome, at = excluded.at;
 
+-- The same oldest jobs in each of the three, for what tells them, their texts, goes last. What is still to be
+-- delivered stays until it was: `forget_event`.
+-- name: forget_events
+UPDATE events SET json = ''
+WHERE job IN (
+    SELECT jobs.row FROM jobs JOIN job_texts ON job_texts.job = jobs.row
+    WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL ORDER BY created_at, jobs.row LIMIT :limit
+) AND id NOT IN (SELECT body FROM outbox WHERE kind = 'Publish');
+
+-- name: is_forgotten
+SELECT 1 FROM events LEFT JOIN job_texts ON job_texts.job = events.job
+WHERE events.id = :event_id AND events.job IS NOT NULL AND job_texts.job IS NULL AND events.json <> '';
+
+-- name: forget_event
+UPDATE events SET json = '' WHERE id = :event_id;
+
+-- Why a job was cancelled is no text of the customer's, and tells a cancellation of theirs from one of ours.
+-- name: forget_reasons
+UPDATE jobs SET
+    version = version + 1,
+    reason = NULL,
+    error_message = CASE WHEN state = 'cancelled' THEN error_message END,
+    refund_to = NULL
+WHERE row IN (
+    SELECT jobs.row FROM jobs JOIN job_texts ON job_texts.job = jobs.row
+    WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL ORDER BY created_at, jobs.row LIMIT :limit
+);
+
+-- name: forget_texts
+DELETE FROM job_texts WHERE job IN (
+    SELECT jobs.row FROM jobs JOIN job_texts ON job_texts.job = jobs.row
+    WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL ORDER BY created_at, jobs.row LIMIT :limit
+);
+
+-- name: forget_topups
+UPDATE topups SET origin = '' WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL AND origin <> '';
+
+-- name: forget_payouts
+UPDATE refunds SET origin = ''
+WHERE job IS NULL AND pubkey = :pubkey AND origin <> '' AND state IN ('sent', 'credited');
+
 -- name: write_setting
 INSERT INTO settings (key, value) VALUES (:key, :value)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value;
@@ -201,11 +254,33 @@ SELECT due_at, id FROM jobs WHERE due_at IS NOT NULL ORDER BY due_at, row;
 SELECT count(*) FROM jobs
 WHERE nostr_pubkey = :pubkey AND state IN ('awaiting_eval_payment', 'awaiting_work_payment');
 
+-- name: waiting_topups_of_key
+SELECT count(*) FROM topups WHERE nostr_pubkey = :pubkey AND ended_at IS NULL;
+
+-- name: waiting_topups
+SELECT count(*) FROM topups WHERE ended_at IS NULL;
+
 -- name: waiting_jobs
 SELECT count(*) FROM jobs WHERE state IN ('awaiting_eval_payment', 'awaiting_work_payment');
 
 -- name: payable_invoices
 SELECT count(*) FROM invoices WHERE state = 'open';
+
+-- name: reserved_of_key
+SELECT coalesce(sum(reserved_msat), 0) FROM reservations WHERE nostr_pubkey = :pubkey AND ended_at IS NULL;
+
+-- name: drew_before
+SELECT 1 FROM reservations
+WHERE nostr_pubkey = :pubkey AND coalesce(granted_msat, reserved_msat) > 0 LIMIT 1;
+
+-- name: drawn_by_tier
+SELECT coalesce(sum(coalesce(granted_msat, reserved_msat)), 0) FROM reservations
+WHERE tier = :tier AND (ended_at IS NULL OR ended_at >= :since);
+
+-- A share below the price is what the pool offers to add; a job at full price offers 0.
+-- name: offered_to_key
+SELECT coalesce(sum(eval_fee_msat + work_fee_msat - share_eval_msat - share_work_msat), 0) FROM jobs
+WHERE nostr_pubkey = :pubkey AND state IN ('awaiting_eval_payment', 'awaiting_work_payment');
 
 -- name: cancelled_jobs_of_key_since
 SELECT count(*) FROM jobs
@@ -214,8 +289,36 @@ WHERE nostr_pubkey = :pubkey AND created_at >= :since AND state = 'cancelled' AN
 -- name: jobs_of_key_since
 SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND created_at >= :since;
 
+-- name: topups_of_key_since
+SELECT count(*) FROM topups WHERE nostr_pubkey = :pubkey AND created_at >= :since;
+
+-- name: given_up_topups_of_key_since
+SELECT count(*) FROM topups JOIN invoices ON invoices.payment_hash = topups.payment_hash
+WHERE nostr_pubkey = :pubkey AND topups.created_at >= :since AND ended_at IS NOT NULL AND invoices.state = 'open';
+
+-- name: unended_jobs_of_key
+SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND ended_at IS NULL;
+
+-- name: remembered_jobs_of_key
+SELECT count(*) FROM jobs JOIN job_texts ON job_texts.job = jobs.row
+WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL;
+
+-- name: run_waits
+SELECT 1 FROM outbox WHERE job_id = :job_id AND kind = 'RunAgent' AND started = 0;
+
 -- name: texts
 SELECT request, origin, result FROM job_texts WHERE job = (SELECT row FROM jobs WHERE id = :job_id);
+
+-- Back along the line, until a job that has no answer, or whose texts were forgotten.
+-- name: thread
+WITH RECURSIVE thread (request, result, follows, back) AS (
+    SELECT request, result, follows, 0 FROM job_texts WHERE job = (SELECT row FROM jobs WHERE id = :job_id)
+    UNION ALL
+    SELECT job_texts.request, job_texts.result, job_texts.follows, back + 1
+    FROM thread JOIN job_texts ON job_texts.job = thread.follows
+    WHERE back < :limit AND thread.request <> '' AND job_texts.request <> '' AND job_texts.result <> ''
+)
+SELECT request, result FROM thread WHERE request <> '' AND result <> '' ORDER BY back DESC;
 
 -- name: identity
 SELECT * FROM identities WHERE pubkey = :pubkey;
@@ -260,6 +363,37 @@ FROM jobs CROSS JOIN refunds ON refunds.job = jobs.row
 WHERE jobs.nostr_pubkey = :pubkey AND refunds.state NOT IN ('sent', 'credited')
 ORDER BY jobs.created_at, refunds.row LIMIT :limit;
 
+-- name: owed_to_key
+SELECT coalesce(sum(refunds.amount_msat), 0)
+FROM jobs CROSS JOIN refunds ON refunds.job = jobs.row
+WHERE jobs.nostr_pubkey = :pubkey AND refunds.state NOT IN ('sent', 'credited');
+
+-- name: open_payouts_of_key
+SELECT refunds.*, NULL AS job_id FROM refunds
+WHERE job IS NULL AND pubkey = :pubkey AND state NOT IN ('sent', 'credited') ORDER BY row;
+
+-- CROSS JOIN as above.
+-- name: payable_until_of_key
+SELECT coalesce(max(expires_at), 0) FROM (
+    SELECT invoices.expires_at FROM jobs CROSS JOIN invoices ON invoices.job = jobs.row
+    WHERE jobs.nostr_pubkey = :pubkey AND invoices.state = 'open'
+    UNION ALL
+    SELECT invoices.expires_at FROM topups CROSS JOIN invoices ON invoices.payment_hash = topups.payment_hash
+    WHERE topups.nostr_pubkey = :pubkey AND invoices.state = 'open'
+);
+
+-- name: topup
+SELECT * FROM topups WHERE id = :id;
+
+-- name: topup_of_event
+SELECT * FROM topups WHERE event_id = :event_id;
+
+-- name: topup_of_invoice
+SELECT * FROM topups WHERE payment_hash = :payment_hash;
+
+-- name: waiting_topups_of_key_listed
+SELECT * FROM topups WHERE nostr_pubkey = :pubkey AND ended_at IS NULL ORDER BY row LIMIT :limit;
+
 -- name: payment_is_known
 SELECT 1 FROM payments WHERE payment_hash = :payment_hash;
 
@@ -280,8 +414,33 @@ FROM entries JOIN postings ON postings.entry = entries.id
 WHERE entries.code = 'routing' AND entries.at >= :since
     AND postings.account = (SELECT id FROM accounts WHERE name = 'routing_fees');
 
+-- The fee of a pay-out comes out of its own sum.
 -- name: fee_caps_in_flight
-SELECT coalesce(sum(max_fee_msat), 0) FROM payments WHERE state = 'in_flight';
+SELECT coalesce(sum(payments.max_fee_msat), 0) FROM payments JOIN refunds ON refunds.row = payments.refund
+WHERE payments.state = 'in_flight' AND refunds.job IS NOT NULL;
+
+-- name: pool_reserved
+SELECT coalesce(sum(reserved_msat), 0) FROM reservations WHERE ended_at IS NULL;
+
+-- name: pool_granted
+SELECT coalesce(sum(granted_msat), 0) FROM reservations;
+
+-- name: pool_use_since
+SELECT
+    tier, coalesce(sum(granted_msat), 0), coalesce(sum(reserved_msat) FILTER (WHERE ended_at IS NULL), 0),
+    count(*) FILTER (WHERE ended_at IS NULL OR granted_msat > 0)
+FROM (
+    SELECT * FROM reservations WHERE ended_at IS NULL UNION ALL SELECT * FROM reservations WHERE ended_at >= :since
+) GROUP BY tier ORDER BY min(budget_msat), tier;
+
+-- name: newest_grants
+SELECT ended_at, tier, granted_msat FROM reservations WHERE granted_msat > 0
+ORDER BY ended_at DESC, job DESC LIMIT :limit;
+
+-- name: newest_pool_moves
+SELECT entries.at, entries.code, postings.amount_msat
+FROM postings JOIN entries ON entries.id = postings.entry
+WHERE postings.account = (SELECT id FROM accounts WHERE name = 'pool') ORDER BY postings.entry DESC LIMIT :limit;
 
 -- name: outbox
 SELECT * FROM outbox ORDER BY id;

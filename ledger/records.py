@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from ledger.credit import TopUpRecord
 from ledger.entries import Entry
 from ledger.money import MicroUsd, Msats
+from ledger.reservations import NewReservation, ReservationEnd
 
 
 class JobState(StrEnum):
@@ -81,7 +83,8 @@ class Quote:
 class NewJob:
     """A job about to be written. ``share_*`` is the customer's part of the quote, fixed from here on.
 
-    ``request`` is the text as the model will get it; ``origin`` is the door's own note (JSON) on how to answer.
+    ``request`` is the text as the model will get it; ``origin`` is the door's own note (JSON) on how to answer;
+    ``follows`` is the id of the job whose thread this one goes on with.
     """
 
     id: str
@@ -92,6 +95,7 @@ class NewJob:
     pubkey: str | None
     request: str
     origin: str
+    follows: str | None = None
     quote: Quote
     share_eval: Msats
     share_work: Msats
@@ -153,11 +157,23 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobTexts:
-    """The long parts of a job, kept apart so that they can be forgotten and are not rewritten at each step."""
+    """The long parts of a job, kept apart so that they can be forgotten and are not rewritten at each step.
+
+    Once they were ``forgotten`` they are empty.
+    """
 
     request: str
     origin: str
     result: str | None
+    forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One job of a thread that is answered: what was asked, as the model got it, and what was said."""
+
+    request: str = field(repr=False)
+    answer: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +198,9 @@ class RefundRecord:
     ``payment_hash``, ``bolt11`` and ``max_fee`` belong to the attempt now in flight or, when sent, to the one
     that arrived; earlier attempts stay in the table of payments. ``kept_fee_room`` is what we kept from the
     job: a refund never costs us more than that.
+
+    A refund of no job pays prepaid credit out: ``amount`` is the BOLT11's and ``max_fee`` together, for what it
+    costs comes out of the sum. ``origin`` is the door's own note (JSON) on how to answer about it, written once.
     """
 
     id: str
@@ -201,11 +220,21 @@ class RefundRecord:
     created_at: int
     updated_at: int
     due_at: int | None = None
+    origin: str = ""
+
+    @property
+    def invoiced(self) -> Msats:
+        """What its BOLT11 is for."""
+        return self.amount if self.job_id is not None else Msats(self.amount - self.max_fee)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityRecord:
-    """What we know of a public key. Versioned, because two jobs of one key may end at once."""
+    """What we know of a public key. Versioned, because two jobs of one key may end at once.
+
+    ``sats_absorbed_today`` is what the pool granted it since ``absorbed_reset_at``, the beginning of a UTC day.
+    Both are counted by the ledger as reservations end, and never written from here.
+    """
 
     pubkey: str
     version: int = 0
@@ -258,6 +287,8 @@ class PendingAction:
 
 PUBLISH: Final = "Publish"
 """The kind of the outbox row that comes with each event; its body is the event's id."""
+RUN: Final = "RunAgent"
+"""The kind of the outbox row that has a job run by the model: of this one it is asked whether it was begun."""
 
 
 class EventRole(StrEnum):
@@ -287,20 +318,28 @@ class Change:
     """All that one fact changes, written in one transaction or not at all.
 
     ``job`` holds the whole new row and the version it was decided on; the same goes for ``identity`` and
-    ``refunds``, where version 0 is a row that is not there yet. Entries are booked in their order, and a floor
-    holds after each. Events are written with the outbox row that publishes them (:data:`PUBLISH`).
-    ``result`` belongs to ``job`` or ``new_job``, one of which must be there.
+    ``refunds``, where version 0 is a row that is not there yet; one refund may stand there twice, a step and the
+    next. A reservation begins before the entries are booked and ends after them. Entries are booked in their
+    order, and a floor holds after each. Events are written with the outbox row that publishes them
+    (:data:`PUBLISH`). ``result`` belongs to ``job`` or ``new_job``, one of which must be there.
+    ``forget`` is a key: of its oldest ended jobs, at most :data:`~ledger.credit.FORGOTTEN_AT_ONCE`, all texts are
+    erased, with reasons, addresses and what was published for them, and of its top-ups and pay-outs the notes; an
+    event that is still to be delivered is erased once it was.
     """
 
     new_job: NewJob | None = None
     job: JobRecord | None = None
     result: str | None = None
     identity: IdentityRecord | None = None
+    reservation: NewReservation | None = None
     entries: tuple[Entry, ...] = ()
+    reservation_end: ReservationEnd | None = None
     invoices: tuple[InvoiceRecord, ...] = ()
+    topups: tuple[TopUpRecord, ...] = ()
     refunds: tuple[RefundRecord, ...] = ()
     actions: tuple[NewAction, ...] = ()
     events: tuple[NewEvent, ...] = ()
+    forget: str | None = None
 
 
 NOTHING = Change()

@@ -106,7 +106,9 @@ CREATE TABLE identities (
     -- the thresholds of today, so a stored one would be wrong tomorrow.
     interaction_count   INTEGER NOT NULL CHECK (interaction_count >= 0),
     paid_jobs           INTEGER NOT NULL CHECK (paid_jobs >= 0),
-    sats_absorbed_today INTEGER NOT NULL CHECK (sats_absorbed_today >= 0), -- whole sats, since absorbed_reset_at
+    -- Whole sats the pool granted since absorbed_reset_at, the beginning of a UTC day. Counted by the trigger
+    -- reservation_is_counted alone.
+    sats_absorbed_today INTEGER NOT NULL CHECK (sats_absorbed_today >= 0),
     absorbed_reset_at   INTEGER NOT NULL,
     first_seen          INTEGER NOT NULL,
     last_seen           INTEGER NOT NULL
@@ -185,6 +187,7 @@ INSERT INTO job_transitions (from_state, to_state) VALUES
     ('evaluating', 'executing'),
     ('evaluating', 'rejected'),
     ('evaluating', 'failed'),
+    ('evaluating', 'cancelled'),
     ('awaiting_work_payment', 'executing'),
     ('awaiting_work_payment', 'expired'),
     ('awaiting_work_payment', 'cancelled'),
@@ -210,12 +213,13 @@ BEGIN SELECT raise(ABORT, 'what was told when the job was made is never changed'
 CREATE TRIGGER jobs_are_kept BEFORE DELETE ON jobs
 BEGIN SELECT raise(ABORT, 'jobs are never deleted'); END;
 
--- The long parts of a job, apart from what each step rewrites; they can be forgotten without losing the job.
+-- The long parts of a job, apart from what each step rewrites. Forgetting them deletes the row and loses nothing else.
 CREATE TABLE job_texts (
     job     INTEGER PRIMARY KEY REFERENCES jobs (row),
     request TEXT NOT NULL,
     origin  TEXT NOT NULL, -- the door's own note (JSON) on how to answer
-    result  TEXT
+    result  TEXT,
+    follows INTEGER REFERENCES jobs (row) -- the job this one goes on from, where it goes on from one
 ) STRICT;
 
 -- Money in and out ----------------------------------------------------------------------------------------------
@@ -243,11 +247,40 @@ BEGIN SELECT raise(ABORT, 'a settled invoice stays as it is'); END;
 CREATE TRIGGER invoices_are_kept BEFORE DELETE ON invoices
 BEGIN SELECT raise(ABORT, 'invoices are never deleted: money may come late'); END;
 
+-- Top-ups of prepaid accounts: no job, but an invoice, and an answer that may come long after.
+CREATE TABLE topups (
+    row          INTEGER PRIMARY KEY,
+    id           TEXT NOT NULL UNIQUE, -- random 128 bits
+    event_id     TEXT UNIQUE, -- one request event makes one top-up
+    account      TEXT NOT NULL, -- `customer:<pubkey>`: where its money goes, whenever that comes
+    nostr_pubkey TEXT,
+    amount_msat  INTEGER NOT NULL CHECK (amount_msat > 0),
+    origin       TEXT NOT NULL, -- the door's own note (JSON) on how to answer; empty once forgotten
+    payment_hash TEXT UNIQUE REFERENCES invoices (payment_hash), -- NULL until our wallet made the invoice
+    created_at   INTEGER NOT NULL,
+    ended_at     INTEGER -- NULL while it waits, for its invoice or for that to be paid
+) STRICT;
+
+CREATE INDEX topups_of_key ON topups (nostr_pubkey, created_at) WHERE nostr_pubkey IS NOT NULL;
+CREATE INDEX topups_waiting ON topups (nostr_pubkey) WHERE ended_at IS NULL;
+
+CREATE TRIGGER topup_keeps_its_terms BEFORE UPDATE OF id, event_id, account, nostr_pubkey, amount_msat, created_at
+ON topups
+BEGIN SELECT raise(ABORT, 'what was asked of a top-up is never changed'); END;
+
+CREATE TRIGGER topup_has_one_invoice_and_one_end BEFORE UPDATE ON topups
+WHEN (OLD.payment_hash IS NOT NULL AND NEW.payment_hash IS NOT OLD.payment_hash)
+    OR (OLD.ended_at IS NOT NULL AND NEW.ended_at IS NOT OLD.ended_at)
+BEGIN SELECT raise(ABORT, 'a top-up has one invoice and one end'); END;
+
+CREATE TRIGGER topups_are_kept BEFORE DELETE ON topups
+BEGIN SELECT raise(ABORT, 'top-ups are never deleted: money may come late'); END;
+
 CREATE TABLE refunds (
     row                INTEGER PRIMARY KEY,
     id                 TEXT NOT NULL UNIQUE,
     version            INTEGER NOT NULL,
-    job                INTEGER REFERENCES jobs (row),
+    job                INTEGER REFERENCES jobs (row), -- NULL: prepaid credit is paid out
     pubkey             TEXT,
     amount_msat        INTEGER NOT NULL CHECK (amount_msat > 0), -- never changed: what its own account began with
     reason             TEXT NOT NULL,
@@ -262,11 +295,13 @@ CREATE TABLE refunds (
     created_at         INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL,
     due_at             INTEGER,
+    origin             TEXT NOT NULL DEFAULT '', -- of no job: the door's note on how to answer; empty once forgotten
     CONSTRAINT in_flight_has_its_hash CHECK (state NOT IN ('sending', 'in_doubt', 'sent') OR payment_hash IS NOT NULL)
 ) STRICT;
 
 CREATE INDEX refunds_of_job ON refunds (job) WHERE job IS NOT NULL;
 CREATE INDEX refunds_open ON refunds (row) WHERE state NOT IN ('sent', 'credited');
+CREATE INDEX payouts_of_key ON refunds (pubkey) WHERE job IS NULL;
 
 -- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.
 CREATE TABLE refund_transitions (
@@ -327,6 +362,94 @@ BEGIN SELECT raise(ABORT, 'a payment that arrived stays as it is'); END;
 CREATE TRIGGER payments_are_kept BEFORE DELETE ON payments
 BEGIN SELECT raise(ABORT, 'payments are never deleted'); END;
 
+-- The pool ------------------------------------------------------------------------------------------------------
+
+-- What the pool sets aside, once a job at most. The row begins before its account is filled by one entry of its
+-- very amount, and ends after the entries that drained it: so row, account and grant can't tell different things.
+CREATE TABLE reservations (
+    job           INTEGER PRIMARY KEY REFERENCES jobs (row), -- a job draws on the pool once
+    account       TEXT NOT NULL UNIQUE, -- `reserved:<job>`
+    nostr_pubkey  TEXT NOT NULL REFERENCES identities (pubkey), -- nobody without a key draws on the pool
+    tier          TEXT NOT NULL, -- at that moment; it fades
+    budget_msat   INTEGER NOT NULL, -- what that tier may draw in the UTC day of reserved_at, as it was configured
+    reserved_msat INTEGER NOT NULL CHECK (reserved_msat > 0 AND reserved_msat % 1000 = 0),
+    reserved_at   INTEGER NOT NULL,
+    granted_msat  INTEGER -- NULL while open
+        CHECK (granted_msat BETWEEN 0 AND reserved_msat AND granted_msat % 1000 = 0),
+    ended_at      INTEGER,
+    CONSTRAINT ended_says_what_was_granted CHECK ((granted_msat IS NULL) = (ended_at IS NULL))
+) STRICT;
+
+CREATE INDEX reservations_of_key ON reservations (nostr_pubkey, ended_at);
+CREATE INDEX reservations_by_end ON reservations (ended_at);
+CREATE INDEX reservations_of_tier ON reservations (tier, ended_at);
+
+CREATE TRIGGER reservation_begins_open BEFORE INSERT ON reservations
+WHEN NEW.ended_at IS NOT NULL OR (SELECT ended_at FROM jobs WHERE row = NEW.job) < NEW.reserved_at
+BEGIN SELECT raise(ABORT, 'a reservation begins open, for a job that has not ended before'); END;
+
+-- All that is set aside counts, whenever that was: it may be granted today.
+CREATE TRIGGER reservation_is_within_the_day AFTER INSERT ON reservations
+WHEN NEW.budget_msat < (
+    SELECT 1000 * sats_absorbed_today * (absorbed_reset_at >= NEW.reserved_at - NEW.reserved_at % 86400)
+    FROM identities WHERE pubkey = NEW.nostr_pubkey
+) + (
+    SELECT sum(reserved_msat) FROM reservations WHERE nostr_pubkey = NEW.nostr_pubkey AND ended_at IS NULL
+)
+BEGIN SELECT raise(ABORT, 'a key draws no more on the pool than its budget of the day'); END;
+
+CREATE TRIGGER reservation_ends_once BEFORE UPDATE ON reservations
+WHEN OLD.ended_at IS NOT NULL OR NEW.ended_at IS NULL
+    OR NEW.job <> OLD.job OR NEW.account <> OLD.account OR NEW.nostr_pubkey <> OLD.nostr_pubkey
+    OR NEW.tier <> OLD.tier OR NEW.budget_msat <> OLD.budget_msat OR NEW.reserved_msat <> OLD.reserved_msat
+    OR NEW.reserved_at <> OLD.reserved_at
+BEGIN SELECT raise(ABORT, 'a reservation ends once, and nothing else of it changes'); END;
+
+CREATE TRIGGER reservation_ends_drained AFTER UPDATE ON reservations
+WHEN (SELECT balance_msat FROM accounts WHERE name = NEW.account) IS NOT 0 OR NEW.granted_msat <> (
+    SELECT coalesce(-sum(postings.amount_msat), 0)
+    FROM accounts JOIN postings ON postings.account = accounts.id JOIN entries ON entries.id = postings.entry
+    WHERE accounts.name = NEW.account AND entries.code = 'settlement'
+)
+BEGIN SELECT raise(ABORT, 'a reservation ends drained, having granted what the settlement took'); END;
+
+-- A clock that goes back over midnight starts no second budget for the same day.
+CREATE TRIGGER reservation_is_counted AFTER UPDATE ON reservations
+BEGIN
+    UPDATE identities SET
+        sats_absorbed_today = NEW.granted_msat / 1000 + CASE
+            WHEN absorbed_reset_at >= NEW.ended_at - NEW.ended_at % 86400 THEN sats_absorbed_today ELSE 0
+        END,
+        absorbed_reset_at = max(absorbed_reset_at, NEW.ended_at - NEW.ended_at % 86400)
+    WHERE pubkey = NEW.nostr_pubkey;
+END;
+
+CREATE TRIGGER reservations_are_kept BEFORE DELETE ON reservations
+BEGIN SELECT raise(ABORT, 'reservations are never deleted'); END;
+
+CREATE TRIGGER reserved_money_has_its_row BEFORE INSERT ON postings
+WHEN (SELECT name FROM accounts WHERE id = NEW.account) GLOB 'reserved:?*' AND NOT EXISTS (
+    SELECT 1 FROM accounts JOIN reservations ON reservations.account = accounts.name
+    WHERE accounts.id = NEW.account AND reservations.ended_at IS NULL AND (
+        NEW.amount_msat < 0 OR (
+            NEW.amount_msat = reservations.reserved_msat
+            AND NOT EXISTS (SELECT 1 FROM postings AS earlier WHERE earlier.account = NEW.account)
+        )
+    )
+)
+BEGIN SELECT raise(ABORT, 'a reservation that is open is filled once, with its amount, and drained'); END;
+
+-- The pool is a promise of work: no sat leaves it but into a reservation, and from there to what was earned or back.
+CREATE TRIGGER pool_only_reserves AFTER INSERT ON entries
+WHEN NEW.code <> 'reversal' AND EXISTS (
+    SELECT 1 FROM postings JOIN accounts ON accounts.id = postings.account
+    WHERE postings.entry = NEW.id AND postings.amount_msat < 0 AND (
+        (accounts.name = 'pool' AND NEW.code <> 'reserved')
+        OR (accounts.name GLOB 'reserved:?*' AND NEW.code NOT IN ('settlement', 'released'))
+    )
+)
+BEGIN SELECT raise(ABORT, 'the pool pays nobody: what leaves it is granted to a job or comes back'); END;
+
 -- What was granted out of the pool. A view of the books: it can't differ from them, nor be written to.
 CREATE VIEW free_tier_grants (job_id, nostr_pubkey, request_hash, reserved_msat, granted_msat, pool_after_msat, at) AS
 SELECT
@@ -353,7 +476,7 @@ CREATE TABLE events (
     id      TEXT NOT NULL UNIQUE,
     job     INTEGER REFERENCES jobs (row),
     role    TEXT NOT NULL CHECK (role IN ('result', 'feedback')),
-    json    TEXT NOT NULL, -- as signed: a repeat publishes these very bytes
+    json    TEXT NOT NULL, -- as signed: a repeat publishes these very bytes; empty once forgotten
     targets TEXT NOT NULL
 ) STRICT;
 
@@ -361,7 +484,9 @@ CREATE UNIQUE INDEX one_result ON events (job) WHERE role = 'result';
 CREATE INDEX events_of_job ON events (job) WHERE job IS NOT NULL;
 
 CREATE TRIGGER events_stay BEFORE UPDATE ON events
-BEGIN SELECT raise(ABORT, 'a signed event is never changed'); END;
+WHEN NEW.json <> '' OR NEW.row <> OLD.row OR NEW.id <> OLD.id OR NEW.job IS NOT OLD.job OR NEW.role <> OLD.role
+    OR NEW.targets <> OLD.targets
+BEGIN SELECT raise(ABORT, 'a signed event is never changed, only forgotten'); END;
 CREATE TRIGGER events_are_kept BEFORE DELETE ON events
 BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
 
@@ -383,6 +508,8 @@ CREATE TABLE outbox (
     attempts INTEGER NOT NULL DEFAULT 0,
     started  INTEGER NOT NULL DEFAULT 0 CHECK (started IN (0, 1))
 ) STRICT;
+
+CREATE INDEX outbox_runs ON outbox (job_id) WHERE kind = 'RunAgent';
 
 CREATE TABLE settings (
     key   TEXT NOT NULL PRIMARY KEY,

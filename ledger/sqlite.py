@@ -29,7 +29,8 @@ from ledger.records import (
     PendingAction,
     RefundRecord,
 )
-from ledger.sqlite_change import Undone, apply
+from ledger.reservations import PoolBooks
+from ledger.sqlite_change import Undone, apply, forget_delivered
 from ledger.sqlite_view import SQL, SqliteView
 from ledger.store import Decide, Store, StoreUnavailable, Story, View
 from ledger.writer import Inline, Runner, Writer, unavailable
@@ -87,6 +88,8 @@ def _connect(place: str, busy_timeout_s: float) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}").fetchall()
         # FULL: a commit that was acknowledged survives the loss of power, not only the death of the process.
         connection.execute("PRAGMA synchronous = FULL")
+        # What is erased is overwritten: some builds of SQLite leave the words of a deleted row in the file.
+        connection.execute("PRAGMA secure_delete = ON").fetchall()
         migrate(connection)
     except BaseException:
         connection.close()
@@ -187,6 +190,7 @@ class SqliteStore:
                 _execute(connection, "write_delivery", event_id=event_id, relay=relay, outcome=outcome, at=at)
             if due_at is None:
                 _execute(connection, "finish_action", id=action_id)
+                forget_delivered(connection, event_id)
             else:
                 _execute(connection, "postpone_action", id=action_id, due_at=due_at)
 
@@ -243,6 +247,10 @@ class SqliteStore:
     async def balances(self) -> Mapping[str, Msats]:
         """See :class:`ledger.store.Store`."""
         return await self._read(SqliteView.balances)
+
+    async def pool(self, *, since: int, limit: int) -> PoolBooks:
+        """See :class:`ledger.store.Store`."""
+        return await self._read(lambda view: view.pool(since, limit))
 
     async def setting(self, key: str) -> str | None:
         """See :class:`ledger.store.Store`."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from ledger import accounts
+from ledger.credit import FORGOTTEN_AT_ONCE, TopUpRecord
 from ledger.entries import Entry, Posting
 from ledger.records import (
     PUBLISH,
@@ -27,6 +28,7 @@ from ledger.records import (
     Short,
     Stale,
 )
+from ledger.reservations import NewReservation, ReservationEnd
 from ledger.sqlite_rows import (
     action_from,
     entry_columns,
@@ -38,6 +40,9 @@ from ledger.sqlite_rows import (
     job_columns,
     new_job_columns,
     refund_columns,
+    reservation_columns,
+    reservation_end_columns,
+    topup_columns,
 )
 from ledger.sqlite_view import SQL, SqliteView
 from ledger.store import Decide, RuleBroken
@@ -77,16 +82,22 @@ def _write(connection: sqlite3.Connection, fact: FactRecord, change: Change) -> 
     job = _write_job(connection, change)
     values = fact_columns(fact, _job_of(fact, change))
     (fact_row,) = connection.execute(SQL["insert_fact"], values).fetchone()
+    _reserve(connection, change.reservation)
     for entry in change.entries:
         _book(connection, entry, fact_row, fact.at)
+    _end_reservation(connection, change.reservation_end)
     for invoice in change.invoices:
         if not connection.execute(SQL["write_invoice"], invoice_columns(invoice)).rowcount:
             raise RuleBroken(f"invoice {invoice.payment_hash} may change its state and nothing else")
+    for topup in change.topups:
+        _write_topup(connection, topup)
     for refund in change.refunds:
         _write_refund(connection, refund)
     for event in change.events:
         connection.execute(SQL["insert_event"], event_columns(event))
     actions = tuple(_write_action(connection, action) for action in _actions(change))
+    if change.forget is not None:
+        _forget(connection, change.forget)
     _finish(connection, fact)
     return Applied(job, actions, change)
 
@@ -117,7 +128,7 @@ def _write_job(connection: sqlite3.Connection, change: Change) -> JobRecord | No
             return None
         case NewJob() as new, None:
             connection.execute(SQL["insert_job"], new_job_columns(new))
-            texts = {"job_id": new.id, "request": new.request, "origin": new.origin}
+            texts = {"job_id": new.id, "request": new.request, "origin": new.origin, "follows": new.follows}
             connection.execute(SQL["insert_texts"], texts)
             job = job_begun(new)
         case None, JobRecord() as old:
@@ -129,6 +140,22 @@ def _write_job(connection: sqlite3.Connection, change: Change) -> JobRecord | No
     if change.result is not None:
         connection.execute(SQL["write_result"], {"job_id": job.id, "result": change.result})
     return job
+
+
+def _reserve(connection: sqlite3.Connection, new: NewReservation | None) -> None:
+    """Before its entry: the ledger takes no money for a reservation that has no row."""
+    if new is None:
+        return
+    if not connection.execute(SQL["insert_reservation"], reservation_columns(new)).rowcount:
+        raise RuleBroken(f"the pool can't set money aside for job {new.job_id}, which is not there")
+
+
+def _end_reservation(connection: sqlite3.Connection, end: ReservationEnd | None) -> None:
+    """After the entries that drained it."""
+    if end is None:
+        return
+    if not connection.execute(SQL["end_reservation"], reservation_end_columns(end)).rowcount:
+        raise RuleBroken(f"job {end.job_id} has no reservation that is open: it ends once")
 
 
 def _book(connection: sqlite3.Connection, entry: Entry, fact_row: int, at: int) -> None:
@@ -151,6 +178,11 @@ def _post(connection: sqlite3.Connection, posting: Posting, entry_row: int) -> N
         if str(error) != "CHECK constraint failed: floor":
             raise
         raise Undone(Short(posting.account)) from error
+
+
+def _write_topup(connection: sqlite3.Connection, topup: TopUpRecord) -> None:
+    if not connection.execute(SQL["write_topup"], topup_columns(topup)).rowcount:
+        raise RuleBroken(f"top-up {topup.id} may get its invoice and its end and nothing else")
 
 
 def _write_refund(connection: sqlite3.Connection, refund: RefundRecord) -> None:
@@ -184,6 +216,20 @@ def _actions(change: Change) -> Iterator[NewAction]:
 def _write_action(connection: sqlite3.Connection, action: NewAction) -> PendingAction:
     values = {"kind": action.kind, "job_id": action.job_id, "body": action.body, "due_at": action.due_at}
     return action_from(connection.execute(SQL["insert_action"], values).fetchone())
+
+
+def _forget(connection: sqlite3.Connection, pubkey: str) -> None:
+    # The texts last: that they are there tells a job that is remembered.
+    for statement in ("forget_events", "forget_reasons", "forget_texts"):
+        connection.execute(SQL[statement], {"pubkey": pubkey, "limit": FORGOTTEN_AT_ONCE})
+    for statement in ("forget_topups", "forget_payouts"):
+        connection.execute(SQL[statement], {"pubkey": pubkey})
+
+
+def forget_delivered(connection: sqlite3.Connection, event_id: str) -> None:
+    """Erase an event that was published, if its job was forgotten meanwhile."""
+    if connection.execute(SQL["is_forgotten"], {"event_id": event_id}).fetchone() is not None:
+        connection.execute(SQL["forget_event"], {"event_id": event_id})
 
 
 def _finish(connection: sqlite3.Connection, fact: FactRecord) -> None:

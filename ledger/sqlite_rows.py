@@ -7,6 +7,7 @@ import hashlib
 import sqlite3
 from typing import Any
 
+from ledger.credit import TopUpRecord
 from ledger.entries import Entry
 from ledger.money import MicroUsd, Msats
 from ledger.records import (
@@ -26,6 +27,7 @@ from ledger.records import (
     RefundRecord,
     RefundState,
 )
+from ledger.reservations import NewReservation, ReservationEnd
 
 Parameters = dict[str, Any]
 
@@ -183,11 +185,25 @@ def identity_columns(identity: IdentityRecord) -> Parameters:
         "trust_score": identity.trust_score,
         "interaction_count": identity.interaction_count,
         "paid_jobs": identity.paid_jobs,
-        "sats_absorbed_today": identity.sats_absorbed_today,
-        "absorbed_reset_at": identity.absorbed_reset_at,
         "first_seen": identity.first_seen,
         "last_seen": identity.last_seen,
     }
+
+
+def reservation_columns(reservation: NewReservation) -> Parameters:
+    """What ``insert_reservation`` writes; the key is its job's."""
+    return {
+        "job_id": reservation.job_id,
+        "tier": reservation.tier,
+        "budget": reservation.budget,
+        "amount": reservation.amount,
+        "at": reservation.at,
+    }
+
+
+def reservation_end_columns(end: ReservationEnd) -> Parameters:
+    """What ``end_reservation`` writes."""
+    return {"job_id": end.job_id, "granted": end.granted, "at": end.at}
 
 
 def invoice_from(row: sqlite3.Row) -> InvoiceRecord:
@@ -220,6 +236,36 @@ def invoice_columns(invoice: InvoiceRecord) -> Parameters:
     }
 
 
+def topup_from(row: sqlite3.Row) -> TopUpRecord:
+    """A row of ``topups``."""
+    return TopUpRecord(
+        id=row["id"],
+        event_id=row["event_id"],
+        account=row["account"],
+        pubkey=row["nostr_pubkey"],
+        amount=Msats(row["amount_msat"]),
+        origin=row["origin"],
+        payment_hash=row["payment_hash"],
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+    )
+
+
+def topup_columns(topup: TopUpRecord) -> Parameters:
+    """What ``write_topup`` writes."""
+    return {
+        "id": topup.id,
+        "event_id": topup.event_id,
+        "account": topup.account,
+        "pubkey": topup.pubkey,
+        "amount": topup.amount,
+        "origin": topup.origin,
+        "payment_hash": topup.payment_hash,
+        "created_at": topup.created_at,
+        "ended_at": topup.ended_at,
+    }
+
+
 def refund_from(row: sqlite3.Row) -> RefundRecord:
     """A row of ``refunds`` with its job's id."""
     return RefundRecord(
@@ -240,6 +286,7 @@ def refund_from(row: sqlite3.Row) -> RefundRecord:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         due_at=row["due_at"],
+        origin=row["origin"],
     )
 
 
@@ -263,6 +310,7 @@ def refund_columns(refund: RefundRecord) -> Parameters:
         "created_at": refund.created_at,
         "updated_at": refund.updated_at,
         "due_at": refund.due_at,
+        "origin": refund.origin,
     }
 
 

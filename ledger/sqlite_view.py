@@ -9,6 +9,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from ledger import accounts
+from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Code, Entry, Posting
 from ledger.money import Msats
 from ledger.queries import named_queries
@@ -21,7 +23,9 @@ from ledger.records import (
     NewEvent,
     PendingAction,
     RefundRecord,
+    Turn,
 )
+from ledger.reservations import Grant, PoolBooks, PoolMove, TierUse
 from ledger.sqlite_rows import (
     action_from,
     event_from,
@@ -30,6 +34,7 @@ from ledger.sqlite_rows import (
     invoice_from,
     job_from,
     refund_from,
+    topup_from,
 )
 from ledger.store import Delivery, Story
 
@@ -37,7 +42,8 @@ T = TypeVar("T")
 
 SQL: Final = named_queries("queries.sql")
 _PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
-_FORGOTTEN: Final = JobTexts("", "", None)
+_NONE: Final = JobTexts("", "", None)
+_FORGOTTEN: Final = JobTexts("", "", None, forgotten=True)
 
 
 class SqliteView:
@@ -56,7 +62,16 @@ class SqliteView:
 
     def texts(self, job_id: str) -> JobTexts:
         """See :class:`ledger.store.View`."""
-        return self._one(lambda row: JobTexts(*row), "texts", job_id=job_id) or _FORGOTTEN
+        texts = self._one(lambda row: JobTexts(*row), "texts", job_id=job_id)
+        return texts or (_NONE if self.job(job_id) is None else _FORGOTTEN)
+
+    def event(self, event_id: str) -> NewEvent | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(event_from, "event", id=event_id)
+
+    def thread(self, job_id: str, limit: int) -> Sequence[Turn]:
+        """See :class:`ledger.store.View`."""
+        return self._all(lambda row: Turn(*row), "thread", job_id=job_id, limit=limit)
 
     def invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """See :class:`ledger.store.View`."""
@@ -79,6 +94,45 @@ class SqliteView:
         return self._all(
             lambda row: (row["event_id"], refund_from(row)), "open_refunds_of_key", pubkey=pubkey, limit=limit
         )
+
+    def run_waits(self, job_id: str) -> bool:
+        """See :class:`ledger.store.View`."""
+        return bool(self._number("run_waits", job_id=job_id))
+
+    def payouts_of(self, pubkey: str) -> Sequence[RefundRecord]:
+        """See :class:`ledger.store.View`."""
+        return self._all(refund_from, "open_payouts_of_key", pubkey=pubkey)
+
+    def topup(self, topup_id: str) -> TopUpRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(topup_from, "topup", id=topup_id)
+
+    def topup_of_event(self, event_id: str) -> TopUpRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(topup_from, "topup_of_event", event_id=event_id)
+
+    def topup_of_invoice(self, payment_hash: str) -> TopUpRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(topup_from, "topup_of_invoice", payment_hash=payment_hash)
+
+    def waiting_topups_of(self, pubkey: str, limit: int) -> Sequence[tuple[TopUpRecord, InvoiceRecord | None]]:
+        """See :class:`ledger.store.View`."""
+        waiting = self._all(topup_from, "waiting_topups_of_key_listed", pubkey=pubkey, limit=limit)
+        return tuple((topup, self.invoice(topup.payment_hash or "")) for topup in waiting)
+
+    def unfinished_of(self, pubkey: str) -> Unfinished:
+        """See :class:`ledger.store.View`."""
+        leaving = sum(refund.amount for refund in self.payouts_of(pubkey))
+        return Unfinished(
+            jobs=self._number("unended_jobs_of_key", pubkey=pubkey),
+            topups=self._number("waiting_topups_of_key", pubkey=pubkey),
+            owed=Msats(self._number("owed_to_key", pubkey=pubkey) + leaving),
+            payable_until=self._number("payable_until_of_key", pubkey=pubkey) or None,
+        )
+
+    def remembered_jobs_of(self, pubkey: str) -> int:
+        """See :class:`ledger.store.View`."""
+        return self._number("remembered_jobs_of_key", pubkey=pubkey)
 
     def payment_is_known(self, payment_hash: str) -> bool:
         """See :class:`ledger.store.View`."""
@@ -104,31 +158,47 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return self._one(identity_from, "identity", pubkey=pubkey)
 
+    def reserved_of(self, pubkey: str) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("reserved_of_key", pubkey=pubkey))
+
+    def offered_to(self, pubkey: str) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("offered_to_key", pubkey=pubkey))
+
+    def drew_before(self, pubkey: str) -> bool:
+        """See :class:`ledger.store.View`."""
+        return bool(self._number("drew_before", pubkey=pubkey))
+
+    def drawn_by_tier(self, tier: str, since: int) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("drawn_by_tier", tier=tier, since=since))
+
     def open_jobs_of(self, pubkey: str) -> int:
         """See :class:`ledger.store.View`."""
-        return self._number("waiting_jobs_of_key", pubkey=pubkey)
+        jobs = self._number("waiting_jobs_of_key", pubkey=pubkey)
+        return jobs + self._number("waiting_topups_of_key", pubkey=pubkey)
 
     def jobs_since(self, pubkey: str, since: int) -> int:
         """See :class:`ledger.store.View`."""
-        return self._number("jobs_of_key_since", pubkey=pubkey, since=since)
+        jobs = self._number("jobs_of_key_since", pubkey=pubkey, since=since)
+        return jobs + self._number("topups_of_key_since", pubkey=pubkey, since=since)
 
     def cancelled_since(self, pubkey: str, since: int) -> int:
         """See :class:`ledger.store.View`."""
-        return self._number("cancelled_jobs_of_key_since", pubkey=pubkey, since=since)
+        jobs = self._number("cancelled_jobs_of_key_since", pubkey=pubkey, since=since)
+        return jobs + self._number("given_up_topups_of_key_since", pubkey=pubkey, since=since)
 
     def open_invoices(self) -> int:
         """See :class:`ledger.store.View`."""
-        return max(self._number("waiting_jobs"), self._number("payable_invoices"))
+        waiting = self._number("waiting_jobs") + self._number("waiting_topups")
+        return max(waiting, self._number("payable_invoices"))
 
     # What the Store reads beyond a decision's needs.
 
     def pending(self) -> Sequence[PendingAction]:
         """See :class:`ledger.store.Store`."""
         return self._all(action_from, "outbox")
-
-    def event(self, event_id: str) -> NewEvent | None:
-        """See :class:`ledger.store.Store`."""
-        return self._one(event_from, "event", id=event_id)
 
     def find_jobs(self, text: str) -> Sequence[JobRecord]:
         """See :class:`ledger.store.Store`. Anything but a hex prefix finds nothing."""
@@ -166,6 +236,17 @@ class SqliteView:
     def balances(self) -> dict[str, Msats]:
         """See :class:`ledger.store.Store`."""
         return dict(self._all(lambda row: (row["name"], Msats(row["balance_msat"])), "balances"))
+
+    def pool(self, since: int, limit: int) -> PoolBooks:
+        """See :class:`ledger.store.Store`."""
+        return PoolBooks(
+            balance=self.balance(accounts.POOL),
+            reserved=Msats(self._number("pool_reserved")),
+            granted=Msats(self._number("pool_granted")),
+            today=self._all(lambda row: TierUse(*row), "pool_use_since", since=since),
+            grants=self._all(lambda row: Grant(*row), "newest_grants", limit=limit),
+            moves=self._all(lambda row: PoolMove(*row), "newest_pool_moves", limit=limit),
+        )
 
     def setting(self, key: str) -> str | None:
         """See :class:`ledger.store.Store`."""

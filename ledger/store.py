@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Entry
 from ledger.money import Msats
 from ledger.records import (
@@ -34,7 +35,9 @@ from ledger.records import (
     Outcome,
     PendingAction,
     RefundRecord,
+    Turn,
 )
+from ledger.reservations import PoolBooks
 
 T = TypeVar("T")
 
@@ -64,6 +67,17 @@ class View(Protocol):
     def texts(self, job_id: str) -> JobTexts:
         """The job's texts; empty strings once they were forgotten."""
 
+    def run_waits(self, job_id: str) -> bool:
+        """Whether a run of the job (:data:`ledger.records.RUN`) is to be done and nobody has begun it."""
+
+    def event(self, event_id: str) -> NewEvent | None:
+        """An event of ours as it was signed, or None. Its JSON is empty once it was forgotten."""
+
+    def thread(self, job_id: str, limit: int) -> Sequence[Turn]:
+        """What was said up to this job and in it, oldest first: itself, where it is answered, and at most
+        ``limit`` jobs back along the line it follows, which ends at one that has no answer or was forgotten.
+        """
+
     def invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """One of our invoices, or None when the hash is not ours."""
 
@@ -81,6 +95,27 @@ class View(Protocol):
         of its job's request, None where an event did not make it. Reads along all jobs of the key.
         """
 
+    def payouts_of(self, pubkey: str) -> Sequence[RefundRecord]:
+        """A key's refunds of no job, neither sent nor credited: credit of it that is being paid out."""
+
+    def topup(self, topup_id: str) -> TopUpRecord | None:
+        """A top-up, or None."""
+
+    def topup_of_event(self, event_id: str) -> TopUpRecord | None:
+        """The top-up a request event asked for, or None. At most one, by a unique index."""
+
+    def topup_of_invoice(self, payment_hash: str) -> TopUpRecord | None:
+        """The top-up whose invoice has this hash, or None."""
+
+    def waiting_topups_of(self, pubkey: str, limit: int) -> Sequence[tuple[TopUpRecord, InvoiceRecord | None]]:
+        """A key's top-ups that wait, oldest first, at most ``limit``; each with its invoice once that is made."""
+
+    def unfinished_of(self, pubkey: str) -> Unfinished:
+        """What of a key is not over yet. Reads along all jobs of the key."""
+
+    def remembered_jobs_of(self, pubkey: str) -> int:
+        """How many ended jobs of a key still have their texts. Reads along all jobs of the key."""
+
     def payment_is_known(self, payment_hash: str) -> bool:
         """Whether a refund was ever sent, or tried, to this hash."""
 
@@ -94,22 +129,41 @@ class View(Protocol):
         """Routing fees booked as ours since a unix time."""
 
     def fee_caps_in_flight(self) -> Msats:
-        """The fee caps of all refunds whose payment may still be on its way, together."""
+        """The fee caps of all refunds whose payment may still be on its way, together; of a refund of no job it
+        is not ours, and does not count.
+        """
 
     def identity(self, pubkey: str) -> IdentityRecord | None:
         """What is known of a public key, or None."""
 
+    def reserved_of(self, pubkey: str) -> Msats:
+        """What the pool has set aside for all jobs of a key that have not ended."""
+
+    def offered_to(self, pubkey: str) -> Msats:
+        """What the pool would pay of a key's jobs that wait for payment: their prices less the customer's shares.
+
+        Nothing is set aside for an offer.
+        """
+
+    def drew_before(self, pubkey: str) -> bool:
+        """Whether the pool ever granted a key anything, or has something set aside for it."""
+
+    def drawn_by_tier(self, tier: str, since: int) -> Msats:
+        """What keys that were of a tier then were granted since a unix time, and what is set aside for them."""
+
     def open_jobs_of(self, pubkey: str) -> int:
-        """How many jobs of a key wait for payment."""
+        """How many jobs and top-ups of a key wait for payment."""
 
     def jobs_since(self, pubkey: str, since: int) -> int:
-        """How many jobs of a key were made since a unix time."""
+        """How many jobs and top-ups of a key were made since a unix time."""
 
     def cancelled_since(self, pubkey: str, since: int) -> int:
-        """How many jobs of a key that were made since a unix time it has cancelled itself: no error ended them."""
+        """How many jobs of a key that were made since a unix time it has cancelled itself: no error ended them;
+        and how many top-ups that have ended, while their invoice may still be paid.
+        """
 
     def open_invoices(self) -> int:
-        """How many jobs of all keys wait for payment, or invoices may be paid: whichever is more."""
+        """How many jobs and top-ups of all keys wait for payment, or invoices may be paid: whichever is more."""
 
 
 Decide = Callable[[View], Change]
@@ -166,7 +220,7 @@ class Store(Protocol):
     def mark_started(self, action_id: int) -> Awaitable[None]:
         """Note that an action is being performed; it counts crashes. On disk once what it returns was awaited.
 
-        Where nothing would be lost with the note (a run of the model) it need not be awaited.
+        What is decided after that sees the note: :meth:`View.run_waits`.
         """
 
     async def postpone(self, action_id: int, due_at: int) -> None:
@@ -178,7 +232,10 @@ class Store(Protocol):
     async def delivered(
         self, action_id: int, event_id: str, outcomes: Mapping[str, str], at: int, due_at: int | None
     ) -> None:
-        """Note per relay what became of an event; with ``due_at`` try again then, else the action is done."""
+        """Note per relay what became of an event; with ``due_at`` try again then, else the action is done.
+
+        An event that is done of a job that was forgotten meanwhile is erased.
+        """
 
     async def look(self, at: Callable[[View], T]) -> T:
         """Have ``at`` look at one snapshot of the books outside any decision. Nothing is written by it.
@@ -190,7 +247,7 @@ class Store(Protocol):
         """The outbox, oldest first."""
 
     async def event(self, event_id: str) -> NewEvent | None:
-        """An event of ours as it was signed, or None."""
+        """An event of ours as it was signed, without its JSON once that was forgotten; or None."""
 
     async def job(self, job_id: str) -> JobRecord | None:
         """A job, or None."""
@@ -224,6 +281,11 @@ class Store(Protocol):
 
     async def balances(self) -> Mapping[str, Msats]:
         """Every account of its own name, and every other that is not at zero, with its credit-positive balance."""
+
+    async def pool(self, *, since: int, limit: int) -> PoolBooks:
+        """The pool's books: what it has, each tier's use since a unix time, and the newest ``limit`` grants and
+        entries. Reads along all grants ever made.
+        """
 
     async def setting(self, key: str) -> str | None:
         """A remembered value (a cursor, a mark), or None."""

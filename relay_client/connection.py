@@ -151,11 +151,11 @@ class RelayConnection:
         self._session.unsubscribe(sub_id)
         self._flush()
 
-    async def publish(self, event: Event, timeout_s: float) -> PublishOutcome:
+    async def publish(self, event: Event, timeout_s: float, *, is_spare: bool = False) -> PublishOutcome:
         """Send an event and wait for the relay's answer, at most `timeout_s`; see `Publishing.publish`."""
         if self._conversation is None:
             return PublishOutcome(PublishState.NOT_CONNECTED, text=self.last_error or "not connected yet")
-        return await self.publishing.publish(event, timeout_s)
+        return await self.publishing.publish(event, timeout_s, is_spare=is_spare)
 
     async def run(self) -> None:
         """Stay connected until cancelled; never ends by itself, whatever the relay does."""

@@ -2,6 +2,7 @@
 
 RelayClientError
 ├── InvalidEvent         someone sent (or we tried to sign) what is no valid event: drop it
+│   └── InvalidGiftWrap  what is inside a gift wrap is no message of who sealed it: drop it
 ├── InvalidKey           a person gave a key, npub, nprofile or event id that cannot be read: ask again
 ├── DecryptionFailed     an encrypted text is damaged, forged or not for us: tell the sender, name no detail
 ├── InvalidPlaintext     we tried to encrypt what other clients could not read: shorten or mend it
@@ -21,6 +22,10 @@ class RelayClientError(Exception):
 
 class InvalidEvent(RelayClientError):
     """The text is not a Nostr event, or its id or its signature is false (NIP-01)."""
+
+
+class InvalidGiftWrap(InvalidEvent):
+    """What a gift wrap holds is no seal, no rumor, or not of one author (NIP-59)."""
 
 
 class InvalidKey(RelayClientError):

@@ -12,7 +12,7 @@ There is no `Event` whose id or signature is false, however it was made: its con
 
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Self, TypeVar
 
 import coincurve
 import msgspec
@@ -37,12 +37,14 @@ Kind = Annotated[int, Meta(ge=0, le=MAX_KIND)]
 Tag = Annotated[tuple[str, ...], Meta(min_length=1)]
 Tags = Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)]
 
+_T = TypeVar("_T")
+
 
 # gc=False: strings and numbers alone can never be part of a reference cycle.
-class UnverifiedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event's seven fields, well typed; that its author wrote them is not proved yet.
+class EventFields(msgspec.Struct, frozen=True, gc=False):
+    """What an event says, with or without a signature.
 
-    `id` and `pubkey` (32 bytes) and `sig` (64 bytes) are lower-case hex, `created_at` is in Unix seconds.
+    `id` and `pubkey` (32 bytes) are lower-case hex, `created_at` is in Unix seconds.
     """
 
     id: Hex32
@@ -51,38 +53,9 @@ class UnverifiedEvent(msgspec.Struct, frozen=True, gc=False):
     kind: Kind
     tags: Tags
     content: str
-    sig: Hex64
-
-    @classmethod
-    def from_wire(cls, raw: str | bytes) -> Self:
-        """Read an event from its JSON text (a `msgspec.Raw` is bytes too).
-
-        Keys that NIP-01 does not name are ignored.
-
-        Raises:
-            InvalidEvent: the text is too long or no JSON object, or a field is missing or mistyped;
-                from `Event.from_wire` also: the id or the signature is false.
-        """
-        try:
-            # An ASCII string is its own UTF-8, so its length is exact without a copy.
-            text = raw.encode() if isinstance(raw, str) and not raw.isascii() else raw
-            if len(text) > MAX_EVENT_BYTES:
-                raise InvalidEvent(f"The event has more than {MAX_EVENT_BYTES:,} bytes; send a shorter one.")
-            return msgspec.json.decode(text, type=cls)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            # ValueError covers UnicodeError: lone surrogates in a str, broken UTF-8 in bytes.
-            raise InvalidEvent(f"This is not a Nostr event: {_reason(error)}.") from None
-
-    def verify(self) -> "Event":
-        """Prove id and signature.
-
-        Raises:
-            InvalidEvent: the id is not the hash of the event, or its author did not sign it.
-        """
-        return Event(self.id, self.pubkey, self.created_at, self.kind, self.tags, self.content, self.sig)
 
     def to_json(self) -> str:
-        """The event as compact JSON, fields in NIP-01's order: the same bytes every time."""
+        """All of it as compact JSON, fields in NIP-01's order: the same bytes every time."""
         return msgspec.json.encode(self).decode()
 
     def tag(self, name: str) -> tuple[str, ...] | None:
@@ -95,6 +68,35 @@ class UnverifiedEvent(msgspec.Struct, frozen=True, gc=False):
     def tag_values(self, name: str) -> list[str]:
         """The first value of every tag of that name, in order; a tag without a value gives none."""
         return [tag[1] for tag in self.tags if tag[0] == name and len(tag) > 1]
+
+
+class UnverifiedEvent(EventFields, frozen=True, gc=False):
+    """An event's seven fields, well typed; that its author wrote them is not proved yet.
+
+    `sig` (64 bytes) is lower-case hex, the others as in `EventFields`.
+    """
+
+    sig: Hex64
+
+    @classmethod
+    def from_wire(cls, raw: str | bytes) -> Self:
+        """Read an event from its JSON text (a `msgspec.Raw` is bytes too).
+
+        Keys that NIP-01 does not name are ignored.
+
+        Raises:
+            InvalidEvent: the text is too long or no JSON object, or a field is missing or mistyped;
+                from `Event.from_wire` also: the id or the signature is false.
+        """
+        return decoded(raw, cls)
+
+    def verify(self) -> "Event":
+        """Prove id and signature.
+
+        Raises:
+            InvalidEvent: the id is not the hash of the event, or its author did not sign it.
+        """
+        return Event(self.id, self.pubkey, self.created_at, self.kind, self.tags, self.content, self.sig)
 
 
 class Event(UnverifiedEvent, frozen=True, gc=False):
@@ -114,6 +116,19 @@ class Event(UnverifiedEvent, frozen=True, gc=False):
     def verify(self) -> "Event":
         """The event itself: it was proved when it was made."""
         return self
+
+
+def decoded(raw: str | bytes, form: type[_T]) -> _T:
+    """JSON of at most MAX_EVENT_BYTES as this type. Raises `InvalidEvent`, which repeats nothing of the text."""
+    try:
+        # An ASCII string is its own UTF-8, so its length is exact without a copy.
+        text = raw.encode() if isinstance(raw, str) and not raw.isascii() else raw
+        if len(text) > MAX_EVENT_BYTES:
+            raise InvalidEvent(f"The event has more than {MAX_EVENT_BYTES:,} bytes; send a shorter one.")
+        return msgspec.json.decode(text, type=form)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        # ValueError covers UnicodeError: lone surrogates in a str, broken UTF-8 in bytes.
+        raise InvalidEvent(f"This is not a Nostr event: {_reason(error)}.") from None
 
 
 def event_id(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str) -> str:

@@ -228,12 +228,18 @@ def parse_event_id(text: str) -> str:
     Raises:
         InvalidKey: the text is none of these.
     """
+    return parse_event_pointer(text)[0]
+
+
+def parse_event_pointer(text: str) -> tuple[str, list[str]]:
+    """As `parse_event_id`, with the relays that a `nevent1…` names; whether they can be dialled is not judged."""
     text = _without_scheme(text)
     if _looks_like_hex(text):
-        return _hex_bytes(text, "An event id").hex()
+        return _hex_bytes(text, "An event id").hex(), []
     if _prefix(text) == "nevent":
-        return _decode_tlv("nevent", text)[0].hex()
-    return _sized(_decode("note", text)).hex()
+        key, relays = _decode_tlv("nevent", text)
+        return key.hex(), relays
+    return _sized(_decode("note", text)).hex(), []
 
 
 def _without_scheme(text: str) -> str:

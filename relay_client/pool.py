@@ -174,6 +174,8 @@ class RelayPool:
         *,
         timeout_s: float = PUBLISH_TIMEOUT_S,
         enough: int | None = None,
+        grace_s: float = 0.0,
+        is_spare: bool = False,
     ) -> dict[str, PublishOutcome]:
         """Send an event to many relays at once and report how each took it.
 
@@ -184,14 +186,17 @@ class RelayPool:
             urls: where to; None for all configured relays. Others are dialled if the `dialler` allows, get
                 this one event and are hung up on.
             timeout_s: for all of it.
-            enough: return as soon as that many have accepted, the others then being `NO_ANSWER`; they still
-                get the event.
+            enough: return when that many have accepted, the others then being `NO_ANSWER`; they still get the
+                event.
+            grace_s: for which the others are waited for all the same.
+            is_spare: the event can be left out. A configured relay that finds us too fast is not offered it again,
+                and is not left in peace for it either: what must arrive does not wait for what need not.
 
         Returns:
             An outcome for each URL, spelt as it was given. It never raises for what a relay or an URL is.
         """
         targets = list(dict.fromkeys(self._connections if urls is None else urls))
-        sends = {url: asyncio.create_task(self._send(url, event, timeout_s)) for url in targets}
+        sends = {url: asyncio.create_task(self._send(url, event, timeout_s, is_spare=is_spare)) for url in targets}
         self._sending.update(sends.values())
         for task in sends.values():
             task.add_done_callback(self._sending.discard)
@@ -201,6 +206,8 @@ class RelayPool:
             accepted = sum(_outcome(task).is_accepted for task in sends.values())
             if enough is not None and accepted >= enough:
                 break
+        if pending and grace_s > 0:
+            await asyncio.wait(pending, timeout=grace_s)
         return {url: _outcome(task) for url, task in sends.items()}
 
     async def query(
@@ -265,14 +272,14 @@ class RelayPool:
         heard_at = self._hearing.last_event_at
         return [status_of(connection, heard_at.get(url)) for url, connection in self._connections.items()]
 
-    async def _send(self, given: str, event: Event, timeout_s: float) -> PublishOutcome:
+    async def _send(self, given: str, event: Event, timeout_s: float, *, is_spare: bool) -> PublishOutcome:
         try:
             url = parse_relay_url(given)
         except InvalidRelayUrl as error:
             return PublishOutcome(PublishState.NOT_CONNECTED, text=str(error))
         connection = self._connections.get(url)
         if connection is not None:
-            return await connection.publish(event, timeout_s)
+            return await connection.publish(event, timeout_s, is_spare=is_spare)
         return await self._strangers.publish(url, event, timeout_s)
 
     def _whom_to_ask(self, urls: Iterable[str] | None) -> list[str]:

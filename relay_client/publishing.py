@@ -53,6 +53,7 @@ class Publishing:
         self._answers: dict[str, set[asyncio.Future[PublishOutcome]]] = {}
         self._slots = asyncio.Semaphore(MAX_PUBLISHES_IN_FLIGHT)
         self._kept: dict[str, Event] = {}
+        self._spare: set[str] = set()
         self._has_kept = asyncio.Event()
 
     @property
@@ -64,19 +65,28 @@ class Publishing:
         """There is a connection to send over."""
         self._conversation = conversation
 
-    async def publish(self, event: Event, timeout_s: float) -> PublishOutcome:
+    async def publish(self, event: Event, timeout_s: float, *, is_spare: bool = False) -> PublishOutcome:
         """Send an event and wait for the relay's answer, at most `timeout_s`.
 
-        Cancelling is safe: the event may or may not reach the relay, and its answer is ignored.
+        Cancelling is safe: the event may or may not reach the relay, and its answer is ignored. A spare event is
+        not kept, and its refusal begins no pause.
         """
         refusal = self._information.limitation.refusal(event, self._outside.unix_time())
         if refusal is not None:
             return self._counted(PublishOutcome(PublishState.REFUSED, refusal[0], f"not sent: {refusal[1]}"))
         if pause_s := self.pause_s:
-            self._keep(event)
+            if not is_spare:
+                self._keep(event)
             text = f"not sent: the relay found us too fast and is left in peace for {pause_s:.0f} s"
             return PublishOutcome(PublishState.REFUSED, Prefix.RATE_LIMITED, text)
-        outcome = self._counted(await self._offer(event, timeout_s))
+        if is_spare:
+            self._spare.add(event.id)
+        try:
+            outcome = self._counted(await self._offer(event, timeout_s))
+        finally:
+            self._spare.discard(event.id)
+        if is_spare:
+            return outcome
         if _is_for_our_pace(outcome):
             self._keep(event)
         else:
@@ -88,7 +98,7 @@ class Publishing:
         outcome = outcome_of(answer)
         if outcome.is_accepted:
             self._pace.went_well()
-        elif _is_for_our_pace(outcome):
+        elif _is_for_our_pace(outcome) and answer.event_id not in self._spare:
             self.slow_down()
         self._answer(answer.event_id, outcome)
 

@@ -11,7 +11,7 @@ status line) no framework can. Without orders it accepts every evaluation and an
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -189,9 +189,13 @@ def html() -> Behaviour:
 
 
 class FakeAnthropic:
-    """The server. ``requests`` is what it was asked; ``left`` is set when a client leaves a stalled answer."""
+    """The server. ``requests`` is what it was asked; ``left`` is set when a client leaves a stalled answer.
 
-    def __init__(self) -> None:
+    ``sleep`` waits between the chunks of an answer that has a pace.
+    """
+
+    def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._sleep = sleep
         self.requests: list[Received] = []
         self.left = asyncio.Event()
         self.stalled = asyncio.Event()
@@ -265,7 +269,7 @@ class FakeAnthropic:
             writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
             await writer.drain()
             if behaviour.pace_s:
-                await asyncio.sleep(behaviour.pace_s)
+                await self._sleep(behaviour.pace_s)
 
 
 def accept_and_answer(received: Received) -> Behaviour:

@@ -34,9 +34,13 @@ class SdkRelay:
     What it kept is gone after a stop. Known of it: it speaks no NIP-11, checks no date in the future, refuses
     events over 65,536 bytes, answers an older replaceable event with `error:`, drops a connection after 6,000
     messages in a minute, and leaves Nagle's algorithm on (a client without TCP_QUICKACK waits 40 ms a frame).
+
+    Args:
+        guards_wraps: show gift wraps to those alone whom they name, and who prove who they are (NIP-42, NIP-59).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, guards_wraps: bool = False) -> None:
+        self._guards_wraps = guards_wraps
         self._port: int | None = None
         # The relay stops when this is collected.
         self._relay: nostr_sdk.LocalRelay | None = None
@@ -50,7 +54,7 @@ class SdkRelay:
         # Without it nostr-sdk looks for the loop of whichever test ran first.
         nostr_sdk.uniffi_set_event_loop(asyncio.get_running_loop())
         limit = nostr_sdk.RateLimit(max_reqs=100_000, notes_per_minute=10_000_000)
-        builder = nostr_sdk.LocalRelayBuilder().addr("127.0.0.1").rate_limit(limit)
+        builder = nostr_sdk.LocalRelayBuilder().addr("127.0.0.1").rate_limit(limit).auth_dm(self._guards_wraps)
         relay = (builder if self._port is None else builder.port(self._port)).build()
         await relay.run()
         self._port = int(str(await relay.url()).rstrip("/").rpartition(":")[2])

@@ -1,6 +1,7 @@
 """docs/nostr.md names all that is read and said on relays, and nothing else: its tables are held to the code."""
 
 import ast
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,18 +10,48 @@ import pytest
 
 from ledger.money import Msats
 from ledger.records import JobState
+from relay_client import nip59
 from relay_client.event import Event
-from tests.timmy_dvm.core import builders
-from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, opened, sealed, signed
+from tests.timmy_dvm.core import builders, credit_builders
+from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, SCHEMES, TIMMY, opened, sealed, signed
+from timmy_dvm import web
 from timmy_dvm.clock import SeededRandomness
 from timmy_dvm.config.schema import all_keys
-from timmy_dvm.core.actions import Delivered, Ended, OperationDone, PriceTold, RefundMoved, Refused, Working
+from timmy_dvm.core import thread
+from timmy_dvm.core.actions import (
+    CreditAdded,
+    Delivered,
+    Ended,
+    FreeUse,
+    Introduced,
+    OperationDone,
+    PriceTold,
+    RefundMoved,
+    Refused,
+    Working,
+)
 from timmy_dvm.core.case import Case
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import Op
 from timmy_dvm.core.settling import cost_ledger
 from timmy_dvm.core.trust import Tier
-from timmy_dvm.nostr import announce, answering, asked_for, desk, nip90, operations, privacy, wishes
+from timmy_dvm.nostr import (
+    announce,
+    answering,
+    asked_for,
+    desk,
+    gathering,
+    inputs,
+    mentions,
+    nip17,
+    nip90,
+    notes,
+    operations,
+    privacy,
+    publishing,
+    streaming,
+    wishes,
+)
 from timmy_dvm.nostr.origin import write_origin
 from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.nostr.speaker import NostrSpeaker
@@ -32,6 +63,7 @@ CARD = announce.Card(
     name="Timmy",
     about="Answers.",
     kinds=(5050, 5001, 5002),
+    direct_messages=True,
     models=("a", "b"),
     picture="https://timmy.example/p.png",
     lud16="timmy@timmy.example",
@@ -69,6 +101,10 @@ def messages():
     return [
         PriceTold(**invoice),
         *(Working(covered_by=source, credit=Msats(0)) for source in ("invoice", "credit", "begun")),
+        CreditAdded(added=Msats(9_000), credit=Msats(9_000)),
+        Working(
+            covered_by="pool", credit=Msats(0), free=FreeUse(absorbed=Msats(9), used=Msats(9), budget=Msats(9))
+        ),
         Delivered(text="x" * 100_000, truncated=False, ledger={}, money_back=""),
         Delivered(text="x", truncated=False, ledger={}, money_back=""),
         Ended(code="failed", sentence="x.", money_back=""),
@@ -78,19 +114,29 @@ def messages():
     ]
 
 
-def said(kind=5050, scheme=Scheme.NONE):
-    """All events that answer a request."""
-    request = signed(("i", "Hi", "text"), P_TIMMY, kind=kind)
-    if scheme is not Scheme.NONE:
-        request = signed(P_TIMMY, ("encrypted",), kind=kind, content=sealed([["i", "Hi"]], scheme.value))
+def told(request, scheme):
+    """All events that answer a request, or a private message."""
     origin = write_origin(request, relay="wss://relay.example", relays=[], scheme=scheme, ignored=("top_k",))
     speaker = NostrSpeaker(TIMMY, SeededRandomness(1))
     new = [
         one
         for message in messages()
-        for one in speaker.speak(message, origin=origin, job_id="j" * 32, tier=Tier.NEW, at=NOW)
+        for one in speaker.speak(message, origin=origin, job_id="j" * 32, tier=Tier.NEW, at=NOW, absorbed_sats=9)
     ]
     return [Event.from_wire(one.json) for one in new]
+
+
+def written():
+    """What answers a private message."""
+    asked = nip59.Rumor.make(ALICE.public_key, kind=nip17.KIND_MESSAGE, created_at=NOW, content="Hi")
+    return told(asked, Scheme.NIP59)
+
+
+def said(kind=5050, scheme=Scheme.NONE):
+    request = signed(("i", "Hi", "text"), P_TIMMY, kind=kind)
+    if scheme is not Scheme.NONE:
+        request = signed(P_TIMMY, ("encrypted",), kind=kind, content=sealed([["i", "Hi"]], scheme.value))
+    return told(request, scheme)
 
 
 def announced():
@@ -104,9 +150,17 @@ def announced():
     return [draft.signed(TIMMY, SeededRandomness(3), NOW) for draft in drafts]
 
 
+def introduced():
+    mention = signed(P_TIMMY, ("e", "ab" * 32), kind=notes.KIND_NOTE, content="Who is Timmy?")
+    origin = write_origin(mention, relay="wss://relay.example", relays=[], scheme=Scheme.NONE)
+    speaker, message = NostrSpeaker(TIMMY, SeededRandomness(1)), Introduced(price=Msats(9_000))
+    new = speaker.speak(message, origin=origin, job_id=None, tier=Tier.NEW, at=NOW)
+    return [Event.from_wire(one.json) for one in new]
+
+
 def everything_said():
-    answers = [event for kind in KINDS for scheme in Scheme for event in said(kind, scheme)]
-    return [*answers, *announced()]
+    answers = [event for kind in KINDS for scheme in SCHEMES for event in said(kind, scheme)]
+    return [*answers, *written(), *announced(), *introduced()]
 
 
 def tags_of(event):
@@ -118,7 +172,8 @@ def tags_of(event):
 def test_every_kind_that_is_read():
     terms = nip90.Terms(kinds=KINDS)
     asked = {kind for one in asked_for.wanted(terms, TIMMY.public_key) for kind in one.kinds}
-    says_exactly("Kinds that are read", (asked - nip90.OTHER_REQUESTS) | KINDS | {announce.KIND_PING})
+    others = {announce.KIND_PING, notes.KIND_NOTE, nip59.KIND_GIFT_WRAP}
+    says_exactly("Kinds that are read", (asked - nip90.OTHER_REQUESTS) | KINDS | others)
     assert "(5000 to 5970)" in section("Kinds that are read")
     assert (min(nip90.OTHER_REQUESTS), max(nip90.OTHER_REQUESTS)) == (5000, 5970)
 
@@ -130,7 +185,7 @@ def test_every_kind_that_is_sent():
 
 def test_every_tag_that_is_read():
     names = set()
-    for module in (nip90, wishes, privacy):
+    for module in (nip90, inputs, wishes, privacy):
         names |= set(tags_read(ast.parse(Path(module.__file__).read_text())))
     says_exactly("Tags of a request", names)
 
@@ -194,22 +249,49 @@ def test_every_name_in_the_ledger_tag():
 
 
 def test_every_operation_and_what_it_answers():
-    says_exactly("Operations", {*operations._QUESTIONS, "refund"})
+    says_exactly("Operations", {*operations._QUESTIONS, "topup", "refund", "forget"})
     for name, answers in table("Operations"):
         op = name.strip("`")
         if op == "refund":
             continue
-        (tell,) = decide(Case(), builders.question(Op(op), text="Hi"), builders.POLICY).tells
-        assert set(re.findall(r"`([^`]+)`", answers)) == set(tell.message.body) - {"op"}, op
-    for name in operations._TO_COME:
-        assert f"`{name}`" in section("Operations")
+        body = answer_to(op).body
+        assert body["op"] == op
+        assert set(re.findall(r"`([^`]+)`", answers)) == set(body) - {"op"}, op
+        assert f"{op}," in operations._OFFERED or f"{op} (" in operations._OFFERED
+
+
+def answer_to(op):
+    """What the operation is answered with once all went well."""
+    case = Case(topup=credit_builders.topup())
+    match op:
+        case "topup":
+            fact = dataclasses.replace(builders.made(), topup_id=credit_builders.TOPUP)
+        case "forget":
+            fact = credit_builders.forget()
+        case _:
+            fact = builders.question(Op(op), text="Hi")
+    return decide(case, fact, builders.POLICY).tells[-1].message
+
+
+def test_every_word_that_is_a_command_in_private():
+    commands = {*nip17._QUESTIONS, "help", "price"}
+    says_exactly("Private messages", commands)
+    assert {"price", "balance", "me"} <= set(re.findall(r"\w+", nip17.HELP))
+    for command in commands:
+        text = f"{command} Hi there" if command == "price" else command
+        rumor = nip59.Rumor.make(ALICE.public_key, kind=nip17.KIND_MESSAGE, created_at=NOW, content=text)
+        asked = nip17.read(rumor, TIMMY.public_key, now=NOW, not_before=0)
+        assert not isinstance(asked, nip90.JobAsked), command
 
 
 def test_what_a_claim_answers():
-    source = (ROOT / "timmy_dvm/core/refunds.py").read_text()
-    body = re.search(r'"op": "refund",(.*?)\}', source, re.DOTALL)[1]
+    told = set()
+    for name in ("refunds", "payouts"):
+        source = (ROOT / f"timmy_dvm/core/{name}.py").read_text()
+        body = re.search(r'"op": "refund",(.*?)\}', source, re.DOTALL)[1]
+        told |= set(re.findall(r'"([A-Za-z]+)":', body))
     (row,) = (row for row in table("Operations") if row[0] == "`refund`")
-    assert set(re.findall(r"`([A-Za-z]+)`", row[1])) == set(re.findall(r'"([A-Za-z]+)":', body))
+    assert set(re.findall(r"`([A-Za-z]+)`", row[1])) == told
 
 
 def test_every_error_code():
@@ -236,9 +318,24 @@ NUMBERS = {
     "requests one deletion may cancel": nip90.MAX_CANCELS,
     "seconds a request may be dated ahead": nip90.MAX_AHEAD_S,
     "errors and questions a key is answered in a minute": desk.ERRORS_PER_KEY_MINUTE,
+    "private messages a key is answered in an hour without paying": desk.LETTERS_PER_KEY_HOUR,
+    "bytes of a private message of ours, as JSON, at most": nip59.MAX_RUMOR_BYTES,
+    "relays in kind 10050": announce.MAX_INBOX_RELAYS,
     "seconds a heartbeat lives": announce.HEARTBEAT_LIFE_S,
     "seconds between two pongs to one key": announce.PONG_PAUSE_S,
     "ignored params that are named": wishes.MAX_IGNORED,
+    "partials of an answer that is being written, at most": len(streaming.GAPS_S),
+    "seconds relays should keep one": answering.PARTIAL_KEPT_S,
+    "relays that are not Timmy's own, dialled for one event": publishing.MAX_OTHERS,
+    "inputs that are looked up for one request": inputs.MAX_NAMED,
+    "of them pages": inputs.MAX_PAGES,
+    "other relays asked for them": inputs.MAX_HINTS,
+    "dials of other relays in a minute, for all requests": gathering.DIALS_A_MINUTE,
+    "seconds our relays may take, and then the others": gathering.RELAYS_S,
+    "bytes of a page": web.MAX_BYTES,
+    "earlier turns that go with a request": thread.MAX_TURNS,
+    "their characters": thread.MAX_CHARS,
+    "answers to mentions in a minute, to all keys": mentions.ANSWERS_PER_MINUTE,
 }
 
 

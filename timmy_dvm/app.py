@@ -21,15 +21,12 @@ from ledger.store import Store
 from lightning.backend import Lightning
 from lightning.errors import LightningError
 from relay_client.dial import Outside
-from relay_client.http_fetch import fetch_document
-from relay_client.keys import Keys
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import agent_of, card_of, check, policy_of, price_source_of, wallet_of
+from timmy_dvm.building import agent_of, check, keys_of, policy_of, pool_of, price_source_of, wallet_of
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
-from timmy_dvm.core.policy import Policy
 from timmy_dvm.dispatch import Dispatch
 from timmy_dvm.engine import Engine
 from timmy_dvm.http.app import create_app
@@ -37,17 +34,14 @@ from timmy_dvm.http.dev_pay import DevPay
 from timmy_dvm.http.health import Health
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.server import Gate, Server, bind, make_server
-from timmy_dvm.identity import load_or_create_key
-from timmy_dvm.log import get_logger, redact
-from timmy_dvm.nostr.announce import Announcer
-from timmy_dvm.nostr.desk import Desk
-from timmy_dvm.nostr.lobby import KNOWN_PAYERS, Payers
-from timmy_dvm.nostr.nip90 import Terms
-from timmy_dvm.nostr.port import NostrPort
+from timmy_dvm.log import get_logger
 from timmy_dvm.nostr.publishing import NostrPublisher
 from timmy_dvm.nostr.speaker import NostrSpeaker
+from timmy_dvm.nostr.streaming import PartialFeedback
+from timmy_dvm.partials import Partials
 from timmy_dvm.payments import Payments
-from timmy_dvm.prices import HttpFetch, LivePrice, PriceSource
+from timmy_dvm.prices import HttpFetch, LivePrice
+from timmy_dvm.relay_door import Ground, RelayDoor, relay_door
 from timmy_dvm.runs import Runs
 from timmy_dvm.solvency import Watchdog
 from timmy_dvm.timers import Timers
@@ -135,10 +129,9 @@ class App:
         fetch = HttpFetch()
         stack.push_async_callback(fetch.aclose)
         btc_price = price_source_of(config, clock, store, fetch)
-        announcer = _announcer(ground)
-        payers = Payers(await store.paying_keys(KNOWN_PAYERS))
-        engine.listen(payers.applied)
-        runs = Runs(ground.agent, store, engine, clock, ground.policy.prices, config.limits.in_flight)
+        door = relay_door(ground, btc_price)
+        partials = Partials()
+        runs = Runs(ground.agent, store, engine, clock, ground.policy.prices, config.limits.in_flight, partials)
         watchdog = Watchdog(store, wallet, clock)
         steps = WalletSteps(wallet, store, engine, clock, watchdog.alarm)
         pay = DevPay(wallet, store).pay if config.pay_route else None
@@ -147,18 +140,18 @@ class App:
         return _Parts(
             Ready(ground.keys.npub, config.http.public_url or _address(listening), ground.pool.urls),
             ground.pool,
-            _relay_port(ground, btc_price, announcer, payers),
-            Dispatch(store, engine, steps, runs, NostrPublisher(ground.pool), clock),
+            door,
+            Dispatch(store, engine, steps, runs, door.publisher, clock),
+            _partial_feedback(ground, partials, door.publisher),
             Timers(store, engine, clock),
             payments,
             watchdog,
             btc_price if isinstance(btc_price, LivePrice) else None,
-            announcer if config.nostr.announce else None,
             _server_of(config, routes),
             listening,
         )
 
-    async def _ground(self, stack: contextlib.AsyncExitStack) -> "_Ground":
+    async def _ground(self, stack: contextlib.AsyncExitStack) -> Ground:
         """What must be there before anything can be built on it: ledger, wallet, agent, key, relays."""
         config, clock, randomness = self._config, self._clock, self._randomness
         store = await stack.enter_async_context(_ledger(config))
@@ -168,7 +161,7 @@ class App:
         stack.push_async_callback(wallet.aclose)
         await _open_books(store, wallet, config, clock)
 
-        keys = _keys_of(config, randomness)
+        keys = keys_of(config, randomness)
         self._public_key = keys.public_key
         outside = Outside(
             monotonic=clock.monotonic,
@@ -179,7 +172,7 @@ class App:
         )
         relays = config.nostr.relays or (await stack.enter_async_context(_embedded_relay(config, outside)),)
         policy = policy_of(config, agent, wallet)
-        return _Ground(
+        return Ground(
             config=config,
             clock=clock,
             randomness=randomness,
@@ -187,66 +180,15 @@ class App:
             agent=agent,
             wallet=wallet,
             keys=keys,
-            pool=RelayPool(relays, keys=keys, outside=outside, fetch=fetch_document),
+            pool=pool_of(config, relays, keys, outside),
             policy=policy,
-            engine=Engine(store, policy, NostrSpeaker(keys, randomness)),
+            engine=Engine(store, policy, NostrSpeaker(keys, randomness, name=config.nostr.name)),
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ground:
-    """What everything else is built on."""
-
-    config: Config
-    clock: Clock
-    randomness: Randomness
-    store: Store
-    agent: Agent
-    wallet: Lightning
-    keys: Keys
-    pool: RelayPool
-    policy: Policy
-    engine: Engine
-
-
-def _announcer(ground: _Ground) -> Announcer:
-    return Announcer(
-        card=card_of(ground.config, ground.policy),
-        pool=ground.pool,
-        memory=ground.store,
-        keys=ground.keys,
-        clock=ground.clock,
-        randomness=ground.randomness,
-    )
-
-
-def _relay_port(ground: _Ground, prices: PriceSource, announcer: Announcer, payers: Payers) -> NostrPort:
-    """The ear on the relays, and the desk behind it."""
-    config = ground.config
-    desk = Desk(
-        engine=ground.engine,
-        store=ground.store,
-        prices=prices,
-        clock=ground.clock,
-        randomness=ground.randomness,
-        network=ground.wallet.network,
-        error_answers_per_second=config.limits.error_answers_per_second,
-    )
-    terms = Terms(
-        kinds=frozenset(config.nostr.kinds),
-        open_jobs=config.nostr.open_jobs,
-        models=tuple(ground.policy.work_models),
-    )
-    return NostrPort(
-        pool=ground.pool,
-        desk=desk,
-        memory=ground.store,
-        keys=ground.keys,
-        clock=ground.clock,
-        terms=terms,
-        payers=payers,
-        aside=announcer.heard,
-    )
+def _partial_feedback(ground: Ground, partials: Partials, publisher: NostrPublisher) -> PartialFeedback:
+    randomness, rules = ground.randomness, ground.policy.trust
+    return PartialFeedback(partials, publisher, ground.store, ground.keys, ground.clock, randomness, rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,13 +197,13 @@ class _Parts:
 
     ready: Ready
     pool: RelayPool
-    port: NostrPort
+    door: RelayDoor
     dispatch: Dispatch
+    streaming: PartialFeedback
     timers: Timers
     payments: Payments
     watchdog: Watchdog
     btc_price: LivePrice | None
-    announcer: Announcer | None
     server: Server
     listening: socket.socket
 
@@ -274,6 +216,7 @@ class _Parts:
         self, group: asyncio.TaskGroup, tasks: "list[asyncio.Task[None]]", on_ready: Callable[[Ready], None]
     ) -> None:
         """Book what was paid meanwhile, go on with the outbox, then listen; and say so when it is true."""
+        tasks.append(group.create_task(self.streaming.run()))
         tasks.append(group.create_task(self.dispatch.run()))
         tasks.append(group.create_task(self.payments.run()))
         tasks.append(group.create_task(self.timers.run()))
@@ -283,10 +226,11 @@ class _Parts:
             async with asyncio.timeout(_READY_S):
                 await self.payments.caught_up.wait()
         tasks.append(group.create_task(self.watchdog.run()))
-        tasks.append(group.create_task(self.port.run()))
-        await self.port.ready()
-        if self.announcer is not None:
-            tasks.append(group.create_task(self.announcer.run()))
+        tasks.append(group.create_task(self.door.port.run()))
+        await self.door.port.ready()
+        if self.door.letters is not None:
+            tasks.append(group.create_task(self.door.letters.run()))
+        tasks += [group.create_task(courtesy.run()) for courtesy in self.door.courtesies]
         ready = self.ready
         log.info("serving", action="ready", npub=ready.npub, http=ready.http, relays=list(ready.relays))
         on_ready(ready)
@@ -296,7 +240,7 @@ class _Parts:
         """First no new requests, then a moment for what is being done, then everything."""
         self.server.should_exit = True
         serving.cancel()
-        await self.port.stop()
+        await self.door.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_MOMENTS_S):
                 await self.dispatch.idle()
@@ -363,17 +307,6 @@ def _server_of(config: Config, routes: FastAPI) -> Server:
         ),
         header_bytes=limits.header_bytes,
     )
-
-
-def _keys_of(config: Config, randomness: Randomness) -> Keys:
-    given = config.nostr.secret_key
-    keys = (
-        load_or_create_key(config.nostr.secret_key_file, randomness)
-        if given is None
-        else Keys.from_text(given.reveal())
-    )
-    redact(keys.to_nsec())
-    return keys
 
 
 def _address(listening: socket.socket) -> str:

@@ -4,17 +4,29 @@ Only here is a concrete backend named. Everything heavy is imported where it is 
 agent never loads the SDK of another.
 """
 
+from collections.abc import Iterable
+
 from ledger.money import Msats, msats_from_sats
 from lightning.backend import Lightning
+from relay_client.dial import Outside
+from relay_client.http_fetch import fetch_document
+from relay_client.keys import Keys
+from relay_client.pool import RelayPool
+from relay_client.strangers import refuse_to_dial
 from timmy_dvm.agent.runner import Agent
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config, ConfigError
-from timmy_dvm.config.money_tables import PricingTable
+from timmy_dvm.config.money_tables import DailyBudgetTable, FreeTierTable, PricingTable, TrustTable
+from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
+from timmy_dvm.core.trust import TrustRules
+from timmy_dvm.identity import load_or_create_key
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
+from timmy_dvm.nostr.dialling import dialler_of
 from timmy_dvm.prices import Fetch, FixedPrice, LivePrice, Memory, PriceSource
+from timmy_dvm.resolver import SystemResolver
 
 _WALLETS = ("lnbits", "simulated")
 SIMULATED_BALANCE = msats_from_sats(100_000)
@@ -76,10 +88,51 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         open_invoices=limits.open_invoices,
         http_invoice_s=config.pricing.http_invoice_minutes * 60,
         relay_invoice_s=config.pricing.relay_invoice_minutes * 60,
+        topup_max=msats_from_sats(limits.topup_max_sats),
+        trust=trust_of(config.trust),
+        daily_budgets=budgets_of(config.free_tier.daily_budget_sats),
+        newcomers=newcomers_of(config.free_tier),
         pool_credit_percent=config.free_tier.credit_percent,
         fee_per_refund=msats_from_sats(limits.refund_fee_sats),
         fee_per_day=msats_from_sats(limits.refund_fees_per_day_sats),
         wallet_limits_fees=wallet.caps.fee_limit,
+    )
+
+
+def trust_of(table: TrustTable) -> TrustRules:
+    """How trust is earned and lost."""
+    return TrustRules(
+        established=table.established,
+        trusted=table.trusted,
+        elite=table.elite,
+        paid_points=table.paid_points,
+        large_paid_points=table.large_paid_points,
+        large_paid=msats_from_sats(table.large_paid_sats),
+        rejected_points=table.rejected_points,
+        failed_points=table.failed_points,
+        decay_after_days=table.decay_after_days,
+        decay_points_per_day=table.decay_points_per_day,
+    )
+
+
+def budgets_of(table: DailyBudgetTable) -> DailyBudgets:
+    """What each tier may draw on the pool in a day."""
+    return DailyBudgets(
+        new=msats_from_sats(table.new),
+        established=msats_from_sats(table.established),
+        trusted=msats_from_sats(table.trusted),
+        elite=msats_from_sats(table.elite),
+    )
+
+
+def newcomers_of(table: FreeTierTable) -> Newcomers | None:
+    """The free answer of a new key, where the owner gives one."""
+    if not table.newcomer_allowance:
+        return None
+    return Newcomers(
+        dearest=msats_from_sats(table.newcomer_max_sats),
+        per_day=msats_from_sats(table.newcomer_sats_per_day),
+        kept_percent=table.history_share_percent,
     )
 
 
@@ -91,10 +144,36 @@ def card_of(config: Config, policy: Policy) -> Card:
         about=table.about,
         kinds=tuple(dict.fromkeys(table.kinds)),
         models=policy.work_models if len(policy.work_models) > 1 else (),
+        direct_messages=table.direct_messages,
         picture=table.picture,
         lud16=table.lud16,
         nip05=table.nip05,
     )
+
+
+def keys_of(config: Config, randomness: Randomness) -> Keys:
+    """Timmy's key: the configured one, or its file's, which is made at the first start. No log shows it."""
+    given = config.nostr.secret_key
+    keys = (
+        load_or_create_key(config.nostr.secret_key_file, randomness)
+        if given is None
+        else Keys.from_text(given.reveal())
+    )
+    redact(keys.to_nsec())
+    return keys
+
+
+def dials_customers_relays(config: Config) -> bool:
+    """Whether relays that customers name are dialled: never with the simulated wallet, for its invoices are play
+    money and must not be seen on anybody's relay.
+    """
+    return config.nostr.customer_relays and config.lightning.backend != "simulated"
+
+
+def pool_of(config: Config, relays: Iterable[str], keys: Keys, outside: Outside) -> RelayPool:
+    """The configured relays; others are dialled at public addresses only."""
+    dialler = dialler_of(SystemResolver()) if dials_customers_relays(config) else refuse_to_dial
+    return RelayPool(relays, keys=keys, outside=outside, dialler=dialler, fetch=fetch_document)
 
 
 def price_source_of(config: Config, clock: Clock, memory: Memory, fetch: Fetch) -> PriceSource:

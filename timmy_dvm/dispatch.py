@@ -35,6 +35,8 @@ from timmy_dvm.wallet import WalletSteps
 _OFFERS = 180
 """With the pauses below: an event is offered for 7 days until a relay takes it."""
 _LONGEST_PAUSE_S = 3_600
+_FURTHER_S = 30
+"""Longer than the customer's own relays are waited for."""
 _LONGEST_WAIT_FOR_PRICE_S = 4
 """A customer waits for an invoice; the wallet is asked again soon."""
 _AT_ONCE = 256
@@ -46,9 +48,16 @@ class Publisher(Protocol):
     """A door that can publish a signed event."""
 
     async def publish(self, event_json: str, targets: str) -> Mapping[str, str]:
-        """Offer these very bytes to relays; an outcome for each: ``accepted`` or the relay's machine word.
+        """Offer these very bytes to our relays; an outcome for each: ``accepted`` or the relay's machine word.
 
         Never raises for a relay; an empty mapping means that none could be reached.
+        """
+        ...
+
+    def publish_further(self, event_json: str, targets: str) -> "asyncio.Task[Mapping[str, str]] | None":
+        """Begin to offer them to relays of the customer's own, which may be slow; None: there is none of these.
+
+        It has an outcome for each, raises nothing, and ends by itself; cancelling it is safe.
         """
         ...
 
@@ -108,8 +117,11 @@ class Dispatch:
             await self._again_later(action)
 
     def _places_for(self, action: PendingAction) -> contextlib.AbstractAsyncContextManager[None]:
-        """Runs and payouts have places of their own; they would keep invoices and results waiting."""
-        has_own = action.kind in (RunAgent.__name__, PayRefund.__name__)
+        """Runs and payouts have places of their own; they would keep invoices and results waiting.
+
+        An event takes one only while it is offered to our relays (`_publish`).
+        """
+        has_own = action.kind in (RunAgent.__name__, PayRefund.__name__, PUBLISH)
         return contextlib.nullcontext() if has_own else self._places
 
     async def _do(self, action: PendingAction, *, recovered: bool) -> None:
@@ -157,7 +169,23 @@ class Dispatch:
         if event is None:
             await self._store.finish(action.id)
             return
-        outcomes = await self._publisher.publish(event.json, event.targets)
+        further = self._publisher.publish_further(event.json, event.targets)
+        try:
+            async with self._places:
+                outcomes = await self._publisher.publish(event.json, event.targets)
+            if further is not None:
+                if ACCEPTED in outcomes.values():
+                    # Said at once; the row stays a while, so that who dies now tries the customer's relays again.
+                    now = int(self._clock.now())
+                    await self._store.delivered(action.id, event.id, outcomes, now, now + _FURTHER_S)
+                outcomes = {**outcomes, **await further}
+        finally:
+            if further is not None:
+                further.cancel()
+        await self._offered(action, event, outcomes)
+
+    async def _offered(self, action: PendingAction, event: NewEvent, outcomes: Mapping[str, str]) -> None:
+        """Note what became of an event at all its relays; one that took it is enough, whosever it is."""
         now = int(self._clock.now())
         if ACCEPTED in outcomes.values() or action.attempts + 1 >= _OFFERS:
             await self._store.delivered(action.id, event.id, outcomes, now, None)

@@ -13,14 +13,11 @@ from typing import Protocol
 
 import msgspec
 
-from ledger import accounts
-from ledger.money import ZERO, Msats
 from ledger.records import (
     Applied,
     Change,
     FactRecord,
     IdentityRecord,
-    JobRecord,
     NewAction,
     NewEvent,
     Outcome,
@@ -29,22 +26,14 @@ from ledger.records import (
     Stale,
 )
 from ledger.store import Store, StoreUnavailable, View
+from timmy_dvm import case_books
 from timmy_dvm.core import trust
 from timmy_dvm.core.actions import Message
-from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Do, Tell
+from timmy_dvm.core.case import Case, Decision, Do, Tell
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import (
-    CancelAsked,
     Fact,
-    InvoiceUnpaid,
-    Op,
-    PaymentOut,
-    PaymentSeen,
-    QuestionAsked,
     RefundClaimed,
-    RefundDue,
-    RequestReceived,
-    RequestUnreadable,
 )
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.log import get_logger
@@ -53,9 +42,9 @@ _TRIES = 20
 _LONGEST_PAUSE_S = 15
 SHORT_ID = 8
 """Of a job's id a log shows this much: whole, it is its owner's secret. `timmy job` takes it."""
-_DAY = 86_400
 _LONG_HEX = re.compile(r"[0-9a-f]{16,}")
-_NOT_IN_RECEIPT = frozenset({"text", "origin", "btc", "at", "refusal_at"})
+_NOT_IN_RECEIPT = frozenset({"text", "origin", "btc", "at", "reason", "sentence", "refund_to", "refusal_at"})
+"""Receipts are kept for ever, and a customer may have their texts forgotten."""
 _encode = msgspec.json.Encoder().encode
 log = get_logger("engine")
 
@@ -68,9 +57,19 @@ class Speaker(Protocol):
     """A door's voice: turns a message into events, signed and ready to be published."""
 
     def speak(
-        self, message: Message, *, origin: str, job_id: str | None, tier: trust.Tier, at: int
+        self,
+        message: Message,
+        *,
+        origin: str,
+        job_id: str | None,
+        tier: trust.Tier,
+        at: int,
+        absorbed_sats: int | None = None,
     ) -> Sequence[NewEvent]:
-        """The events that say it, in the order in which to publish them. Pure but for the signing key."""
+        """The events that say it, in the order in which to publish them. Pure but for the signing key.
+
+        ``absorbed_sats`` is what the pool pays of the job, None where it is not of the free tier.
+        """
         ...
 
 
@@ -161,38 +160,51 @@ class Engine:
         raise Contended(f"the rows around {short(fact.id)} moved {_TRIES} times; hand the fact in again")
 
     def _change(self, view: View, fact: Fact) -> Change:
-        case = load(view, fact)
+        case = case_books.load(view, fact)
         decision = decide(case, fact, self._policy)
         return Change(
             new_job=decision.new_job,
             job=decision.job,
             result=decision.result,
             identity=decision.identity,
+            reservation=decision.reservation,
             entries=decision.entries,
+            reservation_end=decision.reservation_end,
             invoices=decision.invoices,
+            topups=decision.topups,
             refunds=decision.refunds,
             actions=tuple(_outbox_row(do, _job_id(case, decision)) for do in decision.actions),
             events=tuple(self._events(view, case, decision, fact)),
+            forget=decision.forget,
         )
 
     def _events(self, view: View, case: Case, decision: Decision, fact: Fact) -> Sequence[NewEvent]:
         if not decision.tells:
             return ()
         job_id = _job_id(case, decision)
-        tier = _tier(decision.identity or case.identity, case, fact)
+        tier = _tier(decision.identity or case.identity, case, fact, self._policy.trust)
         events: list[NewEvent] = []
         for tell in decision.tells:
-            origin = _origin(view, decision, tell, job_id)
-            said = self._speaker.speak(tell.message, origin=origin, job_id=job_id, tier=tier, at=fact.at)
+            said = self._speaker.speak(
+                tell.message,
+                origin=_origin(view, decision, tell, job_id),
+                job_id=job_id,
+                tier=tier,
+                at=fact.at,
+                absorbed_sats=_absorbed(case, decision, tell),
+            )
             events += (dataclasses.replace(event, due_at=tell.due_at) for event in said)
         return events
 
 
 def _log(fact: Fact, applied: Applied) -> None:
-    """One line for each step of a job; what was said and who said it stays in the ledger."""
+    """One line for each step of a job or a top-up; what was said and who said it stays in the ledger."""
     if applied.job is not None:
         kind = type(fact).__name__
         log.info(kind, action="job_moved", job=applied.job.id[:SHORT_ID], state=str(applied.job.state))
+    for topup in applied.change.topups:
+        waits = topup.ended_at is None
+        log.info(type(fact).__name__, action="topup_moved", topup=topup.id[:SHORT_ID], waits=waits)
 
 
 def _job_id(case: Case, decision: Decision) -> str | None:
@@ -201,10 +213,10 @@ def _job_id(case: Case, decision: Decision) -> str | None:
     return None if case.job is None else case.job.id
 
 
-def _tier(identity: IdentityRecord | None, case: Case, fact: Fact) -> trust.Tier:
+def _tier(identity: IdentityRecord | None, case: Case, fact: Fact, rules: trust.TrustRules) -> trust.Tier:
     """The tier shown to whoever asks. Events have a key, so the lowest is ``new``; a stranger learns nothing."""
     stranger = isinstance(fact, RefundClaimed) and case.job is not None and case.job.pubkey != fact.pubkey
-    return trust.Tier.NEW if identity is None or stranger else trust.tier(identity, fact.at)
+    return trust.Tier.NEW if identity is None or stranger else trust.tier(identity, fact.at, rules)
 
 
 def _origin(view: View, decision: Decision, tell: Tell, job_id: str | None) -> str:
@@ -216,6 +228,12 @@ def _origin(view: View, decision: Decision, tell: Tell, job_id: str | None) -> s
     return "" if job_id is None else view.texts(job_id).origin
 
 
+def _absorbed(case: Case, decision: Decision, tell: Tell) -> int | None:
+    """What the pool pays of the job a message answers; None where it pays nothing, or no job is answered."""
+    job = decision.new_job or decision.job or case.job
+    return job.absorbed_sats if tell.origin is None and job is not None and job.free_tier else None
+
+
 def _outbox_row(do: Do, job_id: str | None) -> NewAction:
     kind = type(do.action).__name__
     return NewAction(kind=kind, job_id=job_id, body=_encode(do.action).decode(), due_at=do.due_at)
@@ -225,96 +243,3 @@ def _receipt(fact: Fact) -> str:
     """The fact as JSON without its long or foreign texts, and its time, which have their own place."""
     fields = {name: getattr(fact, name) for name in type(fact).__dataclass_fields__ if name not in _NOT_IN_RECEIPT}
     return _encode(fields).decode()
-
-
-def load(view: View, fact: Fact) -> Case:
-    """The books around a fact, as the writing transaction sees them; only what this fact's decision needs."""
-    match fact:
-        case RequestReceived():
-            return _around_request(view, fact)
-        case RequestUnreadable():
-            return Case()
-        case QuestionAsked():
-            return _around_question(view, fact)
-        case CancelAsked():
-            return _around_job(view, view.job_of_event(fact.request_event_id))
-        case PaymentSeen() | InvoiceUnpaid():
-            invoice = view.invoice(fact.payment_hash)
-            if invoice is None:
-                return Case()
-            job = None if invoice.job_id is None else view.job(invoice.job_id)
-            return dataclasses.replace(_around_job(view, job), invoice=invoice)
-        case RefundClaimed():
-            return _around_claim(view, fact)
-        case RefundDue() | PaymentOut():
-            return _around_refund(view, fact)
-        case _:
-            return _around_job(view, view.job(fact.job_id))
-
-
-def _around_request(view: View, fact: RequestReceived) -> Case:
-    open_invoices = view.open_invoices()
-    if fact.pubkey is None:
-        return Case(open_invoices=open_invoices)
-    return Case(
-        credit=view.balance(accounts.customer(fact.pubkey)),
-        identity=view.identity(fact.pubkey),
-        open_jobs=view.open_jobs_of(fact.pubkey),
-        jobs_last_minute=view.jobs_since(fact.pubkey, fact.at - 60),
-        cancelled_last_hour=view.cancelled_since(fact.pubkey, fact.at - 3_600),
-        open_invoices=open_invoices,
-    )
-
-
-def _around_question(view: View, fact: QuestionAsked) -> Case:
-    return Case(
-        credit=view.balance(accounts.customer(fact.pubkey)),
-        identity=view.identity(fact.pubkey),
-        claims=tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1)) if fact.op is Op.BALANCE else (),
-    )
-
-
-def _around_job(view: View, job: JobRecord | None) -> Case:
-    if job is None:
-        return Case()
-    return Case(
-        job=job,
-        held=view.balance(accounts.job(job.id)),
-        credit=ZERO if job.pubkey is None else view.balance(accounts.customer(job.pubkey)),
-        identity=None if job.pubkey is None else view.identity(job.pubkey),
-        open_invoice=view.open_invoice_of(job.id),
-        refunds=tuple(view.refunds_of(job.id)),
-    )
-
-
-def _around_claim(view: View, fact: RefundClaimed) -> Case:
-    case = _around_job(view, view.job_of_event(fact.request_event_id))
-    return dataclasses.replace(
-        case,
-        ours=_ours(view),
-        fees_today=_fees_today(view, fact.at),
-        hash_is_ours=view.invoice(fact.payment_hash) is not None,
-        hash_is_used=view.payment_is_known(fact.payment_hash),
-    )
-
-
-def _around_refund(view: View, fact: RefundDue | PaymentOut) -> Case:
-    refund = view.refund(fact.refund_id)
-    if refund is None:
-        return Case()
-    job = None if refund.job_id is None else view.job(refund.job_id)
-    case = dataclasses.replace(_around_job(view, job), refund=refund)
-    if isinstance(fact, PaymentOut):
-        return case
-    return dataclasses.replace(case, ours=_ours(view), fees_today=_fees_today(view, fact.at))
-
-
-def _ours(view: View) -> Msats:
-    """What our books say is in the wallet beyond all that is payable and all fees that may still be spent."""
-    in_wallet = accounts.as_shown(accounts.NODE, view.balance(accounts.NODE))
-    return Msats(in_wallet - view.payable() - view.fee_caps_in_flight())
-
-
-def _fees_today(view: View, at: int) -> Msats:
-    """What refunds have cost us since midnight UTC, and may still cost us."""
-    return Msats(view.refund_fees_since(at - at % _DAY) + view.fee_caps_in_flight())

@@ -4,19 +4,22 @@ Whatever happens in a run, it ends in a fact: a verdict, an answer or a failure 
 back. Only a process that dies leaves none; the next start finds the run begun and counts it.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from ledger.records import JobRecord, JobState, JobTexts
+from ledger.records import JobRecord, JobState, JobTexts, Turn
 from ledger.store import Store, View
 from timmy_dvm.agent.runner import Agent, AgentError, Task
 from timmy_dvm.clock import Clock
+from timmy_dvm.core import thread
 from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.facts import EvalDone, RunFailed, RunInterrupted, Step, WorkDone
 from timmy_dvm.core.pricing import BtcPrice, Freshness, PriceList, actual_cost
 from timmy_dvm.engine import SHORT_ID, Engine, insist
 from timmy_dvm.log import get_logger
+from timmy_dvm.partials import Partials
 from timmy_dvm.places import Bidder, Places
 
 EVAL_DEADLINE_S = 60
@@ -34,7 +37,10 @@ _note: Final = msgspec.json.Decoder(_Note)
 
 
 class Runs:
-    """Runs of the model, at most ``in_flight`` at once; paid jobs beyond that queue (:mod:`timmy_dvm.places`)."""
+    """Runs of the model, at most ``in_flight`` at once; paid jobs beyond that queue (:mod:`timmy_dvm.places`).
+
+    ``partials`` hears what is written while a work run goes on.
+    """
 
     def __init__(
         self,
@@ -44,12 +50,14 @@ class Runs:
         clock: Clock,
         prices: PriceList,
         in_flight: int,
+        partials: Partials | None = None,
     ) -> None:
         self._agent = agent
         self._store = store
         self._engine = engine
         self._clock = clock
         self._prices = prices
+        self._partials = partials or Partials()
         self._places = Places(in_flight)
         self._begun: set[int] = set()
 
@@ -63,25 +71,22 @@ class Runs:
             return
         bidder = await self._store.look(lambda view: _bidder(view, wanted))
         async with self._places.one(bidder):
+            # The mark is on disk before the job is read, and the job is read before the model is called: a
+            # cancellation that was written first is seen here, and one that comes later sees the mark.
+            await self._store.mark_started(action_id)
             job = await self._store.job(wanted.job_id)
             texts = await self._store.texts(wanted.job_id)
+            said = await self._store.look(lambda view: view.thread(wanted.job_id, thread.MAX_TURNS))
             if job is None or texts is None or not _waits_for(job, wanted):
-                # It ended while it waited for a place: the model is not paid for nothing.
+                # It ended, or was cancelled, while it waited for a place: the model is not paid for nothing.
                 await self._store.finish(action_id)
                 return
             self._begun.add(action_id)
-            self._store.mark_started(action_id)
-            outcome = await self._outcome(job, texts, wanted)
+            outcome = await self._outcome(job, _task(job, texts, said), wanted)
         await insist(self._engine, self._clock.sleep, outcome, action_id)
         self._begun.discard(action_id)
 
-    async def _outcome(self, job: JobRecord, texts: JobTexts, wanted: RunAgent) -> EvalDone | WorkDone | RunFailed:
-        task = Task(
-            text=texts.request,
-            max_output_tokens=job.quote.max_output_tokens,
-            model=job.quote.work_model,
-            temperature=_temperature(texts.origin),
-        )
+    async def _outcome(self, job: JobRecord, task: Task, wanted: RunAgent) -> EvalDone | WorkDone | RunFailed:
         try:
             if wanted.step is Step.EVAL:
                 return await self._evaluated(task, wanted)
@@ -110,7 +115,8 @@ class Runs:
         )
 
     async def _worked(self, job: JobRecord, task: Task, wanted: RunAgent) -> WorkDone:
-        answer = await self._agent.work(task, deadline_s=WORK_DEADLINE_S)
+        with self._partials.stream(job.id) as on_text:
+            answer = await self._agent.work(task, deadline_s=WORK_DEADLINE_S, on_text=on_text)
         locked = BtcPrice(
             job.quote.btc_price_micro_usd, job.quote.btc_price_source, Freshness.FIXED, job.created_at
         )
@@ -134,6 +140,17 @@ def _temperature(origin: str) -> str | None:
         return _note.decode(origin).temperature
     except msgspec.MsgspecError:
         return None
+
+
+def _task(job: JobRecord, texts: JobTexts, said: Sequence[Turn]) -> Task:
+    """What the model is given: the very turns that were priced."""
+    return Task(
+        text=texts.request,
+        max_output_tokens=job.quote.max_output_tokens,
+        model=job.quote.work_model,
+        temperature=_temperature(texts.origin),
+        turns=thread.bounded(said),
+    )
 
 
 def _bidder(view: View, wanted: RunAgent) -> Bidder:

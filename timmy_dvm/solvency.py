@@ -117,7 +117,7 @@ class Watchdog:
         status = await self._wallet.lookup_payment(row.payment_hash)
         match status.state:
             case Sent.SUCCEEDED if status.fee_msat is not None:
-                gone = Msats(row.amount + status.fee_msat)
+                gone = Msats(row.invoiced + status.fee_msat)
                 return OnItsWay(gone, gone)
             case Sent.FAILED:
                 return OnItsWay(ZERO, ZERO)
@@ -126,4 +126,4 @@ class Watchdog:
 
 
 def _unknown(row: RefundRecord) -> OnItsWay:
-    return OnItsWay(ZERO, Msats(row.amount + row.max_fee))
+    return OnItsWay(ZERO, Msats(row.invoiced + row.max_fee))

@@ -21,6 +21,7 @@ class Narrator:
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._quiet = quiet
+        self._partial = ""
 
     def say(self, label: str, text: str) -> None:
         """One labelled line."""
@@ -36,7 +37,7 @@ class Narrator:
             case Said.WORKING:
                 self.say("working", answer.text)
             case Said.PARTIAL:
-                self.say("partial", answer.text)
+                self.say("partial", self._beyond_last(answer.text))
             case Said.RESULT:
                 self.say("result", f"event {answer.event.id[:16]}… from {answer.relay}")
             case Said.RECEIPT:
@@ -45,6 +46,11 @@ class Narrator:
                 self.say("refused", answer.text)
             case Said.OTHER:
                 self.say("says", answer.text)
+
+    def _beyond_last(self, partial: str) -> str:
+        """What an answer that is being written has gained, where it goes on from what was shown before."""
+        shown, self._partial = self._partial, partial
+        return f"…{partial.removeprefix(shown)}" if shown and partial.startswith(shown) else partial
 
     def invoice(self, bolt11: str) -> None:
         """The invoice as text and, on a terminal that is wide enough, as a QR code below it."""

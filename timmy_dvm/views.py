@@ -7,6 +7,7 @@ from decimal import Decimal
 from ledger.accounts import as_shown
 from ledger.money import Msats, sats_down, sats_up
 from ledger.records import InvoiceRecord, JobRecord, JobState, Quote, RefundRecord
+from ledger.reservations import PoolBooks
 from ledger.store import Story
 from timmy_dvm.core.pricing import MICRO_PER_USD
 from timmy_dvm.core.settling import cost_ledger
@@ -57,6 +58,7 @@ def story_view(story: Story, tier: Tier) -> dict[str, object]:
         "eventId": job.event_id,
         "pubkey": job.pubkey,
         "request": story.texts.request,
+        "forgotten": story.texts.forgotten,
         "runs": {"eval": job.eval_runs, "work": job.work_runs},
         "invoices": [invoice_view(invoice) | {"state": str(invoice.state)} for invoice in story.invoices],
         "facts": [{"id": fact.id, "kind": fact.kind, "at": when(fact.at)} for fact in story.facts],
@@ -131,6 +133,35 @@ def refund_view(refund: RefundRecord) -> dict[str, object]:
         "state": str(refund.state),
         "feeMsat": refund.fee,
         "note": refund.note,
+    }
+
+
+def pool_view(books: PoolBooks, daily_budgets: Mapping[str, int]) -> dict[str, object]:
+    """The generosity pool's public books, as ``GET /api/pool`` gives them: no key and no job is named.
+
+    ``today`` is what the books were asked for, by tier; ``daily_budgets`` is in sats.
+    """
+    return {
+        "balanceSats": sats_down(books.balance),
+        "reservedSats": sats_down(books.reserved),
+        "inSats": sats_down(books.given),
+        "outSats": sats_down(books.granted),
+        "dailyBudgets": dict(daily_budgets),
+        "today": [
+            {
+                "tier": use.tier,
+                "grantedSats": sats_down(use.granted),
+                "reservedSats": sats_down(use.reserved),
+                "jobs": use.jobs,
+            }
+            for use in books.today
+        ],
+        "grants": [
+            {"at": when(grant.at), "tier": grant.tier, "grantedSats": sats_down(grant.granted)}
+            for grant in books.grants
+        ],
+        "entries": [{"at": when(move.at), "code": move.code, "amountMsat": move.amount} for move in books.moves],
+        "donors": [],
     }
 
 

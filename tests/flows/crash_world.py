@@ -293,7 +293,7 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def a_world(folder: Path) -> AsyncIterator[World]:
+async def a_world(folder: Path, kind: type[World] = World) -> AsyncIterator[World]:
     async with (
         LocalRelay() as one,
         LocalRelay() as two,
@@ -301,4 +301,4 @@ async def a_world(folder: Path) -> AsyncIterator[World]:
         RelayPool([one.url, two.url]) as pool,
     ):
         await pool.wait_connected(2)
-        yield World(folder, (one, two), road, pool)
+        yield kind(folder, (one, two), road, pool)

@@ -47,7 +47,14 @@ class Recorder:
         self.relays_up = True
 
     def speak(
-        self, message: Message, *, origin: str, job_id: str | None, tier: trust.Tier, at: int
+        self,
+        message: Message,
+        *,
+        origin: str,
+        job_id: str | None,
+        tier: trust.Tier,
+        at: int,
+        absorbed_sats: int | None = None,
     ) -> Sequence[NewEvent]:
         self.said.append(message)
         text = f"{type(message).__name__}:{origin}:{job_id}:{at}:{len(self.said)}"
@@ -60,6 +67,9 @@ class Recorder:
             return {}
         self.published.append(event_json)
         return {"ws://relay": "accepted"}
+
+    def publish_further(self, event_json: str, targets: str) -> None:
+        """The customer has no relays of their own."""
 
     def last(self, kind: type[Message]) -> Message | None:
         return next((m for m in reversed(self.said) if isinstance(m, kind)), None)

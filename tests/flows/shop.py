@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -91,16 +92,18 @@ async def serving(
     *relays: str,
     clock: SystemClock | None = None,
     agent: Agent | None = None,
-    limits: Mapping[str, int] | None = None,
+    limits: Mapping[str, int] = MappingProxyType({}),
+    more: Mapping[str, str] | None = None,
     **nostr: str,
 ) -> AsyncIterator[Shop]:
     """`timmy run` in this process; without relays it brings its own. At the end it has stopped in order.
 
-    More names set keys of `[nostr]`, as the environment does, and `limits` those of that table.
+    `limits` and more names set keys of `[limits]` and `[nostr]`, as the environment does; `more` is that itself.
     """
     environ = {"TIMMY_HTTP__PORT": "0", "TIMMY_NOSTR__RELAY_PORT": "0", "TIMMY_NOSTR__SECRET_KEY": TIMMY.to_nsec()}
     environ |= {f"TIMMY_NOSTR__{name.upper()}": value for name, value in nostr.items()}
-    environ |= {f"TIMMY_LIMITS__{name.upper()}": str(value) for name, value in (limits or {}).items()}
+    environ |= {f"TIMMY_LIMITS__{name.upper()}": str(value) for name, value in limits.items()}
+    environ |= dict(more or {})
     if relays:
         environ["TIMMY_NOSTR__RELAYS"] = ",".join(relays)
     app = App(load(None, environ, folder), clock=clock, agent=agent)

@@ -184,7 +184,7 @@ REFUSED = {
     ),
     "another's result": (
         lambda keys: request(keys=keys, tags=[("i", "00" * 32, "job")]),
-        "input_type",
+        "input_not_found",
         "put the text itself into an i tag",
     ),
     "nothing that can be seen": (
@@ -216,7 +216,7 @@ REFUSED = {
     "unknown operation": (
         lambda keys: request(("param", "op", "gamble"), keys=keys),
         "unknown_op",
-        "Offered are: estimate, me, balance, and refund",
+        "Offered are: estimate, me, balance, topup",
     ),
     "a claim without an invoice": (
         lambda keys: request(("param", "op", "refund"), keys=keys),

@@ -6,6 +6,8 @@ import itertools
 import threading
 
 from ledger import accounts
+from ledger.accounts import POOL
+from ledger.credit import TopUpRecord
 from ledger.entries import Code, Entry, transfer
 from ledger.money import MicroUsd, Msats
 from ledger.records import (
@@ -26,6 +28,7 @@ from ledger.records import (
     RefundRecord,
     RefundState,
 )
+from ledger.reservations import NewReservation, ReservationEnd
 from ledger.store import Store
 
 NOW = 1_800_000_000
@@ -107,6 +110,26 @@ def identity(pubkey: str = KEY, **fields) -> IdentityRecord:
     return dataclasses.replace(IdentityRecord(pubkey=pubkey, first_seen=NOW, last_seen=NOW), **fields)
 
 
+def reservation(job_id: str = JOB, amount: int = 50_000, **fields) -> dict:
+    """The parts of a change that set pool money aside for a job: the row and the entry that fills it."""
+    row = NewReservation(job_id=job_id, tier="established", budget=Msats(50_000), amount=Msats(amount), at=NOW)
+    row = dataclasses.replace(row, **fields)
+    entry = moves(POOL, accounts.reserved(job_id), amount, Code.RESERVED, f"reserved:{job_id}")
+    return {"reservation": row, "entries": (entry,)}
+
+
+def granted(grant: int, reserved: int = 50_000, job_id: str = JOB, at: int = NOW) -> dict:
+    """The parts of a change that end a reservation: the grant is earned, the rest goes back."""
+    account = accounts.reserved(job_id)
+    entries = []
+    if grant:
+        entries.append(moves(account, accounts.EARNED, grant, Code.SETTLEMENT, f"settlement:{job_id}"))
+    if reserved - grant:
+        entries.append(moves(account, POOL, reserved - grant, Code.RELEASED, f"released:{job_id}"))
+    end = ReservationEnd(job_id=job_id, granted=Msats(grant), at=at)
+    return {"reservation_end": end, "entries": tuple(entries)}
+
+
 def invoice(payment_hash: str = "01" * 32, **fields) -> InvoiceRecord:
     """An open invoice for a job."""
     record = InvoiceRecord(
@@ -117,6 +140,20 @@ def invoice(payment_hash: str = "01" * 32, **fields) -> InvoiceRecord:
         bolt11="lnbc1",
         created_at=NOW,
         expires_at=NOW + 600,
+    )
+    return dataclasses.replace(record, **fields)
+
+
+def topup(topup_id: str = "t1", **fields) -> TopUpRecord:
+    """A top-up that waits for its invoice."""
+    record = TopUpRecord(
+        id=topup_id,
+        event_id=None,
+        account=accounts.customer(KEY),
+        pubkey=KEY,
+        amount=Msats(52_000),
+        origin='{"relay":"here"}',
+        created_at=NOW,
     )
     return dataclasses.replace(record, **fields)
 

@@ -43,8 +43,10 @@ from tests.ledger.books import (
     refund,
     write,
 )
+from tests.ledger.store_contract_credit import CreditContract, ForgettingContract
 from tests.ledger.store_contract_jobs import JobContract
 from tests.ledger.store_contract_money import MoneyBackContract, MoneyContract
+from tests.ledger.store_contract_pool import BudgetContract, PoolBooksContract, PoolContract
 
 
 class CommitContract:
@@ -269,5 +271,16 @@ class OutboxContract:
                 await call
 
 
-class StoreContract(CommitContract, MoneyContract, JobContract, MoneyBackContract, OutboxContract):
+class StoreContract(
+    CommitContract,
+    MoneyContract,
+    JobContract,
+    MoneyBackContract,
+    CreditContract,
+    ForgettingContract,
+    PoolContract,
+    BudgetContract,
+    PoolBooksContract,
+    OutboxContract,
+):
     """All of it."""

@@ -33,6 +33,23 @@ from tests.ledger.books import (
 )
 
 
+def line(number):
+    return f"{number}" * 32
+
+
+async def answered_in_a_line(store, count):
+    """Jobs of which each follows the one before, all answered."""
+    for number in range(1, count + 1):
+        job = await begun(
+            store,
+            line(number),
+            request=f"q{number}",
+            follows=line(number - 1) if number > 1 else None,
+            state=JobState.EVALUATING,
+        )
+        await applied(store, job=await moved(store, job, JobState.EXECUTING), result=f"a{number}")
+
+
 class JobContract:
     """Jobs, their states, texts and keys."""
 
@@ -132,6 +149,32 @@ class JobContract:
         assert await store.texts(JOB) == JobTexts("why?", '{"relay":"here"}', "because")
         assert await store.texts("b" * 32) is None
         assert await store.look(lambda view: view.texts("b" * 32)) == JobTexts("", "", None)
+
+    async def test_a_thread_is_read_from_its_beginning_to_the_newest_answer(self, store):
+        await answered_in_a_line(store, 4)
+        assert await self.thread(store, line(4)) == ["q1>a1", "q2>a2", "q3>a3", "q4>a4"]
+        assert await self.thread(store, line(4), 2) == ["q2>a2", "q3>a3", "q4>a4"]
+        await begun(store, line(5), request="q5", follows=line(4))
+        assert await self.thread(store, line(5), 2) == ["q3>a3", "q4>a4"]
+        assert await self.thread(store, "f" * 32) == []
+
+    async def test_a_thread_does_not_reach_back_over_what_has_no_answer(self, store):
+        await answered_in_a_line(store, 2)
+        await begun(store, line(3), request="q3", follows=line(2))
+        await begun(store, line(4), request="q4", follows=line(3))
+        assert await self.thread(store, line(4)) == []
+        assert await self.thread(store, line(3)) == ["q1>a1", "q2>a2"]
+
+    async def test_a_job_that_follows_none_or_an_unknown_one_stands_alone(self, store):
+        job = await begun(store, follows="f" * 32, state=JobState.EVALUATING)
+        job = await moved(store, job, JobState.EXECUTING)
+        await applied(store, job=job, result="because")
+        assert await self.thread(store, JOB) == ["why?>because"]
+
+    @staticmethod
+    async def thread(store, job_id, limit=9):
+        turns = await store.look(lambda view: view.thread(job_id, limit))
+        return [f"{turn.request}>{turn.answer}" for turn in turns]
 
     async def test_a_result_without_a_job_or_two_jobs_at_once_are_refused(self, store):
         job = await begun(store)

@@ -40,10 +40,10 @@ class MoneyContract:
 
     async def test_an_account_can_be_emptied_and_not_a_msat_more(self, store):
         await applied(store, entries=(paid_in(POOL, 100),))
-        assert await write(store, entries=(moves(POOL, "reserved:a", 101),)) == Short(POOL)
-        assert isinstance(await write(store, entries=(moves(POOL, "reserved:a", 100),)), Applied)
-        assert await write(store, entries=(moves(POOL, "reserved:a", 1),)) == Short(POOL)
-        assert (await balance(store, POOL), await balance(store, "reserved:a")) == (0, 100)
+        assert await write(store, entries=(moves(POOL, "session:a", 101),)) == Short(POOL)
+        assert isinstance(await write(store, entries=(moves(POOL, "session:a", 100),)), Applied)
+        assert await write(store, entries=(moves(POOL, "session:a", 1),)) == Short(POOL)
+        assert (await balance(store, POOL), await balance(store, "session:a")) == (0, 100)
 
     async def test_a_short_change_leaves_no_trace(self, store):
         change = {"new_job": new_job(), "entries": (paid_in("job:x", 5), moves(POOL, "job:x", 1))}
@@ -55,7 +55,7 @@ class MoneyContract:
     async def test_a_thousand_at_once_for_the_last_msat_and_one_gets_it(self, store):
         await applied(store, entries=(paid_in(POOL, 1),))
         outcomes = await asyncio.gather(
-            *(write(store, entries=(moves(POOL, f"reserved:{n}", 1),)) for n in range(1_000))
+            *(write(store, entries=(moves(POOL, f"session:{n}", 1),)) for n in range(1_000))
         )
         assert sum(isinstance(outcome, Applied) for outcome in outcomes) == 1
         assert outcomes.count(Short(POOL)) == 999
@@ -103,7 +103,7 @@ class MoneyContract:
         }
 
     async def test_payable_is_what_could_be_asked_back_and_the_pool_is_not(self, store):
-        owed = ("job:x", "customer:k", "session:s", "refund:r", "reserved:z", POOL)
+        owed = ("job:x", "customer:k", "session:s", "refund:r", POOL)
         await applied(store, entries=tuple(paid_in(account, 10) for account in owed))
         assert await store.look(lambda view: view.payable()) == 40
 
@@ -116,7 +116,7 @@ class MoneyContract:
     async def test_the_books_are_opened_once_for_ever(self, store):
         assert await store.open_books(Msats(1_000_000), Msats(600), NOW)
         assert await balance(store, POOL) == 600
-        await applied(store, entries=(moves(POOL, "reserved:a", 600),))
+        await applied(store, entries=(moves(POOL, "session:a", 600),))
         assert not await store.open_books(Msats(5), Msats(600), NOW + 1)
         assert await balance(store, POOL) == 0
         assert await balance(store, accounts.NODE) == -1_000_000
@@ -240,12 +240,13 @@ class MoneyBackContract:
             return await store.look(lambda view: view.fee_caps_in_flight())
 
         flight = {"payment_hash": HASH, "bolt11": "lnbc1", "max_fee": Msats(3_000)}
-        await applied(store, refunds=(refund(),))
+        await begun(store)
+        await applied(store, refunds=(refund(job_id=JOB),))
         assert await caps() == 0
         for version, (state, expected) in enumerate(
             [(RefundState.SENDING, 3_000), (RefundState.IN_DOUBT, 3_000), (RefundState.SENT, 0)], start=1
         ):
-            await applied(store, refunds=(refund(version=version, state=state, **flight),))
+            await applied(store, refunds=(refund(job_id=JOB, version=version, state=state, **flight),))
             assert await caps() == expected
 
     async def test_a_payment_hash_serves_one_refund_once(self, store):

@@ -14,21 +14,37 @@ from ledger.money import Msats
 from ledger.records import EventRole, InvoiceState, JobState, NewAction, NewEvent, RefundState
 from ledger.sqlite import open_ledger
 from ledger.store import StoreUnavailable
-from tests.ledger.books import KEY, NOW, applied, begun, identity, invoice, moved, moves, new_job, paid_in, refund
+from tests.ledger.books import (
+    KEY,
+    NOW,
+    applied,
+    begun,
+    granted,
+    identity,
+    invoice,
+    moved,
+    moves,
+    new_job,
+    paid_in,
+    refund,
+    reservation,
+)
 
-DONE, OPEN, WORKING = "d0" * 16, "0e" * 16, "30" * 16
+DONE, OPEN, WORKING, FREE = "d0" * 16, "0e" * 16, "30" * 16, "4f" * 16
 PAID, SENT, LATER = "01" * 32, "02" * 32, "03" * 32
 
 
 async def live_a_little(path):
-    """One of everything: a finished job with a shortfall, change that was sent and change that is owed."""
+    """One of everything: a finished job with a shortfall, change that was sent and change that is owed; a job the
+    pool paid in part, and one that works for nothing.
+    """
     store = open_ledger(f"sqlite:///{path}")
     await store.open_books(Msats(900_000), Msats(100_000), NOW)
     ask = NewAction(kind="CreateInvoice", job_id=OPEN, body="{}")
     await applied(
         store, identity=identity(), new_job=new_job(OPEN, pubkey=KEY, event_id="ee" * 32), actions=(ask,)
     )
-    await begun(store, WORKING, state=JobState.EVALUATING, paid_at=NOW, due_at=NOW + 900)
+    await serve_free(store)
     await end_a_job(store, await begun(store, DONE))
     first = await store.look(lambda view: view.refund("r1"))
     sending = dataclasses.replace(first, state=RefundState.SENDING, payment_hash=SENT, bolt11="lnbc1")
@@ -38,6 +54,23 @@ async def live_a_little(path):
         store, entries=(gone,), refunds=(dataclasses.replace(sending, version=2, state=RefundState.SENT),)
     )
     await store.close()
+
+
+async def serve_free(store):
+    """FREE was paid 7 of the 10 sats set aside for it, and WORKING has 52 set aside: 59 of the day's 60 sats."""
+    works = {"state": JobState.EVALUATING, "paid_at": NOW, "due_at": NOW + 900, "pubkey": KEY, "free_tier": True}
+    done = new_job(FREE, **works, absorbed_sats=10, share_eval=Msats(0), share_work=Msats(42_000))
+    paid = moves(NODE, f"job:{FREE}", 42_000, Code.SETTLED)
+    budget = Msats(60_000)
+    first = reservation(FREE, 10_000, budget=budget)
+    job = (await applied(store, new_job=done, **(first | {"entries": (*first["entries"], paid)}))).job
+    end = granted(7_000, 10_000, FREE)
+    owed = moves(f"job:{FREE}", "customer:k", 42_000, Code.DUST)
+    job = await moved(store, job, JobState.EXECUTING)
+    ended = dataclasses.replace(job, state=JobState.COMPLETE, ended_at=NOW, due_at=None, absorbed_sats=7)
+    await applied(store, job=ended, **(end | {"entries": (*end["entries"], owed)}))
+    free = new_job(WORKING, **works, absorbed_sats=52, share_eval=Msats(0), share_work=Msats(0))
+    await applied(store, new_job=free, **reservation(WORKING, 52_000, budget=budget))
 
 
 async def end_a_job(store, job):
@@ -177,6 +210,60 @@ ALTERED = [
     ("UPDATE jobs SET due_at = NULL WHERE id LIKE '30%'", "I6", "job " + WORKING, "has no deadline"),
     ("UPDATE jobs SET paid_at = NULL WHERE id LIKE '30%'", "I6", "job " + WORKING, "was never paid for"),
     ("UPDATE jobs SET eval_runs = 4 WHERE id LIKE '30%'", "I8", "job " + WORKING, "3 is the limit"),
+    (
+        "UPDATE reservations SET reserved_msat = 51000 WHERE ended_at IS NULL",
+        "I9",
+        "job " + WORKING,
+        "51000 msat reserved, and reserved:30",
+    ),
+    (
+        "UPDATE reservations SET reserved_msat = 9000 WHERE ended_at = 1800000000",
+        "I9",
+        "account reserved:4f",
+        "10000 msat were reserved in it, its row says 9000",
+    ),
+    ("DELETE FROM reservations", "I9", "account reserved:30", "its row says nothing"),
+    ("DELETE FROM reservations", "I10", "job " + WORKING, "pays nothing, and the pool reserved 0 of 52000"),
+    (
+        "UPDATE reservations SET granted_msat = 6000",
+        "I9",
+        "job " + FREE,
+        "grant of 6000 msat, its settlement took 7000",
+    ),
+    (
+        "UPDATE reservations SET granted_msat = NULL, ended_at = NULL",
+        "I9",
+        "job " + FREE,
+        "complete, and 10000 msat are still reserved",
+    ),
+    ("UPDATE jobs SET absorbed_sats = 1", "I9", "job " + FREE, "1 sats absorbed, its reservation 7000 msat"),
+    ("UPDATE jobs SET absorbed_sats = 1", "I9", "job " + DONE, "1 sats absorbed, its reservation 0 msat"),
+    (
+        "UPDATE identities SET sats_absorbed_today = 6",
+        "I9",
+        "key " + KEY,
+        "counted 6 sats, granted were 7000 msat",
+    ),
+    ("UPDATE identities SET sats_absorbed_today = 8", "I9", "key " + KEY, "counted 8 sats"),
+    (
+        "UPDATE reservations SET budget_msat = 58000",
+        "I9",
+        "job " + WORKING,
+        "had drawn 59000 msat in that day with it, of 58000",
+    ),
+    (
+        "UPDATE entries SET code = 'sent' WHERE entry_id LIKE 'reserved:30%'",
+        "I9",
+        "entry reserved:" + WORKING,
+        "as sent it takes 52000 msat from pool",
+    ),
+    (
+        "UPDATE postings SET account = 2 WHERE amount_msat = 3000",
+        "I9",
+        "entry released:" + FREE,
+        "as released it takes 3000 msat from reserved:4f",
+    ),
+    ("UPDATE jobs SET share_work_msat = 1 WHERE id LIKE '30%'", "I10", "job " + WORKING, "its account holds 0"),
     (
         "UPDATE job_transitions SET to_state = 'odd' WHERE to_state = 'complete'",
         "file",

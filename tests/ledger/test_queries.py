@@ -46,7 +46,17 @@ def test_a_script_is_cut_where_its_statements_end():
     assert [statement.split()[-2:] for statement in statements(script)] == [["a", "(b);"], ["a;", "END;"]]
 
 
-WHOLE = {"newest_jobs", "newest_jobs_in_states", "refunds", "outbox", "balances", "paying_keys"}
+WHOLE = {
+    "newest_jobs",
+    "newest_jobs_in_states",
+    "refunds",
+    "outbox",
+    "balances",
+    "forget_events",
+    "pool_granted",
+    "newest_grants",
+    "paying_keys",
+}
 """What is meant to read all of a table: lists for people, the outbox, whose finished rows leave, and what is read
 once at the start."""
 OPEN_ONES = {
@@ -55,6 +65,7 @@ OPEN_ONES = {
     "accounts_not_drained",
     "invoices_open",
     "refunds_open",
+    "topups_waiting",
     "one_payment_in_flight",
 }
 """Partial indexes that hold only what is open."""
@@ -68,6 +79,13 @@ OPEN_ONES = {
         ("waiting_jobs_of_key", "jobs_waiting"),
         ("jobs_of_key_since", "jobs_of_key"),
         ("cancelled_jobs_of_key_since", "jobs_of_key"),
+        ("waiting_topups", "topups_waiting"),
+        ("waiting_topups_of_key", "topups_waiting"),
+        ("topups_of_key_since", "topups_of_key"),
+        ("open_payouts_of_key", "payouts_of_key"),
+        ("run_waits", "outbox_runs"),
+        ("reserved_of_key", "reservations_of_key"),
+        ("offered_to_key", "jobs_waiting"),
     ],
 )
 def test_what_each_request_asks_is_counted_along_an_index(fresh, name, index):

@@ -21,7 +21,7 @@ def test_a_record_has_every_field_of_the_new_one_it_was_but_the_texts():
     new, written = (
         {field.name for field in dataclasses.fields(kind)} for kind in (records.NewJob, records.JobRecord)
     )
-    assert new - written == {"request", "origin"}
+    assert new - written == {"request", "origin", "follows"}
 
 
 def test_every_record_says_what_it_is():

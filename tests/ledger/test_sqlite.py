@@ -6,9 +6,8 @@ from contextlib import closing
 import pytest
 
 from ledger import sqlite
-from ledger.accounts import EARNED, POOL, SHORTFALL
+from ledger.accounts import POOL
 from ledger.audit import audit
-from ledger.entries import Code, Entry, Posting
 from ledger.files import prepare_file
 from ledger.money import Msats
 from ledger.records import EventRole, InvoiceState, NewEvent, RefundState
@@ -21,12 +20,13 @@ from tests.ledger.books import (
     NOW,
     applied,
     begun,
+    granted,
     identity,
     invoice,
-    moves,
     new_job,
     paid_in,
     refund,
+    reservation,
     write,
 )
 from tests.ledger.store_contract import StoreContract
@@ -59,8 +59,9 @@ async def file_store(path):
 async def by_hand(file_store, path):
     """A second connection to a ledger that has one row of everything, as an operator at a shell would have it."""
     await applied(
-        file_store, identity=identity(), new_job=new_job(pubkey=KEY), entries=(paid_in(POOL, 10, "paid"),)
+        file_store, identity=identity(), new_job=new_job(pubkey=KEY), entries=(paid_in(POOL, 5_010, "paid"),)
     )
+    await applied(file_store, **reservation(amount=5_000))
     await applied(
         file_store, invoices=(invoice(state=InvoiceState.SETTLED, job_id=JOB),), refunds=(refund(job_id=JOB),)
     )
@@ -104,6 +105,13 @@ async def by_hand(file_store, path):
         ("INSERT INTO payments VALUES ('h', 1, 'b', 0, 0, 'in_flight', 1)", "UNIQUE"),
         ("UPDATE events SET json = 'x'", "never changed"),
         ("DELETE FROM events", "never deleted"),
+        ("DELETE FROM reservations", "never deleted"),
+        ("UPDATE reservations SET reserved_msat = 2000", "ends once, and nothing else of it changes"),
+        ("UPDATE reservations SET granted_msat = 0, ended_at = 1, reserved_msat = 2000", "nothing else"),
+        ("UPDATE reservations SET granted_msat = 3000, ended_at = 1", "ends drained"),
+        ("UPDATE reservations SET granted_msat = 0, ended_at = 1", "ends drained"),
+        ("REPLACE INTO reservations SELECT * FROM reservations", "never deleted"),
+        ("INSERT INTO accounts (name, kind, balance_msat) VALUES ('reserved:z', 'owed', -1)", "floor"),
         ("DELETE FROM free_tier_grants", "is a view"),
         ("UPDATE free_tier_grants SET granted_msat = 0", "is a view"),
         ("DELETE FROM identities", "FOREIGN KEY"),
@@ -153,18 +161,13 @@ async def test_what_the_pool_granted_can_be_seen_with_the_pool_after_it(file_sto
     await file_store.open_books(Msats(0), Msats(100_000), NOW)
     await applied(file_store, identity=identity())
     await begun(file_store, pubkey=KEY)
-    await applied(file_store, entries=(moves(POOL, f"reserved:{JOB}", 50_000),))
-    settlement = Entry(
-        "settlement",
-        Code.SETTLEMENT,
-        (Posting(f"reserved:{JOB}", -42_000), Posting(SHORTFALL, -1), Posting(EARNED, 42_001)),
-    )
-    await applied(file_store, entries=(settlement, moves(f"reserved:{JOB}", POOL, 8_000, Code.RELEASED)))
+    await applied(file_store, **reservation())
+    await applied(file_store, **granted(42_000))
     with closing(sqlite3.connect(path)) as connection:
-        ((job, key, request_hash, reserved, granted, after, at),) = connection.execute(
+        ((job, key, request_hash, reserved, grant, after, at),) = connection.execute(
             "SELECT * FROM free_tier_grants"
         )
-    assert (job, key, reserved, granted, after, at) == (JOB, KEY, 50_000, 42_000, 50_000, NOW)
+    assert (job, key, reserved, grant, after, at) == (JOB, KEY, 50_000, 42_000, 50_000, NOW)
     assert len(request_hash) == 64
 
 

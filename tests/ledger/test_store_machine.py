@@ -16,9 +16,10 @@ from ledger.audit import audit
 from ledger.entries import Code, Entry, Posting, transfer
 from ledger.money import Msats
 from ledger.records import Applied, Change, JobState, RefundState, Replayed, Short, Stale
+from ledger.reservations import NewReservation, ReservationEnd
 from ledger.sqlite import open_ledger
 from ledger.store import RuleBroken
-from tests.ledger.books import NOW, fact, new_job, refund
+from tests.ledger.books import KEY, NOW, fact, identity, new_job, refund
 
 JOBS = [f"{number:032x}" for number in range(3)]
 NAMES = [
@@ -31,6 +32,7 @@ NAMES = [
     "session:s",
 ]
 SHARE = 52_000
+BUDGET = Msats(70_000)
 amounts = st.integers(min_value=1, max_value=60_000)
 jobs = st.sampled_from(JOBS)
 
@@ -45,6 +47,8 @@ class Books(RuleBasedStateMachine):
         self.model = collections.Counter()
         self.taken = set()
         self.ends = {}
+        self.reserved = {}
+        self.granted = {}
         self.number = 0
         self.seed()
 
@@ -83,8 +87,8 @@ class Books(RuleBasedStateMachine):
 
     @rule(debit=st.sampled_from(NAMES), credit=st.sampled_from(NAMES), amount=amounts, number=st.integers(0, 20))
     def money_moves(self, debit, credit, amount, number):
-        """Numbers repeat, so some of these facts come twice."""
-        if debit == credit:
+        """Numbers repeat, so some of these facts come twice. The pool alone pays nobody: its part comes below."""
+        if debit in (credit, accounts.POOL):
             return
         before = self.model[debit]
         entry = transfer(f"move:{number}", Code.DEPOSIT, debit, credit, Msats(amount))
@@ -99,23 +103,42 @@ class Books(RuleBasedStateMachine):
             if view.job(job_id) is not None:
                 return Change()
             paid = transfer(f"settled:{job_id}", Code.SETTLED, accounts.NODE, accounts.job(job_id), Msats(60_000))
-            job = new_job(job_id, state=JobState.EVALUATING, paid_at=NOW, due_at=NOW)
-            return Change(new_job=job, entries=(paid,))
+            job = new_job(job_id, state=JobState.EVALUATING, pubkey=KEY, paid_at=NOW, due_at=NOW)
+            return Change(identity=view.identity(KEY) or identity(), new_job=job, entries=(paid,))
 
         self.commit(self.fresh("request"), decide)
 
-    @rule(job_id=jobs, amount=amounts)
-    def a_job_reserves_from_the_pool(self, job_id, amount):
-        def decide(view):
-            job = view.job(job_id)
-            if job is None or job.ended_at is not None:
-                return Change()
-            took = transfer(
-                self.fresh("reserved"), Code.RESERVED, accounts.POOL, accounts.reserved(job_id), Msats(amount)
-            )
-            return Change(job=job, entries=(took,))
+    @rule(job_id=jobs, sats=st.integers(1, 60))
+    def a_job_reserves_from_the_pool(self, job_id, sats):
+        """Whoever asks: once a job, while it goes on, and never above what the key may have today."""
+        amount, account = Msats(sats * 1_000), accounts.reserved(job_id)
+        was_there = False
 
-        self.commit(self.fresh("reserve"), decide)
+        def decide(view):
+            nonlocal was_there
+            job = view.job(job_id)
+            was_there = job is not None and job.ended_at is None and account not in self.reserved
+            if not was_there:
+                return Change()
+            changed = dataclasses.replace(job, absorbed_sats=sats)
+            row = NewReservation(job_id=job_id, tier="trusted", budget=BUDGET, amount=amount, at=NOW)
+            took = transfer(self.fresh("reserved"), Code.RESERVED, accounts.POOL, account, amount)
+            return Change(job=changed, reservation=row, entries=(took,))
+
+        before = self.model[accounts.POOL]
+        try:
+            outcome = self.commit(self.fresh("reserve"), decide)
+        except RuleBroken:
+            assert self.drawn() + amount > BUDGET
+            return
+        assert (outcome == Short(accounts.POOL)) == (was_there and before < amount)
+        if was_there and isinstance(outcome, Applied):
+            self.reserved[account] = amount
+            assert self.drawn() <= BUDGET
+
+    def drawn(self):
+        """What the one key has today: granted, and set aside for jobs that go on."""
+        return sum(self.granted.get(account, amount) for account, amount in self.reserved.items())
 
     @rule(job_id=jobs, state=st.sampled_from(list(JobState)))
     def a_job_is_pushed_into_any_state(self, job_id, state):
@@ -141,7 +164,7 @@ class Books(RuleBasedStateMachine):
             if job is None or job.state not in ("evaluating", "executing"):
                 return Change()
             held, reserved = view.balance(accounts.job(job_id)), view.balance(accounts.reserved(job_id))
-            grant = min(cost, reserved)
+            grant = min(cost - cost % 1_000, reserved)
             charge = min(held, SHARE, cost - grant)
             ended = dataclasses.replace(
                 job,
@@ -149,9 +172,11 @@ class Books(RuleBasedStateMachine):
                 state=JobState.FAILED,
                 ended_at=NOW,
                 due_at=None,
+                absorbed_sats=grant // 1_000,
                 charge_work=Msats(charge),
                 shortfall=Msats(cost - grant - charge),
             )
+            end = ReservationEnd(job_id=job_id, granted=Msats(grant), at=NOW) if reserved else None
             back = refund(f"r:{job_id}", job_id=job_id, amount=Msats(max(1, held - charge)))
             entries = self.settlement(job_id, charge, grant, cost, reserved)
             if held - charge:
@@ -162,10 +187,12 @@ class Books(RuleBasedStateMachine):
                     accounts.refund(back.id),
                     Msats(held - charge),
                 )
-                return Change(job=ended, entries=(*entries, owed), refunds=(back,))
-            return Change(job=ended, entries=entries)
+                return Change(job=ended, entries=(*entries, owed), refunds=(back,), reservation_end=end)
+            return Change(job=ended, entries=entries, reservation_end=end)
 
         outcome = self.commit(self.fresh("end"), decide)
+        if isinstance(outcome, Applied) and outcome.change.reservation_end is not None:
+            self.granted[accounts.reserved(job_id)] = outcome.change.reservation_end.granted
         assert not (stale and isinstance(outcome, Applied) and outcome.job is not None)
         assert stale or outcome != Stale()
 

@@ -89,7 +89,7 @@ async def say_nothing(writer):
     "answer",
     [
         response(b"", status="404 Not Found"),
-        response(gzip.compress(b"{}"), "Content-Encoding: gzip"),
+        response(gzip.compress(b"{}", mtime=0), "Content-Encoding: gzip"),
         response(b"x" * (MAX_DOCUMENT_BYTES + 1)),
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{",
         b"no http at all\r\n\r\n",

@@ -69,6 +69,33 @@ async def test_a_publish_can_return_as_soon_as_enough_have_accepted():
     assert outcomes[silent.url].state is PublishState.NO_ANSWER
 
 
+async def test_after_enough_have_accepted_the_others_may_be_waited_for_a_while():
+    may_answer = asyncio.Event()
+
+    async def slow(client):
+        events = [(await client.hear("EVENT"))[1] for _ in range(2)]
+        await may_answer.wait()
+        for event in events:
+            await client.say("OK", event["id"], True, "")
+
+    async with (
+        LocalRelay() as good,
+        ScriptedRelay(slow) as late,
+        ScriptedRelay(no_words) as silent,
+        RelayPool([good.url, late.url, silent.url]) as pool,
+    ):
+        await pool.wait_connected(3)
+        async with asyncio.timeout(60):
+            outcomes = await pool.publish(signed(), timeout_s=600, enough=1, grace_s=0.01)
+            assert [outcomes[url].is_accepted for url in pool.urls] == [True, False, False]
+            publishing = asyncio.create_task(
+                pool.publish(signed("again"), [good.url, late.url], timeout_s=600, enough=1, grace_s=600)
+            )
+            await until(lambda: len(good) == 2)
+            may_answer.set()
+            assert all(outcome.is_accepted for outcome in (await publishing).values())
+
+
 async def test_relays_can_be_named_and_keep_the_spelling_they_were_given():
     async with LocalRelay() as one, LocalRelay() as two, RelayPool([one.url, two.url]) as pool:
         await pool.wait_connected(2)
@@ -136,3 +163,30 @@ async def test_a_dialler_that_hangs_ends_with_the_timeout():
     async with RelayPool([], dialler=hang) as pool:
         outcomes = await pool.publish(signed(), ["wss://relay.example"], timeout_s=0.05)
     assert outcomes["wss://relay.example"].state is PublishState.NO_ANSWER
+
+
+# What can be left out.
+
+
+async def test_a_spare_event_is_never_offered_again_and_keeps_nothing_waiting():
+    spare, due, late = (signed(text) for text in ("spare", "due", "late"))
+    seen = []
+
+    async def script(client):
+        while True:
+            event = (await client.hear("EVENT"))[1]
+            seen.append(event["id"])
+            accepted = event["id"] == due.id
+            await client.say("OK", event["id"], accepted, "" if accepted else "rate-limited: slow down")
+
+    async with ScriptedRelay(script) as relay, RelayPool([relay.url]) as pool:
+        await pool.wait_connected()
+        assert (await pool.publish(spare, is_spare=True))[relay.url].word == "rate-limited"
+        assert pool.status()[0].pause_s == 0
+        assert (await pool.publish(due))[relay.url].is_accepted
+        # A refusal of what must arrive begins a pause, and what can be left out is left out of it.
+        assert (await pool.publish(late))[relay.url].word == "rate-limited"
+        assert pool.status()[0].pause_s > 0
+        assert (await pool.publish(spare, is_spare=True))[relay.url].text.startswith("not sent")
+        assert list(pool._connections[relay.url].publishing._kept) == [late.id]
+    assert seen == [spare.id, due.id, late.id]

@@ -3,7 +3,9 @@
 Ledger, engine, wallet steps and runs are the production code; dispatcher, timers and ear are not running.
 """
 
+import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -16,7 +18,7 @@ from lightning.simulated import SimulatedWallet
 from tests.flows.house import House
 from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.core.actions import Action, CreateInvoice, FindPayment, PayRefund, RunAgent
-from timmy_dvm.core.facts import DeadlinePassed, PaymentSeen, RefundClaimed
+from timmy_dvm.core.facts import CancelAsked, DeadlinePassed, PaymentSeen, RefundClaimed
 from timmy_dvm.engine import Engine
 from timmy_dvm.runs import Runs
 from timmy_dvm.wallet import WalletSteps
@@ -24,18 +26,34 @@ from timmy_dvm.wallet import WalletSteps
 _decode = msgspec.json.Decoder(Action).decode
 
 
+class Gate:
+    """Where a step waits until a test lets it go on."""
+
+    def __init__(self):
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+
 class Moody:
-    """The ledger, whose named methods fail as often as they were told to."""
+    """The ledger, whose named methods fail as often as they were told to, or wait at a gate before they begin."""
 
     def __init__(self, store):
         self._store = store
         self.fails = {}
+        self.gates = {}
 
     def __getattr__(self, name):
+        if (gate := self.gates.pop(name, None)) is not None:
+            return functools.partial(self._after, gate, name)
         if self.fails.get(name, 0) > 0:
             self.fails[name] -= 1
             raise StoreUnavailable("the disk is full; free some space")
         return getattr(self._store, name)
+
+    async def _after(self, gate, name, *args):
+        gate.reached.set()
+        await gate.opened.wait()
+        return await getattr(self._store, name)(*args)
 
 
 class CountingWallet(SimulatedWallet):
@@ -66,6 +84,7 @@ class ByHand(House):
         super().__init__(Moody(store), clock, agent, wallet)
         self.engine = Engine(self.store, self.policy, self.recorder)
         self.steps = WalletSteps(wallet, self.store, self.engine, clock)
+        self._cancels = 0
         self.runs = Runs(self.agent, self.store, self.engine, clock, self.policy.prices, in_flight)
 
     @property
@@ -106,6 +125,15 @@ class ByHand(House):
         """The run in the outbox, to its fact."""
         row_id, wanted = await self.row(RunAgent)
         await self.runs.run(row_id, wanted, interrupted=False)
+
+    async def cancel(self, job_id):
+        """The customer takes the request back."""
+        job = await self.job(job_id)
+        self._cancels += 1
+        fact = CancelAsked(
+            event_id=f"{self._cancels:064x}", request_event_id=job.event_id, pubkey=job.pubkey, at=self.now
+        )
+        await self.engine.handle(fact)
 
     async def overdue(self, job_id):
         """The job's deadline passes, whatever the clock says."""
@@ -149,8 +177,8 @@ class ByHand(House):
 
 
 @contextlib.asynccontextmanager
-async def by_hand(agent=None, **parts) -> AsyncIterator[ByHand]:
-    store = open_ledger("sqlite:///:memory:")
+async def by_hand(agent=None, url="sqlite:///:memory:", **parts) -> AsyncIterator[ByHand]:
+    store = open_ledger(url)
     try:
         house = ByHand(store, ManualClock(), agent, **parts)
         await store.open_books(await house.wallet.balance_msat(), msats_from_sats(10_000), house.now)

@@ -5,14 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from ledger.money import msats_from_sats
+from ledger.money import Msats, msats_from_sats
 from lightning.lnbits import LnbitsWallet
 from lightning.simulated import SimulatedWallet
+from relay_client.dial import Outside
+from relay_client.keys import Keys
 from timmy_dvm.agent.claude import ClaudeAgent
 from timmy_dvm.agent.offline import OfflineAgent
-from timmy_dvm.building import SIMULATED_BALANCE, agent_of, policy_of, price_source_of, prices_of, wallet_of
+from timmy_dvm.building import (
+    SIMULATED_BALANCE,
+    agent_of,
+    dials_customers_relays,
+    policy_of,
+    pool_of,
+    price_source_of,
+    prices_of,
+    wallet_of,
+)
 from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.config import ConfigError, load
+from timmy_dvm.core.free_tier import Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import Freshness, PriceList, Usage, token_cost
 
@@ -63,11 +75,33 @@ def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core
         ("pricing__medium_output_tokens", "801", lambda p: p.prices.medium_tokens == 801),
         ("pricing__long_output_tokens", "1601", lambda p: p.prices.long_tokens == 1_601),
         ("free_tier__credit_percent", "11", lambda p: p.pool_credit_percent == 11),
+        ("free_tier__daily_budget_sats__new", "1", lambda p: p.daily_budgets.new == msats_from_sats(1)),
+        ("free_tier__daily_budget_sats__established", "2", lambda p: p.daily_budgets.established == 2_000),
+        ("free_tier__daily_budget_sats__trusted", "3", lambda p: p.daily_budgets.trusted == 3_000),
+        ("free_tier__daily_budget_sats__elite", "4", lambda p: p.daily_budgets.elite == 4_000),
+        ("free_tier__newcomer_allowance", "true", lambda p: p.newcomers == Newcomers()),
+        ("trust__established", "11", lambda p: p.trust.established == 11),
+        ("trust__trusted", "51", lambda p: p.trust.trusted == 51),
+        ("trust__elite", "81", lambda p: p.trust.elite == 81),
+        ("trust__paid_points", "3", lambda p: p.trust.paid_points == 3),
+        ("trust__large_paid_points", "4", lambda p: p.trust.large_paid_points == 4),
+        ("trust__large_paid_sats", "101", lambda p: p.trust.large_paid == msats_from_sats(101)),
+        ("trust__rejected_points", "6", lambda p: p.trust.rejected_points == 6),
+        ("trust__failed_points", "2", lambda p: p.trust.failed_points == 2),
+        ("trust__decay_after_days", "31", lambda p: p.trust.decay_after_days == 31),
+        ("trust__decay_points_per_day", "2", lambda p: p.trust.decay_points_per_day == 2),
     ],
 )
 def test_each_number_of_the_owner_reaches_the_policy(tmp_path, key, value, read):
     assert not read(policy(configured(tmp_path)))
     assert read(policy(configured(tmp_path, **{key: value})))
+
+
+def test_the_newcomers_answer_is_bounded_as_its_owner_says(tmp_path):
+    table = {"newcomer_allowance": "true", "newcomer_max_sats": "7", "newcomer_sats_per_day": "8"}
+    chosen = {f"free_tier__{name}": value for name, value in table.items()}
+    built = policy(configured(tmp_path, **chosen, free_tier__history_share_percent="90"))
+    assert built.newcomers == Newcomers(dearest=Msats(7_000), per_day=Msats(8_000), kept_percent=90)
 
 
 def test_a_model_is_priced_by_its_family_and_a_strange_one_by_the_dear_rate(tmp_path):
@@ -133,3 +167,29 @@ async def test_the_agent_is_the_configured_one(tmp_path):
     assert isinstance(claude, ClaudeAgent)
     assert (claude.eval_model, claude.work_model) == ("e", "w")
     await claude.aclose()
+
+
+@pytest.mark.parametrize(
+    ("environ", "dials"),
+    [(LNBITS, True), (LNBITS | {"nostr__customer_relays": "false"}, False), ({}, False)],
+    ids=["real money", "switched off", "play money"],
+)
+async def test_relays_that_customers_name_are_dialled_only_with_real_money_and_where_the_owner_wants_it(
+    tmp_path, monkeypatch, environ, dials
+):
+    asked = []
+
+    class Names:
+        async def __call__(self, host, port):
+            asked.append((host, port))
+            return ["10.0.0.1"]
+
+    monkeypatch.setattr("timmy_dvm.building.SystemResolver", Names)
+    config = configured(tmp_path, **environ)
+    keys = Keys.from_bytes(b"\x01" * 32)
+    event = keys.sign(kind=6050, created_at=1, tags=(), aux=b"\x02" * 32)
+    async with pool_of(config, [], keys, Outside()) as pool:
+        outcomes = await pool.publish(event, ["wss://relay.customer.example"])
+    assert [outcome.word for outcome in outcomes.values()] == ["not_connected"]
+    assert asked == ([("relay.customer.example", 443)] if dials else [])
+    assert dials_customers_relays(config) is dials

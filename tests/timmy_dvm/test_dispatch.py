@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import dataclasses
 
+from ledger.money import Msats
 from ledger.records import PUBLISH
 from ledger.sqlite import open_ledger
 from lightning import bolt11
@@ -260,6 +262,21 @@ async def test_a_refund_that_failed_for_certain_goes_out_again_after_its_pause()
         assert sum(house.customer.received.values()) == held.amount
         await idle(house)
         assert not await house.store.refunds(open_only=True)
+        await house.books_are_right()
+
+
+async def test_a_claim_that_names_no_job_is_paid_from_the_refund_of_its_sum():
+    async with a_house() as house:
+        job_id = await paid(house)
+        await house.state_is(job_id, "complete")
+        (held,) = await house.store.refunds(open_only=True)
+        by_sum = dataclasses.replace(claim(house, await house.job(job_id), held.amount), request_event_id=None)
+        for wrong in ({"amount": Msats(held.amount + 1_000)}, {"pubkey": "b" * 64}):
+            applied = await house.engine.handle(dataclasses.replace(by_sum, event_id=str(wrong), **wrong))
+            assert applied.change.refunds == ()
+        await house.engine.handle(by_sum)
+        await house.until(lambda: house.customer.received)
+        assert sum(house.customer.received.values()) == held.amount
         await house.books_are_right()
 
 

@@ -12,7 +12,15 @@ from ledger.store import StoreUnavailable
 from tests.flows.house import ALICE, BTC, House
 from timmy_dvm.clock import ManualClock
 from timmy_dvm.core.actions import PriceTold, Refused
-from timmy_dvm.core.facts import CancelAsked, InvoiceMade, PaymentSeen, RequestReceived
+from timmy_dvm.core.facts import (
+    CancelAsked,
+    EvalDone,
+    InvoiceMade,
+    PaymentSeen,
+    RequestReceived,
+    RunFailed,
+    Step,
+)
 from timmy_dvm.engine import Contended, Engine, insist
 
 NOW = int(ManualClock().now())
@@ -146,6 +154,21 @@ async def test_the_receipt_of_a_request_holds_no_word_of_it():
         assert "private" not in receipt.body
         assert "origin" not in receipt.body
         assert ALICE in receipt.body
+
+
+async def test_the_receipt_of_a_verdict_or_a_failure_holds_no_word_of_the_models():
+    """Receipts are kept for ever; a reason is kept with its job, where it can be forgotten."""
+    verdict = EvalDone(
+        job_id=JOB, run=1, accepted=False, reason="private", input_tokens=1, output_tokens=1, at=NOW
+    )
+    failure = RunFailed(job_id=JOB, step=Step.WORK, run=1, sentence="private", at=NOW)
+    async with a_ledger() as house:
+        await house.engine.handle(asking(refund_to="private@example.com"))
+        for fact in (verdict, failure):
+            await house.engine.handle(fact)
+        story = await house.store.story(JOB)
+        assert len(story.facts) == 3
+        assert "private" not in "".join(receipt.body for receipt in story.facts)
 
 
 async def test_money_for_an_invoice_that_is_not_ours_is_remembered_and_changes_nothing():

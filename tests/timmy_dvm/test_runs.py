@@ -6,13 +6,14 @@ import logging
 
 import pytest
 
+from ledger.records import Turn
 from tests.flows.house import QUESTION
-from tests.timmy_dvm.by_hand import by_hand
+from tests.timmy_dvm.by_hand import Gate, by_hand
 from timmy_dvm.agent.offline import OfflineAgent
 from timmy_dvm.agent.runner import AgentError, Misconfigured, Refused, Unavailable
 from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.facts import Step
-from timmy_dvm.core.pricing import BtcPrice, Freshness
+from timmy_dvm.core.pricing import BtcPrice, Freshness, estimate_input_tokens
 from timmy_dvm.runs import EVAL_DEADLINE_S, WORK_DEADLINE_S
 
 TIMEOUT_S = 10
@@ -92,6 +93,44 @@ async def test_the_customers_temperature_comes_out_of_the_doors_note(note, tempe
     assert [task.temperature for _, task, _ in model.calls] == [temperature] * 2
 
 
+async def test_a_job_that_follows_others_is_run_with_all_that_was_said_and_costs_no_more_than_its_price():
+    model = Model()
+    async with by_hand(model) as house:
+        done = []
+        for question in ("Who was Ada?", "And her father?", "And his?"):
+            job_id = await house.paid(question, follows=done[-1] if done else None)
+            await house.run()
+            await house.run()
+            done.append(job_id)
+        said = [await house.store.texts(job_id) for job_id in done]
+        turns = tuple(Turn(text.request, text.result) for text in said)
+        assert [task.turns for _, task, _ in model.calls[-2:]] == [turns[:2], turns[:2]]
+        assert [task.turns for _, task, _ in model.calls[:4]] == [(), (), turns[:1], turns[:1]]
+        assert "asked 2 questions; the last was: “And her father?”" in turns[2].answer
+        job = await house.job(done[-1])
+        assert job.state == "complete"
+        assert (job.shortfall, job.actual_input_tokens) == (0, estimate_input_tokens("And his?", turns[:2]))
+
+
+@pytest.mark.parametrize("changes", [{"pubkey": "b" * 64}, {"pubkey": None, "event_id": None}])
+async def test_nobody_elses_thread_is_followed(changes):
+    model = Model()
+    async with by_hand(model) as house:
+        job_id = await house.paid("My secret is 42.")
+        await house.run()
+        await house.run()
+        stranger = await house.ask("And my secret?", follows=job_id, **changes)
+        assert await house.store.job(stranger) is None
+        assert house.recorder.said[-1].code == "no_thread"
+
+
+async def test_a_job_without_an_answer_is_not_followed():
+    async with by_hand(Model()) as house:
+        job_id = await house.paid("Who was Ada?")
+        assert await house.store.job(await house.ask("And her father?", follows=job_id)) is None
+        assert house.recorder.said[-1].code == "no_thread"
+
+
 async def test_a_run_that_ended_while_it_was_queued_never_calls_the_model():
     model = Model()
     async with by_hand(model, in_flight=1) as house:
@@ -110,6 +149,68 @@ async def test_a_run_that_ended_while_it_was_queued_never_calls_the_model():
         assert len(model.calls) == 1
         assert (await house.job(first)).state == "executing"
         assert await house.is_done(rows[second][0])
+
+
+async def test_paid_and_queued_it_is_cancelled_refunded_and_never_seen_by_the_model():
+    model = Model()
+    async with by_hand(model, in_flight=1) as house:
+        first = await house.paid()
+        second = await house.paid(pubkey="b" * 64)
+        rows = {action.job_id: (row_id, action) for row_id, action in await house.rows(RunAgent)}
+        model.may_end.clear()
+        runs = [asyncio.create_task(house.runs.run(*rows[job], interrupted=False)) for job in (first, second)]
+        async with in_time():
+            await model.begun.wait()
+        for job_id in (first, second):
+            await house.cancel(job_id)
+        job = await house.job(second)
+        assert (job.state, (await house.job(first)).state) == ("cancelled", "evaluating")
+        (refund,) = await house.store.refunds(open_only=True)
+        assert (refund.amount, refund.job_id) == (job.share_eval + job.share_work, second)
+        model.may_end.set()
+        async with in_time():
+            await asyncio.gather(*runs)
+        assert len(model.calls) == 1
+        assert await house.is_done(rows[second][0])
+        await house.books_are_right()
+
+
+@pytest.mark.parametrize("held_back", ["mark_started", "job", "texts"])
+async def test_cancelled_in_the_very_moment_of_its_beginning_it_is_refunded_or_done_and_never_both(held_back):
+    """Whatever step of the beginning it falls into: either the run is not begun, or it is charged."""
+    model = Model()
+    async with by_hand(model) as house:
+        job_id = await house.paid()
+        row_id, wanted = await house.row(RunAgent)
+        gate = house.store.gates[held_back] = Gate()
+        running = asyncio.create_task(house.runs.run(row_id, wanted, interrupted=False))
+        async with in_time():
+            await gate.reached.wait()
+        await house.cancel(job_id)
+        gate.opened.set()
+        async with in_time():
+            await running
+        cancelled = (await house.job(job_id)).state == "cancelled"
+        assert cancelled == (held_back == "mark_started")
+        assert len(model.calls) == (0 if cancelled else 1)
+        assert [bool(refund) for refund in await house.store.refunds(open_only=True)] == [True] * cancelled
+        await house.books_are_right()
+
+
+async def test_many_cancellations_beside_their_runs_and_none_is_both_done_and_given_back(tmp_path):
+    model = Model()
+    async with by_hand(model, f"sqlite:///{tmp_path / 'timmy.db'}", in_flight=100) as house:
+        jobs = [await house.paid(pubkey=f"{number:064x}") for number in range(60)]
+        rows = {action.job_id: (row_id, action) for row_id, action in await house.rows(RunAgent)}
+        steps = [
+            step for job in jobs for step in (house.runs.run(*rows[job], interrupted=False), house.cancel(job))
+        ]
+        async with in_time():
+            await asyncio.gather(*steps)
+        states = [str((await house.job(job)).state) for job in jobs]
+        assert set(states) <= {"cancelled", "executing"}
+        assert len(model.calls) == states.count("executing")
+        await house.books_are_right()
 
 
 @pytest.mark.parametrize("changes", [{"run": 2}, {"step": Step.WORK}, {"job_id": "0" * 32}])

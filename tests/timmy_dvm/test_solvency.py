@@ -9,8 +9,9 @@ import pytest
 from ledger.money import Msats
 from lightning.errors import WalletUnavailable
 from lightning.simulated import Outcome
+from tests.flows.account import Account
 from tests.timmy_dvm.by_hand import by_hand
-from timmy_dvm.core.actions import CreateInvoice
+from timmy_dvm.core.actions import CreateInvoice, PayRefund
 from timmy_dvm.solvency import CONFIRM_S, EVERY_S, Watchdog
 from timmy_dvm.wallet import WalletSteps
 
@@ -112,6 +113,24 @@ async def test_a_payment_that_is_not_booked_yet_is_no_theft(outcome):
         await house.in_doubt(outcome)
         await _looks(house)
         assert house.watchdog.alarm() == ""
+
+
+@pytest.mark.parametrize("outcome", [Outcome.IN_FLIGHT, Outcome.UNKNOWN_THEN_SUCCEEDED])
+async def test_of_credit_on_its_way_out_the_fee_is_in_the_sum(outcome, caplog):
+    """A sat more than that is missing, and a sat less is none of it."""
+    async with watched() as house:
+        account = Account(house)
+        await account.is_credited(500)
+        house.wallet.next_outcomes.append(outcome)
+        await account.takes_out(400)
+        row_id, refund = await house.row(PayRefund)
+        await house.steps.pay_refund(row_id, refund, interrupted=False)
+        await _looks(house)
+        assert house.watchdog.alarm() == ""
+        assert not errors(caplog)
+        await holds(house, -5_000)
+        await _looks(house)
+        assert house.watchdog.alarm()
 
 
 async def test_a_difference_that_goes_away_by_itself_is_none():

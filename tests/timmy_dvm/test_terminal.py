@@ -47,6 +47,17 @@ def test_a_result_is_named_and_not_shown_for_it_goes_to_stdout():
     assert told(result) == [f"  result  event {result.event.id[:16]}… from ws://relay"]
 
 
+def test_of_an_answer_that_grows_only_what_is_new_is_shown():
+    grown = ["Once upon", "Once upon a time", "Once upon a time there", "Wholly other", "Wholly other words"]
+    assert told(*(answer(Said.PARTIAL, text) for text in grown)) == [
+        " partial  Once upon",
+        " partial  … a time",
+        " partial  … there",
+        " partial  Wholly other",
+        " partial  … words",
+    ]
+
+
 def test_a_quiet_narrator_says_nothing():
     assert told(answer(Said.RECEIPT, "Done."), quiet=True) == []
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from timmy_dvm.agent import prompts
 from timmy_dvm.agent.claude_errors import Failure, failure_of, incoherent
-from timmy_dvm.agent.runner import AgentError, Answer, Refused, Task, Unavailable, Usage, Verdict
+from timmy_dvm.agent.runner import AgentError, Answer, OnText, Refused, Task, Turn, Unavailable, Usage, Verdict
 from timmy_dvm.core.pricing import estimate_tokens
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
-    from anthropic.types import Message
+    from anthropic.types import Message, MessageParam
     from anthropic.types import Usage as SdkUsage
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
@@ -47,7 +47,23 @@ class _Call:
     max_tokens: int
     temperature: float | None
     usable: Callable[[str], bool] = field(repr=False)
-    on_text: Callable[[str], None] | None = field(default=None, repr=False)
+    on_text: OnText | None = field(default=None, repr=False)
+    turns: tuple[Turn, ...] = field(default=(), repr=False)
+
+    @property
+    def messages(self) -> "list[MessageParam]":
+        """The conversation, which the text ends."""
+        said: list[MessageParam] = []
+        for turn in self.turns:
+            said.append({"role": "user", "content": prompts.clean(turn.request)})
+            said.append({"role": "assistant", "content": prompts.clean(turn.answer)})
+        return [*said, {"role": "user", "content": self.text}]
+
+    @property
+    def estimated_input_tokens(self) -> int:
+        """What all of it comes to by our own count."""
+        said = (text for turn in self.turns for text in (turn.request, turn.answer))
+        return sum(map(estimate_tokens, (self.system, *said, self.text)))
 
 
 @dataclass(slots=True)
@@ -89,7 +105,7 @@ class _Try:
         complete = self.stop_reason is not None and self.output_tokens > 0
         return Usage(
             call.model,
-            self.input_tokens or estimate_tokens(call.system) + estimate_tokens(call.text),
+            self.input_tokens or call.estimated_input_tokens,
             self.output_tokens if complete else estimate_tokens(self.text),
         )
 
@@ -199,7 +215,7 @@ class ClaudeAgent:
         accepted, reason = verdict
         return Verdict(accepted, reason, done.usage(call), wasted=lost)
 
-    async def work(self, task: Task, *, deadline_s: float, on_text: Callable[[str], None] | None = None) -> Answer:
+    async def work(self, task: Task, *, deadline_s: float, on_text: OnText | None = None) -> Answer:
         """Do the request (``Agent.work``)."""
         call = _Call(
             task.model or self._work_model,
@@ -209,6 +225,7 @@ class ClaudeAgent:
             temperature=prompts.read_temperature(task.temperature),
             usable=lambda text: bool(text.strip()),
             on_text=on_text,
+            turns=task.turns,
         )
         done, lost = await self._run(call, deadline_s)
         usage = done.usage(call)
@@ -265,9 +282,11 @@ class ClaudeAgent:
                 # Newer models refuse the parameter; an answer without it is better than none.
                 run.call = replace(run.call, temperature=None)
                 continue
-            pause = self._pause_before_next(run, failure, shown=bool(attempt.pieces and run.call.on_text))
+            pause = self._pause_before_next(run, failure)
             if pause is None:
                 raise _error_of(failure, run)
+            if attempt.pieces and run.call.on_text is not None:
+                run.call.on_text(None)
             await self._sleep(pause)
 
     async def _try_once(self, run: _Run) -> _Try:
@@ -291,7 +310,7 @@ class ClaudeAgent:
         stream = client.messages.stream(
             model=call.model,
             system=call.system,
-            messages=[{"role": "user", "content": call.text}],
+            messages=call.messages,
             max_tokens=call.max_tokens,
             # The only way left: the SDK has no argument for it any more.
             extra_body=None if call.temperature is None else {"temperature": call.temperature},
@@ -309,10 +328,10 @@ class ClaudeAgent:
             attempt.failure = failure_of(error)
             attempt.begun |= attempt.failure.maybe_paid
 
-    def _pause_before_next(self, run: _Run, failure: Failure, *, shown: bool) -> float | None:
+    def _pause_before_next(self, run: _Run, failure: Failure) -> float | None:
         """Seconds to wait before another try; None when there must not be one."""
         spent = run.tries >= MAX_TRIES or run.executions >= MAX_EXECUTIONS
-        if not failure.again or spent or shown or self._closed:
+        if not failure.again or spent or self._closed:
             return None
         backoff = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** (run.tries - 1)) * (1 + self._jitter()) / 2
         pause = backoff if failure.retry_after_s is None else failure.retry_after_s

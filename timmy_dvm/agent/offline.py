@@ -11,10 +11,10 @@ openings of a request choose its end, so that every path can be shown:
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from timmy_dvm.agent import prompts
-from timmy_dvm.agent.runner import Answer, Refused, Task, Unavailable, Usage, Verdict
+from timmy_dvm.agent.runner import Answer, OnText, Refused, Task, Turn, Unavailable, Usage, Verdict
 from timmy_dvm.core.pricing import BYTES_PER_TOKEN, estimate_input_tokens, estimate_tokens
 
 OFFLINE_MODEL = "offline"
@@ -84,6 +84,7 @@ _SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|$)", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _PIECE = re.compile(r"\S+\s*|\s+")
 _MIN_TELLING_WORD = 5
+_REMEMBERED_CHARS = 80
 
 
 class OfflineAgent:
@@ -134,12 +135,12 @@ class OfflineAgent:
         asked = estimate_tokens(prompts.EVAL_SYSTEM) + estimate_tokens(prompts.eval_message(task))
         return Verdict(not reason, reason, Usage(self._eval_model, asked, estimate_tokens(reply)))
 
-    async def work(self, task: Task, *, deadline_s: float, on_text: Callable[[str], None] | None = None) -> Answer:
+    async def work(self, task: Task, *, deadline_s: float, on_text: OnText | None = None) -> Answer:
         """Answer by the rules of this file."""
         model = task.model or self._work_model
-        asked = estimate_input_tokens(task.priced_text)
+        asked = estimate_input_tokens(task.priced_text, task.turns)
         opening = task.text.strip().lower()
-        text, truncated = _cut(compose(task.text), task.max_output_tokens)
+        text, truncated = _cut(compose(task.text, task.turns), task.max_output_tokens)
         said = "" if opening.startswith((FAIL, REFUSE)) else text
         await self._within(deadline_s, lambda: self._say(said, on_text))
         if opening.startswith(FAIL):
@@ -164,7 +165,7 @@ class OfflineAgent:
         except TimeoutError:
             raise Unavailable(f"no answer within {deadline_s:g} s") from None
 
-    async def _say(self, text: str, on_text: Callable[[str], None] | None) -> None:
+    async def _say(self, text: str, on_text: OnText | None) -> None:
         """Hand out the text word by word, taking ``delay_s`` for all of it."""
         if on_text is None:
             await self._pause(self._delay_s)
@@ -179,9 +180,19 @@ class OfflineAgent:
             await self._sleep(seconds)
 
 
-def compose(request: str) -> str:
-    """The answer to a request, before any output limit."""
-    text = prompts.clean(request).strip()
+def compose(request: str, turns: Sequence[Turn] = ()) -> str:
+    """The answer to a request, before any output limit. With turns before it, it says that it was shown them."""
+    answer = _answer(prompts.unfenced(prompts.clean(request).strip()))
+    return f"{answer}\n\n{_remembered(turns)}" if turns else answer
+
+
+def _remembered(turns: Sequence[Turn]) -> str:
+    count = f"{len(turns)} question{'s' if len(turns) > 1 else ''}"
+    last = " ".join(prompts.clean(turns[-1].request).split())
+    return f"(Before this you asked {count}; the last was: “{last[:_REMEMBERED_CHARS]}”.)"
+
+
+def _answer(text: str) -> str:
     if found := _COUNT.match(text):
         count = len(_WORD.findall(found[1]))
         return f"{count} {'word' if count == 1 else 'words'}.\n\n{_FOOTNOTE}"

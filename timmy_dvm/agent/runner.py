@@ -15,7 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ledger.records import Turn
 from timmy_dvm.core.pricing import Usage
+
+OnText = Callable[[str | None], None]
+"""Takes an answer as it is written; see `Agent.work`."""
 
 __all__ = [
     "Agent",
@@ -23,9 +27,11 @@ __all__ = [
     "Answer",
     "BudgetExceeded",
     "Misconfigured",
+    "OnText",
     "Refused",
     "Task",
     "TooLong",
+    "Turn",
     "Unavailable",
     "Usage",
     "Verdict",
@@ -42,6 +48,7 @@ class Task:
         system: the customer's own standing instructions; they rank below ours.
         temperature: a decimal from 0 to 1 as the customer wrote it; anything else is ignored.
         model: the work model, one of the operator's list; None for the agent's own.
+        turns: what was asked and answered before, oldest first; neither half of one is blank.
     """
 
     text: str = field(repr=False)  # an encrypted request must not reach a log through a repr
@@ -49,6 +56,7 @@ class Task:
     system: str | None = field(default=None, repr=False)
     temperature: str | None = field(default=None, repr=False)
     model: str | None = None
+    turns: tuple[Turn, ...] = field(default=(), repr=False)
 
     @property
     def priced_text(self) -> str:
@@ -144,7 +152,7 @@ class Agent(Protocol):
     - **A deadline that holds.** Each call ends within ``deadline_s``, its own tries and waits included,
       in a value or in an ``AgentError``; nothing else is raised but cancellation.
     - **At most two paid executions.** A call that the model never began may be tried again within the
-      deadline. One that it began is repeated once at most, and not once text has been handed out.
+      deadline. One that it began is repeated once at most; whoever was handed text is told that it is void.
     - **Cancellation leaves nothing.** The connection is closed and no task stays behind. Tokens the model
       has used by then are spent and unknown. Calling again is safe and is a new execution.
     - **Only the request.** Nothing reaches the model but the task's text, its parameters and our system
@@ -172,14 +180,15 @@ class Agent(Protocol):
         """
         ...
 
-    async def work(self, task: Task, *, deadline_s: float, on_text: Callable[[str], None] | None = None) -> Answer:
+    async def work(self, task: Task, *, deadline_s: float, on_text: OnText | None = None) -> Answer:
         """Do the request.
 
         Args:
             task: what to do.
             deadline_s: seconds until the call must have ended.
-            on_text: called with each piece of text as it comes; the pieces add up to the answer. It must
-                return at once and not raise. After an error its pieces are void.
+            on_text: called with each piece of text as it comes; the pieces add up to the answer. None in place
+                of a piece says that all before it is void, for the answer is begun anew. It must return at
+                once and not raise. After an error its pieces are void.
 
         Raises:
             Refused: the model declined.

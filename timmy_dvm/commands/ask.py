@@ -23,6 +23,7 @@ from relay_client.keys import Keys, decode_nprofile, parse_public_key
 from relay_client.pool import RelayPool
 from timmy_dvm.clock import SystemClock, SystemRandomness
 from timmy_dvm.commands.options import Shared, UserError, shared_options
+from timmy_dvm.commands.thread import Thread, last_thread, remember
 from timmy_dvm.identity import load_or_create_key
 from timmy_dvm.nostr.customer import Answer, Customer, Order, Said
 from timmy_dvm.nostr.privacy import Scheme
@@ -54,6 +55,8 @@ class Wishes:
     as_json: bool
     has_receipt: bool = True
     """An operation's answer is not followed by one."""
+    pays_last: bool = False
+    """A top-up is answered at once; what ends it is the receipt of its payment."""
 
 
 @click.command("ask")
@@ -75,8 +78,13 @@ class Wishes:
 @click.option("--bid", metavar="MSAT", help="The most you would pay, told to the provider.")
 @click.option("--encrypt", type=click.Choice(["nip44", "nip04"]), help="Keep request and answer private.")
 @click.option(
-    "--param", "params", multiple=True, metavar="NAME=VALUE", help="A param tag, e.g. max_tokens=200; repeats."
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A param tag, e.g. max_tokens=200; or op=balance, op=topup with amount_sats=500; repeats.",
 )
+@click.option("-c", "--continue", "goes_on", is_flag=True, help="Go on with the thread of the last answer.")
 @click.option(
     "--timeout", "timeout_s", type=click.IntRange(1), default=300, show_default=True, help="Seconds to wait."
 )
@@ -117,11 +125,20 @@ def _from_stdin() -> str:
 
 async def _ask(shared: Shared, text: str, options: dict[str, Any]) -> int:
     shop = await _shop(shared, options)
-    order = _order(text, shop.provider, options)
-    is_job = "op" not in order.params
-    wishes = Wishes(options["max_sats"], options["timeout_s"], options["as_json"], has_receipt=is_job)
     clock, randomness = SystemClock(), SystemRandomness()
     keys = _keys(shared, options["sec"], randomness)
+    thread = None
+    if options["goes_on"]:
+        thread = last_thread(shared, provider=shop.provider, customer=keys.public_key)
+    order = _order(text, shop.provider, options, thread)
+    is_job = "op" not in order.params
+    wishes = Wishes(
+        options["max_sats"],
+        options["timeout_s"],
+        options["as_json"],
+        has_receipt=is_job,
+        pays_last=order.params.get("op", "").lower() == "topup",
+    )
     outside = Outside(jitter=randomness.uniform, entropy=randomness.token)
     try:
         pool = RelayPool(shop.relays, outside=outside)
@@ -143,6 +160,14 @@ async def _ask(shared: Shared, text: str, options: dict[str, Any]) -> int:
                 code = await conversation.hold()
         except ConnectionError as error:
             raise UserError(str(error)) from None
+        if is_job and (answer := conversation.answer) is not None:
+            scheme = order.encrypt or Scheme.NONE
+            remember(
+                shared,
+                Thread(
+                    provider=answer.event.pubkey, customer=keys.public_key, result=answer.event.id, scheme=scheme
+                ),
+            )
         if conversation.declined:
             await customer.cancel(request)
             narrator.say("taken back", "The request was cancelled, so that nobody waits for its payment.")
@@ -169,6 +194,8 @@ class Conversation:
         self._priced = False
         self.declined = False
         """Whether the price was not paid, and won't be."""
+        self.answer: Answer | None = None
+        """The result, once it is there."""
 
     async def hold(self) -> int:
         """Listen until the end; the exit code."""
@@ -191,8 +218,12 @@ class Conversation:
                         self.declined = True
                         return code
                 case Said.RESULT:
+                    self.answer = answer
                     if not self._wishes.as_json:
                         click.echo(printable(answer.text))
+                    if not self._wishes.pays_last:
+                        return ANSWERED
+                case Said.RECEIPT if self._wishes.pays_last:
                     return ANSWERED
                 case Said.ERROR:
                     return REFUSED
@@ -252,7 +283,7 @@ class Conversation:
         return NO_ANSWER
 
 
-def _order(text: str, provider: str | None, options: dict[str, Any]) -> Order:
+def _order(text: str, provider: str | None, options: dict[str, Any], thread: Thread | None) -> Order:
     params = {}
     for param in options["params"]:
         name, found, value = param.partition("=")
@@ -265,10 +296,14 @@ def _order(text: str, provider: str | None, options: dict[str, Any]) -> Order:
         raise click.UsageError(f"--bid: {error}.") from None
     if options["encrypt"] and provider is None:
         raise click.UsageError("--encrypt needs --to: an encrypted request has one reader.")
+    scheme = Scheme(options["encrypt"]) if options["encrypt"] else None
+    if thread is not None and thread.scheme is not Scheme.NONE:
+        scheme = scheme or thread.scheme  # what was private stays so
     return Order(
         text=text,
         provider=provider,
-        encrypt=Scheme(options["encrypt"]) if options["encrypt"] else None,
+        encrypt=scheme,
+        follows=None if thread is None else thread.result,
         bid=bid,
         params=params,
     )

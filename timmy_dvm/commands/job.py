@@ -61,7 +61,9 @@ def _told(story: Story) -> str:
 
     job = story.job
     lines = [f"job {job.id}", f"state {job.state}", f"asked by {job.pubkey or 'nobody known'}"]
-    if sys.stdout.isatty():
+    if story.texts.forgotten:
+        lines.append("its texts are forgotten, as its customer asked; the books stay")
+    elif sys.stdout.isatty():
         lines.append(f"request {story.texts.request[:200]!r}")
     moments = [(fact.at, 0, f"{fact.kind}  {fact.id}") for fact in story.facts]
     for at, entry in story.entries:

@@ -201,8 +201,11 @@ class LimitsTable(Table):
         ge=0,
         le=1_000_000,
     )
+    topup_max_sats: int = key(1_000_000, "Largest top-up of a public key's balance.", _SATS, ge=1, le=_BIG)
     demo_per_address_hour: int = key(5, "Free answers of /api/demo for an IP address and hour.", ge=0, le=_BIG)
-    chat_per_minute: int = key(3, "Chat replies for a visitor and minute.", ge=0, le=_BIG)
+    chat_per_minute: int = key(
+        3, "Chat replies for a visitor and minute, and replies to a key's mentions.", ge=0, le=_BIG
+    )
     session_min_sats: int = key(100, "Smallest deposit of a session.", _SATS, ge=1, le=_BIG)
     session_max_sats: int = key(1_000_000, "Largest deposit of a session.", _SATS, ge=1, le=_BIG)
     session_idle_days: int = key(

@@ -8,10 +8,7 @@ if TYPE_CHECKING:
     from timmy_dvm.config.model import Config
 
 NOT_YET: Final = (
-    "free_tier.daily_budget_sats.",
     "free_tier.demo_sats_per_day",
-    "free_tier.history_share_percent",
-    "free_tier.newcomer_",
     "http.admin_token",
     "http.cors_origins",
     "http.token_secret",
@@ -20,13 +17,11 @@ NOT_YET: Final = (
     "lightning.lnd.",
     "lightning.nwc.",
     "lightning.phoenixd.",
-    "limits.chat_per_minute",
     "limits.demo_per_address_hour",
     "limits.model_usd_per_day",
     "limits.open_jobs_per_address",
     "limits.session_",
     "nostr.owner_pubkey",
-    "trust.",
 )
 """Keys, or how their names begin."""
 

@@ -58,6 +58,26 @@ class NostrTable(Table):
         "Kinds of request to serve: 5050 text, 5001 summary, 5002 translation.",
         KeyHelp(unit="NIP-90 request kinds, 5000 to 5999"),
     )
+    customer_relays: bool = key(
+        True,
+        "Answer also on the relays a request names, else on those its author reads (NIP-65): wss and public "
+        "addresses only, at most 3. Whoever runs them sees this machine's address. Not with the simulated wallet.",
+    )
+    direct_messages: bool = key(
+        True,
+        "Take requests as private messages too (NIP-17), and list the relays for them (kind 10050). The answers "
+        "go to the relays of the writer's own kind 10050 alone; who has none is not answered.",
+    )
+    fetch_urls: bool = key(
+        False,
+        "Fetch the web pages that a request names as input: https, public addresses, text, at most 256 KiB in 5 "
+        "seconds, no redirects. Off: such a request is told to bring its text along.",
+    )
+    mention_replies: bool = key(
+        False,
+        "Answer notes that mention this key with one short note a thread: who this is, what it costs, how to ask. "
+        "A key gets limits.chat_per_minute of them.",
+    )
     announce: bool = key(
         True,
         "Publish the profile (kind 0, in place of the one this key may have), the relay lists, one announcement "

@@ -12,9 +12,13 @@ from timmy_dvm.core.facts import Step
 
 
 class CreateInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Ask our wallet for an invoice. ``key`` is the idempotency key; ``give_up_at`` is a unix second."""
+    """Ask our wallet for an invoice, for a job or for a top-up; the other's id is empty.
+
+    ``key`` is the idempotency key; ``give_up_at`` is a unix second.
+    """
 
     job_id: str
+    topup_id: str = ""
     key: str
     amount: int
     memo: str
@@ -74,23 +78,45 @@ Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | Ret
 
 
 class PriceTold(msgspec.Struct, frozen=True, kw_only=True):
-    """Money is due: one invoice for exactly what is missing; ``credit`` was taken from the key's own."""
+    """Money is due: one invoice for exactly what is missing; ``credit`` was taken from the key's own.
+
+    ``offered`` is what the pool is to add, as far as it still can when this is paid. With ``tops_up`` it is for no
+    job: whatever comes is credited to the key.
+    """
 
     amount: Msats
     bolt11: str
     payment_hash: str
     expires_at: int
     credit: Msats = ZERO
+    tops_up: bool = False
+    offered: Msats = ZERO
+
+
+class CreditAdded(msgspec.Struct, frozen=True, kw_only=True):
+    """A top-up was paid: ``added`` came, and ``credit`` is what the key has now."""
+
+    added: Msats
+    credit: Msats
+
+
+class FreeUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pool has set aside for a job, and with it what the key has used of its budget of the day."""
+
+    absorbed: Msats
+    used: Msats
+    budget: Msats
 
 
 class Working(msgspec.Struct, frozen=True, kw_only=True):
-    """Work has begun. ``covered_by`` is ``invoice`` or ``credit``; ``credit`` is what was taken from it.
+    """Work has begun. ``covered_by`` is ``pool``, ``invoice`` or ``credit``; ``credit`` is what was taken from it.
 
-    ``begun`` answers a cancellation that came too late.
+    ``begun`` answers a cancellation that came too late. ``free`` is there where the pool pays a part, or all.
     """
 
     covered_by: str
     credit: Msats
+    free: FreeUse | None = None
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,4 +158,12 @@ class OperationDone(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, object]
 
 
-Message = PriceTold | Working | Delivered | Ended | Refused | RefundMoved | OperationDone
+class Introduced(msgspec.Struct, frozen=True, kw_only=True):
+    """Who we are, to somebody who spoke of us. ``price`` is what a short question costs at most."""
+
+    price: Msats
+
+
+Message = (
+    PriceTold | CreditAdded | Working | Delivered | Ended | Refused | RefundMoved | OperationDone | Introduced
+)

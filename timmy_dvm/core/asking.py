@@ -1,7 +1,7 @@
 """A request becomes a job, and a job gets its money: prices, refusals and the one funding rule. Pure.
 
 A step starts when the customer's share of it is in the job's account; if it is not, Timmy asks for exactly what
-is missing. Credit goes in first, an invoice asks the rest.
+is missing. The pool makes the share smaller, credit goes in first, an invoice asks the rest.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from ledger.records import (
     NewJob,
     Quote,
 )
-from timmy_dvm.core import refusing, trust
+from timmy_dvm.core import free_tier, refusing, reserving, trust
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, PriceTold, RefundMoved, Refused, RunAgent, Working
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import (
@@ -39,6 +39,10 @@ from timmy_dvm.core.pricing import PriceBreakdown, estimate_request_cost
 from timmy_dvm.core.refunds import give_back
 from timmy_dvm.core.settling import Settled, decision, settle
 from timmy_dvm.core.transitions import AWAITING, ENDED, RUNNING, UNSERVED, job_moves
+
+WALLET_AWAY = (
+    "Our Lightning wallet can't be reached, so no invoice could be made. Please ask again in a few minutes."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +80,19 @@ def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
     refusal = refusing.before_pricing(case, fact, policy)
     if refusal is not None:
         return _refused(refusal, case, fact)
-    quote = _quote(price(fact, policy))
-    need = needed_for_eval(fact.mode, quote.eval_fee, quote.work_fee)
-    funding = fund(need, ZERO, case.credit)
-    due_now = fund(Msats(quote.eval_fee + quote.work_fee), ZERO, case.credit).missing
+    quote = _quote(price(case, fact, policy))
+    stands = reserving.standing(case, fact.pubkey, fact.at, policy)
+    terms = free_tier.terms(stands, quote.eval_fee, quote.work_fee, fact.door, fact.mode)
+    # With an invoice for each step the pool is asked for its part when eval has passed.
+    share_work = terms.share_work if fact.mode is Mode.ONCE else quote.work_fee
+    funding = fund(needed_for_eval(fact.mode, terms.share_eval, share_work), ZERO, case.credit)
+    due_now = fund(terms.due, ZERO, case.credit).missing
     if fact.bid is not None and fact.bid < due_now:
         return _refused(refusing.underbid(due_now), case, fact)
     if funding.missing and (refusal := refusing.to_wait(case, policy)):
         return _refused(refusal, case, fact)
-    return _new_job(case, fact, quote, funding, policy)
+    decision = _new_job(case, fact, quote, (terms.share_eval, share_work), funding, policy)
+    return decision if funding.missing else reserving.starts(case, decision, fact.at, policy)
 
 
 def _refused(refusal: Refused, case: Case, fact: RequestReceived) -> Decision:
@@ -93,14 +101,15 @@ def _refused(refusal: Refused, case: Case, fact: RequestReceived) -> Decision:
     return Decision(tells=(Tell(refusal, fact.origin, told_at),)) if fact.addressed else IGNORED
 
 
-def price(fact: RequestReceived | QuestionAsked, policy: Policy) -> PriceBreakdown:
-    """What a text costs, whether it is asked for or only asked about."""
+def price(case: Case, fact: RequestReceived | QuestionAsked, policy: Policy) -> PriceBreakdown:
+    """What a text costs with all that was said before it, whether it is asked for or only asked about."""
     return estimate_request_cost(
         fact.text,
         fact.model if fact.model in policy.work_models else policy.work_models[0],
         policy.prices,
         fact.btc,
         max_tokens=fact.max_tokens,
+        turns=case.turns,
     )
 
 
@@ -117,8 +126,11 @@ def _quote(price: PriceBreakdown) -> Quote:
     )
 
 
-def _new_job(case: Case, fact: RequestReceived, quote: Quote, funding: Funding, policy: Policy) -> Decision:
+def _new_job(
+    case: Case, fact: RequestReceived, quote: Quote, shares: tuple[Msats, Msats], funding: Funding, policy: Policy
+) -> Decision:
     covered = not funding.missing
+    share_eval, share_work = shares
     job = NewJob(
         id=fact.job_id,
         state=JobState.EVALUATING if covered else JobState.AWAITING_EVAL_PAYMENT,
@@ -128,11 +140,13 @@ def _new_job(case: Case, fact: RequestReceived, quote: Quote, funding: Funding, 
         pubkey=fact.pubkey,
         request=fact.text.strip(),
         origin=fact.origin,
+        follows=fact.follows,
         quote=quote,
-        share_eval=quote.eval_fee,
-        share_work=quote.work_fee,
+        share_eval=share_eval,
+        share_work=share_work,
         credit_used=funding.from_credit,
         refund_to=fact.refund_to,
+        free_tier=bool(free_tier.offered(quote, share_eval, share_work)),
         asked_at=fact.asked_at,
         created_at=fact.at,
         paid_at=fact.at if covered else None,
@@ -141,7 +155,8 @@ def _new_job(case: Case, fact: RequestReceived, quote: Quote, funding: Funding, 
     )
     if covered:
         action = Do(RunAgent(job_id=job.id, step=Step.EVAL, run=1))
-        tells: tuple[Tell, ...] = (Tell(Working(covered_by="credit", credit=funding.from_credit)),)
+        covered_by = "credit" if funding.from_credit else "pool"
+        tells: tuple[Tell, ...] = (Tell(Working(covered_by=covered_by, credit=funding.from_credit)),)
     else:
         life = policy.invoice_s(fact.door) if fact.expires_at is None else fact.expires_at - fact.at
         action = Do(_invoice(job.id, job.door, "asked", funding.missing, fact.at, policy, life))
@@ -194,6 +209,7 @@ def invoice_made(case: Case, fact: InvoiceMade, policy: Policy) -> Decision:
     told = PriceTold(
         amount=fact.amount,
         credit=job.credit_used,
+        offered=free_tier.offered(job.quote, job.share_eval, job.share_work),
         bolt11=fact.bolt11,
         payment_hash=fact.payment_hash,
         expires_at=fact.expires_at,
@@ -208,10 +224,7 @@ def invoice_not_made(case: Case, fact: InvoiceNotMade, policy: Policy) -> Decisi
         return IGNORED
     dropped = dataclasses.replace(job, error_message="no invoice could be made")
     settled = settle(case, dropped, JobState.CANCELLED, ZERO, fact.at, policy)
-    sentence = (
-        "Our Lightning wallet can't be reached, so no invoice could be made. Please ask again in a few minutes."
-    )
-    words = " ".join(filter(None, (sentence, settled.back.sentence)))
+    words = " ".join(filter(None, (WALLET_AWAY, settled.back.sentence)))
     return decision(settled, Tell(Refused(code="wallet_away", sentence=words)))
 
 
@@ -255,7 +268,8 @@ def _money_came(case: Case, job: JobRecord, fact: PaymentSeen, policy: Policy) -
     if missing:
         again = _invoice(job.id, job.door, f"rest-{fact.payment_hash[:16]}", missing, fact.at, policy)
         return Decision(job=dataclasses.replace(job, due_at=None), actions=(Do(again),))
-    return start_step(job, fact.at, Working(covered_by="invoice", credit=ZERO), policy)
+    started = start_step(job, fact.at, Working(covered_by="invoice", credit=ZERO), policy)
+    return reserving.starts(case, started, fact.at, policy)
 
 
 def start_step(job: JobRecord, at: int, told: Working, policy: Policy) -> Decision:
@@ -277,6 +291,8 @@ def start_step(job: JobRecord, at: int, told: Working, policy: Policy) -> Decisi
 
 def ask_for_work(case: Case, job: JobRecord, at: int, policy: Policy) -> Decision:
     """Eval passed: work starts if its money is there, else the customer is asked for exactly what is missing."""
+    if job.mode is Mode.STEPS:
+        job = _offered_work(case, job, at, policy)
     need = Msats(job.share_eval + job.share_work)
     funding = fund(need, case.held, case.credit)
     entries = _use_credit(job.id, job.pubkey, Step.WORK, funding.from_credit)
@@ -289,7 +305,15 @@ def ask_for_work(case: Case, job: JobRecord, at: int, policy: Policy) -> Decisio
         return Decision(job=waiting, entries=entries, actions=(action,))
     started = dataclasses.replace(credited, state=job_moves(job.state, JobState.EXECUTING), work_runs=1)
     action = Do(RunAgent(job_id=job.id, step=Step.WORK, run=1))
-    return Decision(job=started, entries=entries, actions=(action,))
+    decision = Decision(job=started, entries=entries, actions=(action,))
+    return reserving.starts(case, decision, at, policy) if job.mode is Mode.STEPS else decision
+
+
+def _offered_work(case: Case, job: JobRecord, at: int, policy: Policy) -> JobRecord:
+    """The job with the customer's share of the work as it is fixed now: less what the pool offers."""
+    stands = reserving.standing(case, job.pubkey, at, policy)
+    terms = free_tier.terms(stands, job.quote.eval_fee, job.quote.work_fee, job.door, job.mode)
+    return dataclasses.replace(job, share_work=terms.share_work, free_tier=bool(terms.offer.absorb))
 
 
 def unpaid(case: Case, fact: InvoiceUnpaid, policy: Policy) -> Decision:
@@ -327,11 +351,15 @@ def check(case: Case) -> Decision:
 
 
 def cancelled(case: Case, fact: CancelAsked, policy: Policy) -> Decision:
-    """The customer takes the request back. Unpaid it is gone; once the first run began it finishes."""
+    """The customer takes the request back. Unpaid it is gone, paid it is refunded; once the first run began it
+    finishes. A run's beginning is on disk before the model is called, and what is decided here is written in the
+    transaction that saw it: of a run and a cancellation that come at once, one is first, and both know which.
+    """
     job = case.job
     if job is None or job.pubkey != fact.pubkey or job.state in ENDED:
         return IGNORED
-    if job.state in RUNNING:
+    is_first_run = job.state is JobState.EVALUATING and job.eval_runs == 1
+    if job.state in RUNNING and not (is_first_run and case.run_waits):
         # Not an error: many clients give a job up when they hear one, and this one goes on.
         return Decision(tells=(Tell(Working(covered_by="begun", credit=ZERO)),))
     settled = settle(case, job, JobState.CANCELLED, ZERO, fact.at, policy)

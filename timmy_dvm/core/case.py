@@ -6,13 +6,18 @@ of date when it counts. Only what the fact at hand needs is filled in.
 
 from dataclasses import dataclass
 
+from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Entry
 from ledger.money import ZERO, Msats
-from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord
+from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord, Turn
+from ledger.reservations import NewReservation, ReservationEnd
 from timmy_dvm.core.actions import Action, Message
 
 MAX_CLAIMS = 50
 """Refunds that one answer names: as many as fit into one event."""
+MAX_TOPUPS = 10
+"""Top-ups that one answer names, each with its BOLT11."""
+_NOTHING_UNFINISHED = Unfinished()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,15 +27,29 @@ class Case:
     Attributes:
         job: the job it is about, if there is one.
         held: what is in the job's account.
+        run_waits: whether the run that the job is in waits for a place: nobody has begun it.
         credit: what the key has as credit.
+        reserved: what the pool has set aside for the job.
+        pool: what the pool can set aside.
+        reserved_of_key: what it has set aside for all jobs of the key.
+        offered_to_key: what it offers for jobs of the key that wait for payment.
+        drew_before: whether the key was ever granted anything, or something is set aside for it.
+        newcomers_today: what new keys were granted since midnight UTC, and what is set aside for them.
         identity: what is known of the key.
         invoice: the invoice the fact speaks of.
         open_invoice: the job's invoice that may still be paid.
         refund: the refund the fact speaks of.
         refunds: all refunds of the job, oldest first.
         claims: the key's refunds that are on their way or to be claimed, oldest first, each with the event id of
-            the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more.
-        open_jobs, jobs_last_minute, cancelled_last_hour: of this key. ``open_invoices``: of all.
+            the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more. Only for
+            questions, and claims that name no job.
+        turns: what of its thread goes with a request that follows a job of the same key, oldest first; none where
+            that job is another's, has no answer, or was forgotten.
+        topup: the top-up the fact speaks of.
+        topups: the key's top-ups that wait, at most :data:`MAX_TOPUPS`, each with its invoice once that is made.
+        payouts: the key's credit that is on its way out.
+        unfinished, remembered: what of the key is not over yet, and of how many ended jobs there are texts.
+        open_jobs, jobs_last_minute, cancelled_last_hour: jobs and top-ups of this key. ``open_invoices``: of all.
         ours: what is in the wallet by our books beyond all that is payable and the fee caps of refunds in flight;
             may be negative.
         fees_today: what refunds have cost us since midnight UTC, and the caps of those in flight, which they may.
@@ -39,13 +58,26 @@ class Case:
 
     job: JobRecord | None = None
     held: Msats = ZERO
+    run_waits: bool = False
     credit: Msats = ZERO
+    reserved: Msats = ZERO
+    pool: Msats = ZERO
+    reserved_of_key: Msats = ZERO
+    offered_to_key: Msats = ZERO
+    drew_before: bool = False
+    newcomers_today: Msats = ZERO
     identity: IdentityRecord | None = None
     invoice: InvoiceRecord | None = None
     open_invoice: InvoiceRecord | None = None
     refund: RefundRecord | None = None
     refunds: tuple[RefundRecord, ...] = ()
     claims: tuple[tuple[str | None, RefundRecord], ...] = ()
+    topup: TopUpRecord | None = None
+    topups: tuple[tuple[TopUpRecord, InvoiceRecord | None], ...] = ()
+    payouts: tuple[RefundRecord, ...] = ()
+    unfinished: Unfinished = _NOTHING_UNFINISHED
+    remembered: int = 0
+    turns: tuple[Turn, ...] = ()
     open_jobs: int = 0
     jobs_last_minute: int = 0
     cancelled_last_hour: int = 0
@@ -84,11 +116,15 @@ class Decision:
     job: JobRecord | None = None
     result: str | None = None
     identity: IdentityRecord | None = None
+    reservation: NewReservation | None = None
     entries: tuple[Entry, ...] = ()
+    reservation_end: ReservationEnd | None = None
     invoices: tuple[InvoiceRecord, ...] = ()
+    topups: tuple[TopUpRecord, ...] = ()
     refunds: tuple[RefundRecord, ...] = ()
     actions: tuple[Do, ...] = ()
     tells: tuple[Tell, ...] = ()
+    forget: str | None = None
 
 
 IGNORED = Decision()

@@ -6,9 +6,10 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, questions, refunds, running
+from timmy_dvm.core import asking, credit, forgetting, payouts, questions, refunds, running
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
+from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
 from timmy_dvm.core.facts import (
     CancelAsked,
     DeadlinePassed,
@@ -17,6 +18,7 @@ from timmy_dvm.core.facts import (
     InvoiceMade,
     InvoiceNotMade,
     InvoiceUnpaid,
+    MentionHeard,
     PaymentOut,
     PaymentSeen,
     QuestionAsked,
@@ -40,14 +42,32 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return Decision(tells=(Tell(Refused(code=fact.code, sentence=fact.sentence), fact.origin),))
         case QuestionAsked():
             return questions.answered(case, fact, policy)
+        case TopUpAsked():
+            return credit.asked(case, fact, policy)
+        case PayoutAsked():
+            return payouts.asked(case, fact, policy)
+        case ForgetAsked():
+            return forgetting.asked(case, fact)
+        case CancelAsked() if case.topup is not None:
+            return credit.cancelled(case, fact)
+        case MentionHeard():
+            return questions.introduced(fact, policy)
         case CancelAsked():
             return asking.cancelled(case, fact, policy)
+        case InvoiceMade() if fact.topup_id is not None:
+            return credit.invoice_made(case, fact, policy)
         case InvoiceMade():
             return asking.invoice_made(case, fact, policy)
+        case InvoiceNotMade() if fact.topup_id is not None:
+            return credit.invoice_not_made(case, fact)
         case InvoiceNotMade():
             return asking.invoice_not_made(case, fact, policy)
+        case PaymentSeen() if case.topup is not None:
+            return credit.paid(case, fact, policy)
         case PaymentSeen():
             return asking.paid(case, fact, policy)
+        case InvoiceUnpaid() if case.topup is not None:
+            return credit.unpaid(case, fact, policy)
         case InvoiceUnpaid():
             return asking.unpaid(case, fact, policy)
         case EvalDone():
@@ -64,6 +84,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return refunds.claimed(case, fact, policy)
         case RefundDue():
             return refunds.due_again(case, fact, policy)
+        case PaymentOut() if payouts.is_payout(case.refund):
+            return payouts.paid_out(case, fact, policy)
         case PaymentOut():
             return refunds.paid_out(case, fact, policy)
         case _:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from ledger.money import Msats
 from ledger.records import Door, Mode
+from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.pricing import BtcPrice
 
 
@@ -44,7 +45,8 @@ class RequestReceived:
     ``text`` is what the model would get; ``origin`` is the door's own note on how to answer; ``max_tokens``,
     ``model``, ``bid`` and ``refund_to`` are the customer's wishes; ``asked_at`` is the request's own time.
     ``addressed`` is False for a request that names no provider: refusing it is silent. ``expires_at`` is the unix
-    second after which the customer wants no work to start; ``preface_chars`` of the text are the door's own.
+    second after which the customer wants no work to start; ``preface_chars`` of the text are the door's own;
+    ``follows`` is the id of a job of the same key whose thread goes on;
     ``refusal_at`` is the second before which a key that never paid is not told of a refusal; None: at once.
     """
 
@@ -65,6 +67,7 @@ class RequestReceived:
     addressed: bool = True
     expires_at: int | None = None
     preface_chars: int = 0
+    follows: str | None = None
     refusal_at: int | None = None
 
     @property
@@ -92,8 +95,8 @@ class RequestUnreadable:
 class QuestionAsked:
     """Somebody asks what something would cost, or how they stand here. Nothing but the answer comes of it.
 
-    ``npub`` is the key as people write it. ``text``, ``max_tokens``, ``model`` and ``preface_chars`` are those of
-    the request an estimate is wanted for, as in :class:`RequestReceived`.
+    ``npub`` is the key as people write it. ``text``, ``max_tokens``, ``model``, ``preface_chars`` and ``follows``
+    are those of the request an estimate is wanted for, as in :class:`RequestReceived`.
     """
 
     event_id: str
@@ -108,11 +111,28 @@ class QuestionAsked:
     max_tokens: int | None = None
     model: str | None = None
     preface_chars: int = 0
+    follows: str | None = None
     job_id: str | None = None
 
     @property
     def id(self) -> str:
         return f"request:{self.event_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MentionHeard:
+    """Somebody speaks of us in public and asks nothing. ``thread_id`` is where: each is answered once."""
+
+    event_id: str
+    thread_id: str
+    origin: str
+    btc: BtcPrice
+    at: int
+    job_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"mention:{self.thread_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +152,13 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceMade:
-    """Our wallet made the invoice that ``key`` asked for; it is not published before this is written."""
+    """Our wallet made the invoice that ``key`` asked for; it is not published before this is written.
+
+    It is for a job, or for a top-up; then ``job_id`` is empty.
+    """
 
     job_id: str
+    topup_id: str | None = None
     key: str
     payment_hash: str
     bolt11: str
@@ -153,6 +177,7 @@ class InvoiceNotMade:
     """Our wallet could not make an invoice for longer than a customer would wait."""
 
     job_id: str
+    topup_id: str | None = None
     key: str
     at: int
 
@@ -270,13 +295,14 @@ class DeadlinePassed:
 class RefundClaimed:
     """The customer sent a BOLT11 for money we hold. The door has decoded it; nothing is judged yet.
 
-    ``request_event_id`` names the job. ``origin`` is the claim's own, so that the answer goes to the claim.
+    ``request_event_id`` names the job; None is whichever refund of this key's has that sum. ``origin`` is the
+    claim's own, so that the answer goes to the claim.
     ``amount`` is None for an invoice without one; ``rail_ok`` is whether it is for our wallet's network.
     ``answered`` is False where a refusal would be one error too many for this key.
     """
 
     event_id: str
-    request_event_id: str
+    request_event_id: str | None
     pubkey: str
     bolt11: str
     payment_hash: str
@@ -329,6 +355,7 @@ Fact = (
     RequestReceived
     | RequestUnreadable
     | QuestionAsked
+    | MentionHeard
     | CancelAsked
     | InvoiceMade
     | InvoiceNotMade
@@ -342,4 +369,5 @@ Fact = (
     | RefundClaimed
     | RefundDue
     | PaymentOut
+    | CreditFact
 )

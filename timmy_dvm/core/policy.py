@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from ledger.money import Msats
 from ledger.records import Door
+from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.pricing import PriceList
+from timmy_dvm.core.trust import TrustRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,16 +19,20 @@ class Policy:
     Attributes:
         work_models: the models a customer may choose from; the first is the default.
         http_request_chars, relay_request_chars: the longest request at each door.
-        open_jobs_per_key: jobs of one key that may wait for payment.
-        jobs_per_key_minute: jobs one key may ask for in a minute.
-        open_invoices: jobs that may wait for payment in all; half are kept for keys that paid before.
+        open_jobs_per_key: jobs and top-ups of one key that may wait for payment.
+        jobs_per_key_minute: jobs and top-ups one key may ask for in a minute.
+        open_invoices: jobs and top-ups that may wait for payment in all; half are kept for keys that paid before.
         http_invoice_s, relay_invoice_s: how long an invoice may be paid.
         shortest_invoice_s: an invoice that would have to end sooner is not made.
         invoice_patience_s: how long we go on trying to make an invoice before we say that we can't.
+        topup_max: the largest top-up of a key's credit.
         check_after_s: how long after its expiry an invoice is read for the last time.
         paid_to_end_s: a paid job ends within this, or fails and is refunded.
         max_runs: runs of one step; only a crash uses more than one.
         credit_below: smaller change becomes credit where there is a key.
+        trust: how a key earns trust and loses it.
+        daily_budgets: what a key may draw on the pool in a UTC day.
+        newcomers: the free answer of a new key; None: there is none.
         pool_credit_percent: the pool's part of the work charge we keep.
         fee_per_refund, fee_per_day: what we pay ourselves to send money back.
         wallet_limits_fees: whether our wallet takes a fee limit per payment; if not, its reserve is the cap.
@@ -47,10 +53,14 @@ class Policy:
     relay_invoice_s: int = 3_600
     invoice_patience_s: int = 120
     shortest_invoice_s: int = 60
+    topup_max: Msats = Msats(1_000_000_000)
     check_after_s: int = 60
     paid_to_end_s: int = 900
     max_runs: int = 3
     credit_below: Msats = Msats(10_000)
+    trust: TrustRules = field(default_factory=TrustRules)
+    daily_budgets: DailyBudgets = field(default_factory=DailyBudgets)
+    newcomers: Newcomers | None = None
     pool_credit_percent: int = 10
     fee_per_refund: Msats = Msats(3_000)
     fee_per_day: Msats = Msats(200_000)
@@ -69,5 +79,7 @@ class Policy:
         return self.http_invoice_s if door is Door.HTTP else self.relay_invoice_s
 
     def fee_reserve(self, amount: Msats) -> Msats:
-        """What a wallet without a fee limit may spend on routing: 1 %, at least 2 sats, rounded up."""
+        """What a wallet without a fee limit may spend on routing, and any wallet on a pay-out: 1 %, rounded up,
+        and at least 2 sats.
+        """
         return Msats(max(2_000, -(-amount // 100)))

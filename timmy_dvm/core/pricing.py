@@ -9,12 +9,14 @@ the same text has the same price at every door.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import NewType, Self
 
 from ledger.money import MicroUsd
+from ledger.records import Turn
 
 PicoUsd = NewType("PicoUsd", int)
 """Millionths of a micro-dollar; exact for every price this file makes."""
@@ -29,6 +31,8 @@ BYTES_PER_TOKEN = 3
 WORK_PROMPT_TOKENS = 230
 """Room for our own system prompt around the customer's text; a test holds the prompt to it."""
 
+_MESSAGE_TOKENS = 4
+"""What a message of a conversation needs beside its text."""
 _RATE_STEP = 100
 _WORD = re.compile(r"[a-z0-9]+")
 
@@ -249,13 +253,20 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 
-def estimate_input_tokens(text: str) -> int:
-    """Input tokens of a work call: our system prompt and the text. Never 0, monotone in length."""
-    return WORK_PROMPT_TOKENS + estimate_tokens(text)
+def estimate_input_tokens(text: str, turns: Sequence[Turn] = ()) -> int:
+    """Input tokens of a work call: our system prompt, earlier turns, the text. Never 0, monotone in length."""
+    before = (estimate_tokens(said) + _MESSAGE_TOKENS for turn in turns for said in (turn.request, turn.answer))
+    return WORK_PROMPT_TOKENS + sum(before) + estimate_tokens(text)
 
 
 def estimate_request_cost(
-    text: str, model: str, prices: PriceList, btc: BtcPrice, *, max_tokens: int | None = None
+    text: str,
+    model: str,
+    prices: PriceList,
+    btc: BtcPrice,
+    *,
+    max_tokens: int | None = None,
+    turns: Sequence[Turn] = (),
 ) -> PriceBreakdown:
     """The price of a request, before anything is paid.
 
@@ -265,6 +276,7 @@ def estimate_request_cost(
         prices: the operator's price list.
         btc: the bitcoin price to lock into the job.
         max_tokens: the customer's own output limit; it can lower the tier's cap, never raise it.
+        turns: what was said before and goes with it.
 
     Raises:
         UnknownModelError: no rate is configured for the model.
@@ -274,7 +286,7 @@ def estimate_request_cost(
         raise ValueError("max_tokens must be at least 1")
     text = text.strip()
     cap = prices.output_cap(text)
-    usage = Usage(model, estimate_input_tokens(text), cap if max_tokens is None else min(cap, max_tokens))
+    usage = Usage(model, estimate_input_tokens(text, turns), cap if max_tokens is None else min(cap, max_tokens))
     cost = actual_cost(usage, prices, btc)
     return PriceBreakdown(
         model=model,

@@ -7,6 +7,7 @@ sats for a known key becomes credit at once; the rest is held until the customer
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -22,7 +23,10 @@ from timmy_dvm.core.transitions import ENDED, refund_moves
 
 CLAIMABLE = frozenset({RefundState.HELD, RefundState.OWED})
 """Nothing is in flight: the customer may name a (new) BOLT11."""
+_SUMS_NAMED = 5
 IN_FLIGHT = frozenset({RefundState.SENDING, RefundState.IN_DOUBT})
+CLAIM_BY = "(op refund)"
+"""How a sentence names the way to claim at the relay door; a door with another way puts its own in this place."""
 CANCELLED_BY_CUSTOMER = "cancelled"
 """The one reason for which the way back is never at our cost; else ask-and-cancel would pump fees out of us."""
 
@@ -103,9 +107,17 @@ def _words(refunds: list[RefundRecord]) -> str:
         words.append(f"{sats_down(credited)} sats came back as credit for your next request.")
     if held:
         words.append(
-            f"{sats_down(held)} sats are yours: claim them with a BOLT11 invoice for exactly that sum (op refund)."
+            f"{sats_down(held)} sats are yours: claim them with a BOLT11 invoice for exactly that sum {CLAIM_BY}."
         )
     return " ".join(words)
+
+
+def meant(claims: Sequence[tuple[str | None, RefundRecord]], fact: RefundClaimed) -> RefundRecord | None:
+    """Which of a key's open refunds a claim that names no job is for: the oldest of exactly its sum.
+
+    Equal sums are the same to their owner, so there is never a choice to ask about.
+    """
+    return next((row for _, row in claims if row.state in CLAIMABLE and row.amount == fact.amount), None)
 
 
 def claimed(case: Case, fact: RefundClaimed, policy: Policy) -> Decision:
@@ -143,6 +155,8 @@ def claimed(case: Case, fact: RefundClaimed, policy: Policy) -> Decision:
 def _why_not(case: Case, fact: RefundClaimed, row: RefundRecord | None, policy: Policy) -> Refused | None:
     """Why a claim is refused, or None. The order is from who may ask to what they ask."""
     job = case.job
+    if job is None and fact.request_event_id is None:
+        return _nothing_of_that_sum(case)
     if job is None:
         return Refused(code="unknown_job", sentence="No such job. Name your own request's event id in param job.")
     if job.pubkey != fact.pubkey:
@@ -180,6 +194,19 @@ def _nothing_to_claim(case: Case) -> Refused:
         sentence = "This request has not ended yet: what is left of your money is yours to claim when it has."
         return Refused(code="not_ended", sentence=sentence)
     sentence = "Nothing is held for this request: what there was to give back was sent or credited already."
+    return Refused(code="nothing_owed", sentence=sentence)
+
+
+def _nothing_of_that_sum(case: Case) -> Refused:
+    """The sentence for a claim by its sum alone, by what the key has open instead."""
+    rows = [row for _, row in case.claims]
+    sums = dict.fromkeys(sats_down(row.amount) for row in rows if row.state in CLAIMABLE)
+    if sums:
+        named = " or ".join(map(str, list(sums)[:_SUMS_NAMED]))
+        return Refused(code="wrong_amount", sentence=f"Send an invoice for exactly {named} sats.")
+    if rows:
+        return Refused(code="already_sending", sentence="Your refund is on its way: wait for its result.")
+    sentence = "Nothing waits for you here: what there was to give back was sent or credited already."
     return Refused(code="nothing_owed", sentence=sentence)
 
 
@@ -282,7 +309,7 @@ def _failed(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> 
         pause = "a minute" if minutes == 1 else f"{minutes} minutes"
         sentence = (
             f"{sats_down(row.amount)} sats could not be sent to your invoice yet. They go out again in {pause}, "
-            "or at once when you send a new invoice for exactly that sum (op refund)."
+            f"or at once when you send a new invoice for exactly that sum {CLAIM_BY}."
         )
         again = Do(RetryRefund(refund_id=row.id, attempts=row.attempts), due_at)
         tells = _moved(case, owed, sentence) if this_round == 0 else ()
@@ -302,7 +329,7 @@ def _hold(case: Case, row: RefundRecord) -> Decision:
     )
     sentence = (
         f"{sats_down(row.amount)} sats could not be sent to your invoice. They stay yours: "
-        "claim them with a new BOLT11 invoice for exactly that sum (op refund)."
+        f"claim them with a new BOLT11 invoice for exactly that sum {CLAIM_BY}."
     )
     return Decision(refunds=(held,), tells=_moved(case, held, sentence))
 

@@ -31,7 +31,7 @@ def has_paid(case: Case) -> bool:
     return case.identity is not None and case.identity.paid_jobs > 0
 
 
-def no_price(fact: RequestReceived | QuestionAsked, policy: Policy) -> Refused | None:
+def no_price(case: Case, fact: RequestReceived | QuestionAsked, policy: Policy) -> Refused | None:
     """Why a text can't be priced, with what to do about it; None where it can."""
     limit = policy.request_chars(fact.door)
     if _is_blank(fact.text[fact.preface_chars :]):
@@ -44,20 +44,28 @@ def no_price(fact: RequestReceived | QuestionAsked, policy: Policy) -> Refused |
         return Refused(code="too_long", sentence=sentence)
     if fact.max_tokens is not None and fact.max_tokens < 1:
         return Refused(code="bad_param", sentence="max_tokens must be a whole number above 0, or be left out.")
+    if fact.follows is not None and not case.turns:
+        sentence = "What you go on from is not an answer to you, or was forgotten: ask anew, without naming it."
+        return Refused(code="no_thread", sentence=sentence)
     return None
 
 
 def before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused | None:
     """What is wrong with the request itself, with what to do about it; None where nothing is."""
-    if (refusal := no_price(fact, policy)) is not None:
+    if (refusal := no_price(case, fact, policy)) is not None:
         return refusal
     if fact.expires_at is not None and fact.expires_at < fact.at + policy.shortest_invoice_s:
         sentence = "Your request expires before it could be paid: ask again with a later expiration, or none."
         return Refused(code="expires_too_soon", sentence=sentence)
-    if case.jobs_last_minute >= policy.jobs_per_key_minute:
-        sentence = f"{policy.jobs_per_key_minute} requests a minute are the limit for one key: wait a minute."
-        return Refused(code="rate_limited", sentence=sentence)
-    return None
+    return too_often(case, policy)
+
+
+def too_often(case: Case, policy: Policy) -> Refused | None:
+    """This key has asked for too much within a minute."""
+    if case.jobs_last_minute < policy.jobs_per_key_minute:
+        return None
+    sentence = f"{policy.jobs_per_key_minute} requests a minute are the limit for one key: wait a minute."
+    return Refused(code="rate_limited", sentence=sentence)
 
 
 def to_wait(case: Case, policy: Policy) -> Refused | None:

@@ -1,23 +1,27 @@
 """The end of a job: one entry says who paid what it cost, and whatever is left goes back. Pure.
 
-``cost = charge + short``, always: the customer's charge, and our own loss. The customer never pays above the share
-that was fixed when their invoice was made.
+``cost = grant + charge + short``, always: the pool's part, the customer's charge, and our own loss. The customer
+never pays above the share that was fixed when their invoice was made.
 """
 
 import dataclasses
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from ledger import accounts
 from ledger.entries import Code, Entry, gather, transfer
 from ledger.money import ZERO, Msats, msats_from_sats, sats_down, sats_up
 from ledger.records import IdentityRecord, JobRecord, JobState, RefundRecord
-from timmy_dvm.core import trust
+from ledger.reservations import ReservationEnd
+from timmy_dvm.core import free_tier, reserving, trust
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import MICRO_PER_USD
 from timmy_dvm.core.refunds import Returned, give_back, shown_state
 from timmy_dvm.core.transitions import job_moves
+
+_CLAIM_BACK: Final = "Nothing of your free budget was used."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +32,22 @@ class Settled:
     entries: tuple[Entry, ...]
     back: Returned
     identity: IdentityRecord | None
+    reservation_end: ReservationEnd | None
 
 
 def settle(case: Case, job: JobRecord, state: JobState, work_cost: Msats, at: int, policy: Policy) -> Settled:
     """End a job in ``state``. ``work_cost`` is what the work really cost, 0 where there was none.
 
-    The eval fee is earned once eval gave a verdict, whatever the verdict.
+    The eval fee is earned once eval gave a verdict, whatever the verdict. The pool pays for what was done; a job
+    that came to nothing gives back all that was set aside for it.
     """
     eval_cost = job.quote.eval_fee if job.eval_passed is not None else ZERO
     cost = Msats(eval_cost + work_cost)
+    done = state is JobState.COMPLETE
+    grant = free_tier.grant(case.reserved, eval_cost, work_cost, job.door, job.mode) if done else ZERO
     share = Msats(job.share_eval + job.share_work)
-    charge = Msats(min(case.held, share, cost))
-    short = Msats(cost - charge)
+    charge = Msats(min(case.held, share, cost - grant))
+    short = Msats(cost - grant - charge)
     charge_eval = Msats(min(charge, eval_cost))
     charge_work = Msats(charge - charge_eval)
     ended = dataclasses.replace(
@@ -48,6 +56,7 @@ def settle(case: Case, job: JobRecord, state: JobState, work_cost: Msats, at: in
         charge_eval=charge_eval,
         charge_work=charge_work,
         shortfall=short,
+        absorbed_sats=sats_down(grant),
         pool_credit=_pool_credit(charge_work, policy),
         ended_at=at,
         due_at=None,
@@ -61,8 +70,16 @@ def settle(case: Case, job: JobRecord, state: JobState, work_cost: Msats, at: in
         at=at,
         policy=policy,
     )
-    entries = (*_books(ended, charge, short), *back.entries)
-    return Settled(ended, entries, back, _trusted(case.identity, ended, charge, at))
+    if case.reserved and not done:
+        back = dataclasses.replace(back, sentence=f"{back.sentence} {_CLAIM_BACK}".strip())
+    entries = (
+        *_books(ended, charge, grant, case.reserved),
+        *reserving.given_back(ended, Msats(case.reserved - grant)),
+        *_credited_pool(ended),
+        *back.entries,
+    )
+    reservation_end = reserving.end(ended, case.reserved, grant, at)
+    return Settled(ended, entries, back, _trusted(case.identity, ended, at, policy), reservation_end)
 
 
 def _pool_credit(charge_work: Msats, policy: Policy) -> Msats:
@@ -70,17 +87,37 @@ def _pool_credit(charge_work: Msats, policy: Policy) -> Msats:
     return msats_from_sats(sats_down(Msats(charge_work * policy.pool_credit_percent // 100)))
 
 
-def _books(job: JobRecord, charge: Msats, short: Msats) -> tuple[Entry, ...]:
-    """The settlement as one entry, and the pool's part of it as another."""
-    entries: list[Entry] = []
-    if charge or short:
-        why = "" if not short else ("overrun" if job.state is JobState.COMPLETE else "eval")
-        paid = ((accounts.job(job.id), charge), (accounts.SHORTFALL, short))
-        entries.append(gather(f"settlement:{job.id}", Code.SETTLEMENT, paid, accounts.EARNED, why))
-    if job.pool_credit:
-        entry_id = f"pool_credit:{job.id}"
-        entries.append(transfer(entry_id, Code.POOL_CREDIT, accounts.EARNED, accounts.POOL, job.pool_credit))
-    return tuple(entries)
+def _books(job: JobRecord, charge: Msats, grant: Msats, reserved: Msats) -> tuple[Entry, ...]:
+    """The settlement, in one entry."""
+    paid = (
+        (accounts.job(job.id), charge),
+        (accounts.reserved(job.id), grant),
+        (accounts.SHORTFALL, job.shortfall),
+    )
+    cost = charge + grant + job.shortfall
+    if not cost:
+        return ()
+    why = _why_short(job, cost, reserved)
+    return (gather(f"settlement:{job.id}", Code.SETTLEMENT, paid, accounts.EARNED, why),)
+
+
+def _why_short(job: JobRecord, cost: int, reserved: Msats) -> str:
+    """Why nobody paid a part: an eval the pool was to pay, a pool that had less than it offered, an overrun."""
+    if not job.shortfall:
+        return ""
+    if job.state is not JobState.COMPLETE:
+        return "eval"
+    drained = reserved < free_tier.offered(job.quote, job.share_eval, job.share_work)
+    overran = cost > job.quote.eval_fee + job.quote.work_fee
+    return "drained, overrun" if drained and overran else ("drained" if drained else "overrun")
+
+
+def _credited_pool(job: JobRecord) -> tuple[Entry, ...]:
+    """The pool's part of what the customer's work charge earned."""
+    if not job.pool_credit:
+        return ()
+    entry_id = f"pool_credit:{job.id}"
+    return (transfer(entry_id, Code.POOL_CREDIT, accounts.EARNED, accounts.POOL, job.pool_credit),)
 
 
 def _reason(job: JobRecord) -> str:
@@ -90,17 +127,19 @@ def _reason(job: JobRecord) -> str:
     return str(JobState.FAILED if job.error_message else job.state)
 
 
-def _trusted(identity: IdentityRecord | None, job: JobRecord, charge: Msats, at: int) -> IdentityRecord | None:
+def _trusted(identity: IdentityRecord | None, job: JobRecord, at: int, policy: Policy) -> IdentityRecord | None:
     """The key's row after this end; None where it does not change."""
     if identity is None:
         return None
     match job.state:
         case JobState.COMPLETE:
-            return trust.after_success(identity, charge, at)
+            # Who paid the eval alone was served free all the same: else the free tier would farm itself.
+            charge = Msats(job.charge_eval + job.charge_work) if job.charge_work else ZERO
+            return trust.after_success(identity, charge, at, policy.trust)
         case JobState.REJECTED:
-            return trust.after_rejection(identity, at)
+            return trust.after_rejection(identity, at, policy.trust)
         case JobState.FAILED:
-            return trust.after_failure(identity, at)
+            return trust.after_failure(identity, at, policy.trust)
         case _:
             return None
 
@@ -112,6 +151,7 @@ def decision(settled: Settled, *tells: Tell, result: str | None = None) -> Decis
         result=result,
         identity=settled.identity,
         entries=settled.entries,
+        reservation_end=settled.reservation_end,
         refunds=settled.back.refunds,
         tells=tells,
     )
@@ -121,7 +161,8 @@ def cost_ledger(job: JobRecord, refunds: tuple[RefundRecord, ...]) -> dict[str, 
     """The cost ledger of a job that is complete, in the names HTTP and receipts use; nothing in it is null.
 
     ``workAmountSats`` is the customer's share of the work price, ``actualAmountSats`` their work charge,
-    ``refundAmountSats`` the difference. Raw cost and shortfall stand beside them.
+    ``refundAmountSats`` the difference. Beside them: ``costSats``, all that the job cost, is what was charged,
+    ``absorbed_sats`` of the pool, and ``shortfallSats`` of our own.
     """
     work = sats_up(job.share_work)
     charged = sats_up(job.charge_work)
@@ -134,6 +175,8 @@ def cost_ledger(job: JobRecord, refunds: tuple[RefundRecord, ...]) -> dict[str, 
         "workAmountSats": work,
         "refundAmountSats": work - charged,
         "refundState": shown_state(refunds),
+        "costSats": sats_up(Msats(job.charge_eval + job.charge_work + job.shortfall)) + job.absorbed_sats,
+        "absorbed_sats": job.absorbed_sats,
         "evalAmountSats": sats_up(job.charge_eval),
         "shortfallSats": sats_up(job.shortfall),
         "poolCreditSats": sats_down(job.pool_credit),

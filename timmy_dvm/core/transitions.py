@@ -11,7 +11,13 @@ from ledger.records import JobState, RefundState
 JOB: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.AWAITING_EVAL_PAYMENT: frozenset({JobState.EVALUATING, JobState.EXPIRED, JobState.CANCELLED}),
     JobState.EVALUATING: frozenset(
-        {JobState.AWAITING_WORK_PAYMENT, JobState.EXECUTING, JobState.REJECTED, JobState.FAILED}
+        {
+            JobState.AWAITING_WORK_PAYMENT,
+            JobState.EXECUTING,
+            JobState.REJECTED,
+            JobState.FAILED,
+            JobState.CANCELLED,  # only while its first run has not begun (`asking.cancelled`)
+        }
     ),
     JobState.AWAITING_WORK_PAYMENT: frozenset({JobState.EXECUTING, JobState.EXPIRED, JobState.CANCELLED}),
     JobState.EXECUTING: frozenset({JobState.COMPLETE, JobState.FAILED}),
@@ -38,7 +44,7 @@ AWAITING: Final = frozenset({JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_W
 RUNNING: Final = frozenset({JobState.EVALUATING, JobState.EXECUTING})
 ENDED: Final = frozenset(state for state, onward in JOB.items() if not onward)
 UNSERVED: Final = frozenset({JobState.EXPIRED, JobState.CANCELLED})
-"""Ended while waiting for money: what is paid now is late. After any other end it was paid twice."""
+"""Ended before anything was done: what is paid now is late. After any other end it was paid twice."""
 
 
 class IllegalTransition(Exception):

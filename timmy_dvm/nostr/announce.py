@@ -2,6 +2,7 @@
 
     kind 0       who we are                           NIP-01, NIP-24 (`bot`)
     kind 10002   the relays we listen on              NIP-65: Amethyst asks a provider on its inbox relays
+    kind 10050   the relays we take private messages on   NIP-17; only where they are taken
     kind 31990   what we do for one kind of request   NIP-89, as DVM directories read it
     kind 11998   the heartbeat                        replaceable, so one a key: it names the first served kind
     kind 7000    the pong to a ping of kind 7007      `status pong`
@@ -33,9 +34,11 @@ from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import port
 from timmy_dvm.nostr.bucket import TokenBucket
 from timmy_dvm.nostr.cursors import Memory
+from timmy_dvm.nostr.kinds import kind_of
 from timmy_dvm.nostr.nip90 import KIND_DELETION, KIND_FEEDBACK, MAX_AHEAD_S
 from timmy_dvm.nostr.publishing import FIRST_DIALS_S, Outlet
-from timmy_dvm.nostr.wishes import KIND_SUMMARY, KIND_TRANSLATION, MAX_MODEL_CHARS
+from timmy_dvm.nostr.relay_lists import KIND_INBOX_LIST
+from timmy_dvm.nostr.wishes import MAX_MODEL_CHARS
 
 KIND_PROFILE: Final = 0
 KIND_PING: Final = 7007
@@ -44,6 +47,7 @@ KIND_HEARTBEAT: Final = 11_998
 KIND_HANDLER: Final = 31_990
 
 SUBSCRIPTION: Final = "timmy-pings"
+MAX_INBOX_RELAYS: Final = 3
 EVERY_S: Final = 86_400
 """All is announced anew after this."""
 RETRY_S: Final = 600
@@ -80,12 +84,16 @@ class Draft(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """Who we are and what we serve. `models` is what a customer may choose from; empty: there is no choice."""
+    """Who we are and what we serve. `models` is what a customer may choose from; empty: there is no choice.
+
+    `direct_messages` says that private messages are answered (NIP-17).
+    """
 
     name: str
     about: str
     kinds: tuple[int, ...]
     models: tuple[str, ...] = ()
+    direct_messages: bool = False
     picture: str | None = None
     lud16: str | None = None
     nip05: str | None = None
@@ -102,6 +110,14 @@ def relay_list(relays: Sequence[str]) -> Draft:
     return Draft(KIND_RELAYS, tuple(("r", url) for url in relays))
 
 
+def inbox_list(relays: Sequence[str]) -> Draft:
+    """Kind 10050. Without relays it says that no private messages are taken any more.
+
+    Senders write to each of them, so NIP-17 wants few; all that we listen on are read all the same.
+    """
+    return Draft(KIND_INBOX_LIST, tuple(("relay", url) for url in relays[:MAX_INBOX_RELAYS]))
+
+
 def handler(card: Card, kind: int) -> Draft:
     """Kind 31990 for one kind of request.
 
@@ -109,9 +125,9 @@ def handler(card: Card, kind: int) -> Draft:
     `supportsEncryption`, `picture` and `image` mean the same to different clients. `amount` is in sats, or
     "flexible": each request has its own price.
     """
-    what, topic = _trade(kind)
+    served = kind_of(kind)
     told = {
-        "name": f"{card.name}, {what}" if what else card.name,
+        "name": f"{card.name}, {served.trade}" if served.trade else card.name,
         "about": card.about,
         "picture": card.picture,
         "image": card.picture,
@@ -125,7 +141,7 @@ def handler(card: Card, kind: int) -> Draft:
         "lud16": card.lud16,
         "nip05": card.nip05,
     }
-    return Draft(KIND_HANDLER, (("d", handler_name(kind)), ("k", str(kind)), ("t", topic)), _json(told))
+    return Draft(KIND_HANDLER, (("d", handler_name(kind)), ("k", str(kind)), ("t", served.topic)), _json(told))
 
 
 def handler_name(kind: int) -> str:
@@ -155,30 +171,15 @@ def announcements(card: Card, relays: Sequence[str]) -> tuple[Draft, ...]:
     # What stands after a question mark may be a key to the relay, which is nobody else's business.
     named = [url for url in relays if "?" not in url]
     handlers = (handler(card, kind) for kind in card.kinds)
-    return (profile(card), relay_list(named), *handlers)
-
-
-def _trade(kind: int) -> tuple[str, str]:
-    """What is added to the name, and the topic."""
-    match kind:
-        case 5050:
-            return "", "text-generation"
-        case 5001:
-            return "summaries", "summarization"
-        case 5002:
-            return "translations", "translation"
-        case _:
-            return f"kind {kind}", "text-generation"
+    inbox = (inbox_list(named),) if card.direct_messages else ()
+    return (profile(card), relay_list(named), *inbox, *handlers)
 
 
 def _params(card: Card, kind: int) -> dict[str, Any]:
     values: dict[str, tuple[str, ...]] = {"max_tokens": (), "temperature": ()}
     if card.models:
         values["model"] = tuple(model for model in card.models if len(model) <= MAX_MODEL_CHARS)
-    if kind == KIND_SUMMARY:
-        values["length"] = ()
-    if kind == KIND_TRANSLATION:
-        values["language"] = ()
+    values |= dict.fromkeys(kind_of(kind).params, ())
     return {name: {"required": False, "values": allowed} for name, allowed in values.items()}
 
 
@@ -192,11 +193,13 @@ class Announced(msgspec.Struct):
     Attributes:
         relays: for each, the digest of all that it took, and when that was.
         kinds: of which an announcement may still be on a relay.
+        has_inbox: a list of relays for private messages may still be on a relay.
         newest: the date of the newest event of these.
     """
 
     relays: dict[str, tuple[str, int]] = {}
     kinds: tuple[int, ...] = ()
+    has_inbox: bool = False
     newest: int = 0
 
     @classmethod
@@ -326,12 +329,15 @@ class Announcer:
         drafts = announcements(self._card, self._pool.urls)
         if gone := [kind for kind in self._announced.kinds if kind not in self._card.kinds]:
             drafts = (*drafts, retirement(self._keys.public_key, gone))
+        if self._announced.has_inbox and not self._card.direct_messages:
+            drafts = (*drafts, inbox_list(()))
         digest = hashlib.sha256(msgspec.json.encode(drafts)).hexdigest()
         due = self._due(digest)
         if not due:
             return
         at = self._announced.next_date(int(self._clock.now()))
         self._announced.kinds = tuple(dict.fromkeys((*self._announced.kinds, *self._card.kinds)))
+        self._announced.has_inbox |= self._card.direct_messages
         await self._save()  # before it is said: what a relay may have is never forgotten
         took_all = set(due)
         for draft in drafts:

@@ -19,20 +19,21 @@ from typing import Final
 import msgspec
 
 from ledger.records import EventRole, NewEvent
-from relay_client.event import MAX_TAGS, UnverifiedEvent
+from relay_client.event import MAX_TAGS, EventFields
 from relay_client.keys import Keys
 from timmy_dvm.core.trust import Tier
 from timmy_dvm.nostr.nip90 import KIND_FEEDBACK, RESULT_OFFSET
+from timmy_dvm.nostr.notes import KIND_NOTE, reply_tags
 from timmy_dvm.nostr.origin import Origin
 from timmy_dvm.nostr.privacy import MAX_SEALED_BYTES, Scheme, encrypt
+from timmy_dvm.nostr.targets import ToCustomer, write_targets
 
 MAX_EVENT_BYTES: Final = 60_000
 MAX_TAG_BYTES: Final = 1_024
+PARTIAL_KEPT_S: Final = 3_600
+"""How long relays should keep what was written so far of an answer; the result takes its place."""
 MAX_LINE_CHARS: Final = 280
 """Longest third element of a `status` tag."""
-ALL_CONFIGURED: Final = "[]"
-"""`NewEvent.targets`: no relays named, so all configured ones."""
-
 _FRAME_BYTES: Final = 450
 """Id, key, signature, time, kind and the names of the fields, with room to spare."""
 _CLEAR_PART_BYTES: Final = 54_000
@@ -56,15 +57,17 @@ class Answer:
         job_id: the job it belongs to, for the ledger.
         tier: the customer's.
         at: Unix seconds.
+        absorbed_sats: what the pool pays of the job; None where it is not of the free tier.
     """
 
     keys: Keys
     entropy: Callable[[int], bytes]
     origin: Origin
-    request: UnverifiedEvent
+    request: EventFields
     job_id: str | None
     tier: Tier
     at: int
+    absorbed_sats: int | None = None
 
     def feedback(
         self,
@@ -88,7 +91,7 @@ class Answer:
         short = " ".join(_valid(content if line is None else line).split())
         short = short if len(short) <= MAX_LINE_CHARS else f"{short[: MAX_LINE_CHARS - 1]}…"
         status_tag = ("status", status, short)
-        inside = (status_tag, *([amount] if amount else []), *tags, ("trust_tier", self._tier))
+        inside = (status_tag, *([amount] if amount else []), *tags, ("trust_tier", self._tier), *self._free_tier)
         if self.origin.scheme is Scheme.NONE:
             told = f"NIP-90 job feedback: {status}"
             return self._event(KIND_FEEDBACK, (*inside, *self._addressed(), ("alt", told)), content)
@@ -96,10 +99,29 @@ class Answer:
         sealed = self._seal(_encode((*inside, ("content", content))).decode())
         return self._event(KIND_FEEDBACK, outside, sealed)
 
-    def result(self, text: str, role: EventRole) -> list[NewEvent]:
-        """The result; several events where it is too long for one, in the order in which to publish them."""
+    def partial(self, beginning: str) -> NewEvent:
+        """Feedback with what was written so far of the answer, cut by :meth:`beginning`.
+
+        It holds no `part`, unlike the parts of a result, and relays may drop it after a while (NIP-40).
+        """
+        expiration = ("expiration", str(self.at + PARTIAL_KEPT_S))
+        return self.feedback("partial", beginning, line="The answer so far.", tags=[expiration])
+
+    def beginning(self, text: str) -> str:
+        """As much of a text as one feedback event holds, from its beginning."""
+        return split(_valid(text[: self._part_bytes]), self._part_bytes)[0] if text else ""
+
+    def note(self, content: str) -> NewEvent:
+        """A note in the thread of the one that is answered (NIP-10)."""
+        return self._event(KIND_NOTE, reply_tags(self.request, self.origin.relay), _valid(content))
+
+    def result(self, text: str, role: EventRole, *, repeats_request: bool = True) -> list[NewEvent]:
+        """The result; several events where it is too long for one, in the order in which to publish them.
+
+        `repeats_request` says whether it may hold a copy of the request and of its inputs.
+        """
         text = _valid(text)
-        for tags in self._result_tags():
+        for tags in self._result_tags()[0 if repeats_request else -1 :]:
             if self._fits(text, tags):
                 return [self._result(text, tags, role)]
         parts = self._parts(text)
@@ -117,6 +139,12 @@ class Answer:
     def _tier(self) -> str:
         # Whoever signs an event has a key: on relays the lowest tier is "new".
         return str(Tier.NEW if self.tier is Tier.ANONYMOUS else self.tier)
+
+    @property
+    def _free_tier(self) -> tuple[Tag, ...]:
+        if self.absorbed_sats is None:
+            return ()
+        return (("free_tier", "true"), ("absorbed_sats", str(self.absorbed_sats)))
 
     def _addressed(self) -> tuple[Tag, ...]:
         relay = self.origin.relay
@@ -148,9 +176,12 @@ class Answer:
             return False
         return len(_encode((tags, text))) + _FRAME_BYTES <= MAX_EVENT_BYTES
 
+    @property
+    def _part_bytes(self) -> int:
+        return _CLEAR_PART_BYTES if self.origin.scheme is Scheme.NONE else _SEALED_PART_BYTES
+
     def _parts(self, text: str) -> list[str]:
-        size = _CLEAR_PART_BYTES if self.origin.scheme is Scheme.NONE else _SEALED_PART_BYTES
-        parts = split(text, size)
+        parts = split(text, self._part_bytes)
         if len(parts) > _MAX_PARTS:
             parts = parts[:_MAX_PARTS]
             parts[-1] += "\n\n[The answer is too long for relays and ends here.]"
@@ -166,7 +197,14 @@ class Answer:
         self, kind: int, tags: Sequence[Tag], content: str, role: EventRole = EventRole.FEEDBACK
     ) -> NewEvent:
         event = self.keys.sign(kind=kind, created_at=self.at, tags=tags, content=content, aux=self.entropy(32))
-        return NewEvent(id=event.id, job_id=self.job_id, role=role, json=event.to_json(), targets=ALL_CONFIGURED)
+        targets = ToCustomer(
+            key=self.request.pubkey,
+            came_from=self.origin.relay,
+            named=self.origin.relays,
+            is_owed=role is EventRole.RESULT,
+        )
+        text = event.to_json()
+        return NewEvent(id=event.id, job_id=self.job_id, role=role, json=text, targets=write_targets(targets))
 
 
 def split(text: str, size: int) -> list[str]:

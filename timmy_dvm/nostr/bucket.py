@@ -5,19 +5,23 @@ from collections import Counter, OrderedDict
 
 from timmy_dvm.clock import Clock
 
+_MINUTE_S = 60
+
 
 class TokenBucket:
-    """`per_second` tokens a second, and no more than that many saved up.
+    """`per_second` tokens a second, and no more than a second's worth saved up.
 
     Args:
         per_second: how many.
         clock: its monotonic time fills the bucket.
+        room: how many are saved up, where it is not a second's worth; at least 1.
     """
 
-    def __init__(self, per_second: int, clock: Clock) -> None:
+    def __init__(self, per_second: float, clock: Clock, *, room: int | None = None) -> None:
         self._per_second = per_second
         self._clock = clock
-        self._tokens = float(per_second)
+        self._room = float(per_second if room is None else room)
+        self._tokens = self._room
         self._filled_at = clock.monotonic()
 
     def take(self) -> bool:
@@ -29,14 +33,42 @@ class TokenBucket:
         return True
 
     def spend(self) -> None:
-        """Take a token for what was done already; at most one second's worth is owed."""
+        """Take a token for what was done already; no more are owed than would be saved up."""
         self._fill()
-        self._tokens = max(-float(self._per_second), self._tokens - 1)
+        self._tokens = max(-self._room, self._tokens - 1)
 
     def _fill(self) -> None:
         now = self._clock.monotonic()
-        self._tokens = min(self._per_second, self._tokens + (now - self._filled_at) * self._per_second)
+        self._tokens = min(self._room, self._tokens + (now - self._filled_at) * self._per_second)
         self._filled_at = now
+
+
+class PerMinute:
+    """At most so many takes a minute for each key, over any 60 seconds.
+
+    Args:
+        limit: how many.
+        clock: its monotonic time.
+        keys: remembered at one time; the one longest quiet is forgotten first.
+    """
+
+    def __init__(self, limit: int, clock: Clock, keys: int = 10_000) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._keys = keys
+        self._taken: OrderedDict[str, list[float]] = OrderedDict()
+
+    def take(self, key: str) -> bool:
+        """Take one, if there is one left."""
+        now = self._clock.monotonic()
+        taken = [at for at in self._taken.get(key, ()) if now - at < _MINUTE_S]
+        if len(taken) >= self._limit:
+            return False
+        self._taken[key] = [*taken, now]
+        self._taken.move_to_end(key)
+        if len(self._taken) > self._keys:
+            self._taken.popitem(last=False)
+        return True
 
 
 class Tally:
@@ -98,18 +130,24 @@ class Patience:
     Any request may turn out to be an error, so no more of a key's are dealt with at once than it may still have.
 
     Args:
-        per_minute: errors for a key in a minute; as many may come at once.
+        at_most: errors for a key in `per_s`; as many may come at once.
         clock: its monotonic time gives patience back.
         keys: remembered at one time; the one longest quiet is forgotten first.
+        per_s: seconds.
     """
 
-    def __init__(self, per_minute: int, clock: Clock, keys: int = 10_000) -> None:
-        self._per_minute = per_minute
+    def __init__(self, at_most: int, clock: Clock, keys: int = 10_000, *, per_s: int = 60) -> None:
+        self._at_most = at_most
+        self._per_s = per_s
         self._clock = clock
         self._keys = keys
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._in_hand: Counter[str] = Counter()
         self._one_ended = asyncio.Event()
+
+    def has_left(self, key: str) -> bool:
+        """Whether a key would be answered to one more error just now."""
+        return self._now_left(key) >= 1
 
     async def begin(self, key: str) -> bool:
         """Wait for a key's turn. False: it has used up its errors; True: `end` is to be called."""
@@ -137,5 +175,5 @@ class Patience:
             self._left.popitem(last=False)
 
     def _now_left(self, key: str) -> float:
-        left, at = self._left.get(key, (float(self._per_minute), self._clock.monotonic()))
-        return min(self._per_minute, left + (self._clock.monotonic() - at) * self._per_minute / 60)
+        left, at = self._left.get(key, (float(self._at_most), self._clock.monotonic()))
+        return min(self._at_most, left + (self._clock.monotonic() - at) * self._at_most / self._per_s)

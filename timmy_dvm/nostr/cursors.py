@@ -34,10 +34,12 @@ class Cursors:
     Args:
         memory: where they are kept.
         clock: what time it is.
+        key: what they are kept under, for a second set of them.
     """
 
-    def __init__(self, memory: Memory, clock: Clock) -> None:
+    def __init__(self, memory: Memory, clock: Clock, key: str = _KEY) -> None:
         self._memory = memory
+        self._key = key
         self._clock = clock
         self._cursors: dict[str, int] = {}
         self._saved: dict[str, int] = {}
@@ -52,11 +54,11 @@ class Cursors:
         """
         now = int(self._clock.now())
         for url in urls:
-            text = await self._memory.setting(_KEY + url)
+            text = await self._memory.setting(self._key + url)
             if text is not None and text.isascii() and text.isdigit():
                 self._cursors[url] = self._saved[url] = min(int(text), now)
                 continue
-            await self._memory.remember(_KEY + url, str(now))
+            await self._memory.remember(self._key + url, str(now))
             self._cursors[url] = self._saved[url] = now
             self._first.add(url)
 
@@ -110,5 +112,5 @@ class Cursors:
         """
         for url, cursor in self._cursors.items():
             if cursor != self._saved[url]:
-                await self._memory.remember(_KEY + url, str(cursor))
+                await self._memory.remember(self._key + url, str(cursor))
                 self._saved[url] = cursor

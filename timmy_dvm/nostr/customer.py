@@ -80,13 +80,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to ask. ``provider`` None asks anybody; ``params`` become ``param`` tags."""
+    """What to ask. ``provider`` None asks anybody; ``params`` become ``param`` tags; ``follows`` is the event id
+    of an earlier answer to go on from.
+    """
 
     text: str
     provider: str | None
     encrypt: Scheme | None = None
     bid: Msats | None = None
     params: Mapping[str, str] = field(default_factory=dict)
+    follows: str | None = None
 
 
 class Customer:
@@ -107,6 +110,8 @@ class Customer:
         # Common relays refuse a one-letter tag above 1,024 bytes: a long text travels as content.
         fits = len(order.text.encode()) <= _LONGEST_TAG_BYTES or order.encrypt is not None
         inner: Tags = [["i", order.text, "text"]] if order.text and fits else []
+        if order.follows is not None:
+            inner.append(["i", order.follows, "job"])
         inner += [["param", name, value] for name, value in order.params.items()]
         clear: Tags = []
         if order.bid is not None:

@@ -10,24 +10,30 @@ waits here and tries again.
 import asyncio
 import dataclasses
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar, assert_never
 
-from ledger.records import Applied, JobRecord, Replayed
-from ledger.store import StoreUnavailable
-from relay_client.event import Event
-from relay_client.pool import Received
+from ledger.records import Applied, Replayed
+from ledger.store import StoreUnavailable, View
+from relay_client.event import EventFields
 from relay_client.stream import RecentIds
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.core import facts
+from timmy_dvm.core.credit_facts import ForgetAsked
 from timmy_dvm.engine import Contended
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
+from timmy_dvm.nostr.as_facts import Came
 from timmy_dvm.nostr.bucket import Patience, Tally, TokenBucket, Turns
-from timmy_dvm.nostr.operations import Operation, Question, RefundAsked
+from timmy_dvm.nostr.gathering import Gatherer
+from timmy_dvm.nostr.operations import ForgetWanted, Operation, Question, RefundAsked, TopUpWanted
+from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.prices import PriceSource
 
 CANCELLED_IDS: Final = 10_000
+LETTERS_PER_KEY_HOUR: Final = 12
+"""Private messages to which a key gets an answer that nobody pays for. Another bot may answer each of ours, and be
+answered again, for ever: so these are few, and come back slowly. What makes a job is not counted."""
 ERRORS_PER_KEY_MINUTE: Final = 20
 """A key that asks for more nonsense than this, questions (`op me`) counted in, is not answered to either until the
 minute is over. Both cost us a commit and an event, and nobody pays for them."""
@@ -46,11 +52,11 @@ class Handler(Protocol):
         """Apply one fact, once for ever."""
 
 
-class Jobs(Protocol):
+class Books(Protocol):
     """What is read of the ledger (`ledger.store.Store`)."""
 
-    async def find_jobs(self, text: str) -> Sequence[JobRecord]:
-        """Jobs whose id or event id starts with `text`."""
+    async def look(self, at: Callable[[View], _T]) -> _T:
+        """Have `at` look at one snapshot of the books."""
 
 
 class Desk:
@@ -59,6 +65,7 @@ class Desk:
     Args:
         engine: where facts go.
         store: to see whether a deletion means a job of its author.
+        gatherer: looks up what a request only names.
         prices: the bitcoin price that goes with a request.
         clock, randomness: time, and fresh job ids.
         network: our wallet's, as BOLT11 writes it: bc, tb, tbs or bcrt.
@@ -70,7 +77,8 @@ class Desk:
         self,
         *,
         engine: Handler,
-        store: Jobs,
+        store: Books,
+        gatherer: Gatherer,
         prices: PriceSource,
         clock: Clock,
         randomness: Randomness,
@@ -79,6 +87,7 @@ class Desk:
     ) -> None:
         self._engine = engine
         self._store = store
+        self._gatherer = gatherer
         self._prices = prices
         self._clock = clock
         self._randomness = randomness
@@ -87,10 +96,11 @@ class Desk:
         self._refusals = Turns(error_answers_per_second, clock, LONGEST_REFUSAL_WAIT_S)
         self._unsaid = Tally(clock)
         self._patience = Patience(ERRORS_PER_KEY_MINUTE, clock)
+        self._patience_with_letters = Patience(LETTERS_PER_KEY_HOUR, clock, per_s=3_600)
         self._cancelled = RecentIds(CANCELLED_IDS)
         self._underway: dict[str, asyncio.Future[None]] = {}
 
-    async def take(self, received: Received, asked: nip90.ForUs) -> None:
+    async def take(self, received: Came, asked: nip90.ForUs) -> None:
         """Deal with one event to its end; returns when what it caused is in the ledger."""
         event_id = received.event.id
         done = self._underway[event_id] = asyncio.get_running_loop().create_future()
@@ -100,7 +110,7 @@ class Desk:
             del self._underway[event_id]
             done.set_result(None)
 
-    async def _hand_in(self, received: Received, asked: nip90.ForUs) -> None:
+    async def _hand_in(self, received: Came, asked: nip90.ForUs) -> None:
         key = received.event.pubkey
         if isinstance(asked, nip90.CancelAsked):
             # Before anything is waited for: what it cancels may be the very next event.
@@ -109,17 +119,27 @@ class Desk:
             for request_id in asked.request_ids:
                 await self._cancel(received.event, request_id)
             return
+        silent = isinstance(asked, nip90.JobAsked) and not asked.addressed
+        if isinstance(asked, nip90.JobAsked | Question) and asked.wanted is not None:
+            # Before its turn: what takes seconds must not hold up what else the key asks.
+            found = await self._look_up(received.event, asked)
+            if found is None:
+                return
+            asked = found
         # With its errors used up a key is still served what is right; what is wrong is met with silence.
-        is_heard = await self._patience.begin(key)
+        is_letter = asked.reply.scheme is Scheme.NIP59
+        patience = self._patience_with_letters if is_letter else self._patience
+        is_heard = await patience.begin(key)
         was_error = False
         try:
-            was_error = await self._answer(received, asked, is_heard=is_heard)
+            is_unsaid = silent and isinstance(asked, nip90.Unreadable)  # who named nobody hears nothing
+            was_error = is_unsaid or await self._answer(received, asked, is_heard=is_heard)
         finally:
             if is_heard:
-                self._patience.end(key, was_error=was_error)
+                patience.end(key, was_error=was_error)
 
     async def _answer(
-        self, received: Received, asked: nip90.JobAsked | Operation | nip90.Unreadable, *, is_heard: bool
+        self, received: Came, asked: nip90.JobAsked | Operation | nip90.Unreadable, *, is_heard: bool
     ) -> bool:
         """Whether it came to nothing but an error, or to an answer that nobody pays for."""
         match asked:
@@ -128,6 +148,11 @@ class Desk:
                 return await self._ask(received, dataclasses.replace(asked, addressed=addressed))
             case RefundAsked():
                 return await self._claim(received, asked, is_heard=is_heard)
+            case TopUpWanted():
+                return await self._top_up(received, asked, is_heard=is_heard)
+            case ForgetWanted():
+                forget = as_facts.forget(received, asked, at=self._now())
+                return is_heard and await self._answer_free(forget)
             case Question():
                 fact = as_facts.question(received, asked, btc=self._prices.current(), at=self._now())
                 return is_heard and await self._answer_free(fact)
@@ -137,7 +162,20 @@ class Desk:
             case _:
                 assert_never(asked)
 
-    async def _ask(self, received: Received, asked: nip90.JobAsked) -> bool:
+    async def _look_up(
+        self, event: EventFields, asked: nip90.JobAsked | Question
+    ) -> nip90.JobAsked | Question | nip90.Unreadable | None:
+        """What the request names, found. None: nothing is looked up for a key that has used up its errors, nor for
+        a request that is a job already and is only told again.
+        """
+        if not self._patience.has_left(event.pubkey):
+            return None
+        known = await self._until_it_works(lambda: self._store.look(lambda view: view.job_of_event(event.id)))
+        if known is not None:
+            return None
+        return await self._until_it_works(lambda: self._gatherer.complete(asked, event.pubkey))
+
+    async def _ask(self, received: Came, asked: nip90.JobAsked) -> bool:
         event = received.event
         if self._cancelled.has_met(f"{event.pubkey}:{event.id}"):
             return False  # relays may tell a cancellation before what it cancels
@@ -159,8 +197,15 @@ class Desk:
             self._leave_unsaid()
         return is_refused
 
-    async def _claim(self, received: Received, asked: RefundAsked, *, is_heard: bool) -> bool:
-        fact = as_facts.claim(received, asked, network=self._network, at=self._now(), answered=is_heard)
+    async def _claim(self, received: Came, asked: RefundAsked, *, is_heard: bool) -> bool:
+        fact = as_facts.claim(
+            received,
+            asked,
+            refund_id=self._randomness.new_id(),
+            network=self._network,
+            at=self._now(),
+            answered=is_heard,
+        )
         if isinstance(fact, facts.RequestUnreadable):
             return is_heard and await self._answer_free(fact)
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))
@@ -169,7 +214,25 @@ class Desk:
             self._errors.spend()
         return is_refused
 
-    async def _answer_free(self, fact: facts.RequestUnreadable | facts.QuestionAsked) -> bool:
+    async def _top_up(self, received: Came, asked: TopUpWanted, *, is_heard: bool) -> bool:
+        event = received.event
+        if self._cancelled.has_met(f"{event.pubkey}:{event.id}"):
+            return False
+        fact = as_facts.topup(
+            received,
+            asked,
+            topup_id=self._randomness.new_id(),
+            btc=self._prices.current(),
+            at=self._now(),
+            answered=is_heard,
+        )
+        outcome = await self._until_it_works(lambda: self._engine.handle(fact))
+        is_refused = isinstance(outcome, Applied) and not outcome.change.topups
+        if is_refused:
+            self._errors.spend()
+        return is_refused
+
+    async def _answer_free(self, fact: facts.RequestUnreadable | facts.QuestionAsked | ForgetAsked) -> bool:
         if not self._errors.take():
             self._leave_unsaid()
             return False
@@ -179,13 +242,12 @@ class Desk:
         if count := self._unsaid.one_more():
             log.warning("too many free answers: some are not given", action="unsaid", count=count)
 
-    async def _cancel(self, event: Event, request_id: str) -> None:
-        """A deletion costs a commit only if it means a job of its own author (NIP-09)."""
+    async def _cancel(self, event: EventFields, request_id: str) -> None:
+        """A deletion costs a commit only if it means a job or a top-up of its own author (NIP-09)."""
         if (asking := self._underway.get(request_id)) is not None:
             await asyncio.shield(asking)
-        jobs = await self._until_it_works(lambda: self._store.find_jobs(request_id))
-        job = next((job for job in jobs if job.event_id == request_id), None)
-        if job is None or job.pubkey != event.pubkey:
+        asker = await self._until_it_works(lambda: self._store.look(lambda view: _asker(view, request_id)))
+        if asker != event.pubkey:
             return
         fact = facts.CancelAsked(
             event_id=event.id, request_event_id=request_id, pubkey=event.pubkey, at=self._now()
@@ -204,3 +266,9 @@ class Desk:
 
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+def _asker(view: View, event_id: str) -> str | None:
+    """Whose job or top-up an event asked for; None where it asked for none."""
+    asked = view.job_of_event(event_id) or view.topup_of_event(event_id)
+    return None if asked is None else asked.pubkey

@@ -8,9 +8,9 @@ and the first event of a key finds a place as long as there is one. What finds n
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ledger.records import Applied
 from relay_client.event import UnverifiedEvent
@@ -40,16 +40,31 @@ class Guest:
     not_before: int
 
 
+class Books(Protocol):
+    """What is read of the ledger (`ledger.store.Store`)."""
+
+    async def paying_keys(self, limit: int) -> Sequence[str]:
+        """Keys that have paid for a job, the last seen first."""
+
+
 class Payers:
     """Keys that have paid for a job.
 
     Args:
-        keys: those that have so far, the last seen first.
+        books: which they are so far.
     """
 
-    def __init__(self, keys: Iterable[str] = ()) -> None:
+    def __init__(self, books: Books) -> None:
+        self._books = books
         self._keys = RecentIds(KNOWN_PAYERS)
-        for key in reversed(tuple(keys)):
+
+    async def load(self) -> None:
+        """Read who has paid so far.
+
+        Raises:
+            StoreUnavailable: it can't be read.
+        """
+        for key in reversed(await self._books.paying_keys(KNOWN_PAYERS)):
             self._keys.remember(key)
 
     def __contains__(self, key: str) -> bool:

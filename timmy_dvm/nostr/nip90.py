@@ -16,16 +16,18 @@ from typing import Final
 import msgspec
 
 from ledger.money import Msats
-from relay_client.errors import DecryptionFailed, InvalidKey, InvalidRelayUrl
-from relay_client.event import Event, Tags, UnverifiedEvent
+from relay_client.errors import DecryptionFailed, InvalidKey
+from relay_client.event import Event, EventFields, Tags
 from relay_client.keys import Keys
-from relay_client.wire import parse_relay_url
 from timmy_dvm.core.facts import Op
-from timmy_dvm.nostr import wishes
+from timmy_dvm.nostr import inputs, wishes
+from timmy_dvm.nostr.bad import Bad
+from timmy_dvm.nostr.inputs import Wanted, Words
+from timmy_dvm.nostr.job_kind import JobKind, Piece, Task
+from timmy_dvm.nostr.kinds import kind_of
 from timmy_dvm.nostr.operations import Operation, Question, read_operation
 from timmy_dvm.nostr.origin import Reply
 from timmy_dvm.nostr.privacy import Scheme, decrypt, scheme_of
-from timmy_dvm.nostr.wishes import Bad
 
 KIND_DELETION: Final = 5
 """NIP-09; for a job it is a cancellation."""
@@ -45,7 +47,12 @@ MAX_REPLY_RELAYS: Final = 3
 MAX_CANCELS: Final = 20
 """Requests one cancellation may name; the others are ignored."""
 
-_TEXT_TYPES: Final = frozenset({"", "text", "prompt"})
+
+def is_request(kind: int) -> bool:
+    """Whether events of this kind are job requests (NIP-90)."""
+    return kind in range(5_000, 6_000)
+
+
 _FOREIGN_MARKS: Final = frozenset({"cmd", "secret", "table", "filter"})
 """Tags and params of continuous-integration bots and table queries, which share kind 5050."""
 _SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
@@ -62,6 +69,8 @@ class JobAsked:
     ``addressed`` is False where it names no provider; ``expires_at`` is when no work may start any more (NIP-40);
     the first ``preface_chars`` of the text are ours, not the customer's; ``temperature`` is a decimal from 0 to 1;
     ``ignored`` names the params that change nothing.
+    Where there is something ``wanted``, the text is not known yet; ``follows`` is the id of the job it goes on
+    from, once that is known.
     """
 
     text: str
@@ -75,6 +84,8 @@ class JobAsked:
     preface_chars: int = 0
     temperature: str | None = None
     ignored: tuple[str, ...] = ()
+    wanted: Wanted | None = None
+    follows: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +124,13 @@ class Terms:
         open_jobs: also those that name no provider.
         models: what a customer may choose from; empty: the parameter is ignored, as many clients send one that
             nobody asked for.
+        pages: whether web pages that a request names are fetched.
     """
 
     kinds: frozenset[int]
     open_jobs: bool = True
     models: Collection[str] = ()
+    pages: bool = False
 
 
 def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -> Asked:
@@ -134,7 +147,7 @@ def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -
     if why_not is not None:
         return NotForUs(why_not)
     if event.kind == KIND_DELETION:
-        return CancelAsked(_deleted(event)[:MAX_CANCELS])
+        return CancelAsked(cancelled_ids(event))
     if not _providers(event):
         asked = _read_open(event, keys, terms)
     elif event.kind not in terms.kinds:
@@ -144,7 +157,7 @@ def read(event: Event, keys: Keys, *, now: int, not_before: int, terms: Terms) -
     return replace(asked, expires_at=_expires_at(event)) if isinstance(asked, JobAsked) else asked
 
 
-def why_not_for_us(event: UnverifiedEvent, keys: Keys, *, now: int, not_before: int, terms: Terms) -> str | None:
+def why_not_for_us(event: EventFields, keys: Keys, *, now: int, not_before: int, terms: Terms) -> str | None:
     """What can be told cheaply, before anything is decrypted and even before the event is proved: why `read` would
     find it to be nothing for us; None where it may be. The arguments are `read`'s.
     """
@@ -153,7 +166,7 @@ def why_not_for_us(event: UnverifiedEvent, keys: Keys, *, now: int, not_before: 
     if not not_before <= event.created_at <= now + MAX_AHEAD_S:
         return "too old, or from the future"
     if event.kind == KIND_DELETION:
-        return None if _deleted(event) else "a deletion of no event"
+        return None if cancelled_ids(event) else "a deletion of no event"
     if event.kind not in terms.kinds and event.kind not in OTHER_REQUESTS:
         return "a kind that is not served"
     expires_at = _expires_at(event)
@@ -163,11 +176,12 @@ def why_not_for_us(event: UnverifiedEvent, keys: Keys, *, now: int, not_before: 
     return "it names other providers" if providers and not _names_us(providers, keys) else None
 
 
-def _deleted(event: UnverifiedEvent) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value for value in event.tag_values("e") if _is_id(value)))
+def cancelled_ids(deletion: EventFields) -> tuple[str, ...]:
+    """The events a deletion names, each once, and no more than `MAX_CANCELS`."""
+    return tuple(dict.fromkeys(value for value in deletion.tag_values("e") if _is_id(value)))[:MAX_CANCELS]
 
 
-def _providers(event: UnverifiedEvent) -> list[str]:
+def _providers(event: EventFields) -> list[str]:
     return [value.lower() for value in event.tag_values("p") if value]
 
 
@@ -178,7 +192,7 @@ def _names_us(providers: Sequence[str], keys: Keys) -> bool:
     )
 
 
-def _expires_at(event: UnverifiedEvent) -> int | None:
+def _expires_at(event: EventFields) -> int | None:
     """NIP-40, the soonest; a value that is no time is junk, and junk is ignored."""
     return min((int(value) for value in event.tag_values("expiration") if _SECONDS.fullmatch(value)), default=None)
 
@@ -198,7 +212,9 @@ def _read_open(event: Event, keys: Keys, terms: Terms) -> Asked:
     if _is_foreign(event.tags):
         return NotForUs("it is meant for another kind of service")
     asked = _read_request(event, keys, terms)
-    if not isinstance(asked, JobAsked) or not asked.text or asked.reply.scheme is not Scheme.NONE:
+    if not isinstance(asked, JobAsked) or asked.reply.scheme is not Scheme.NONE:
+        return NotForUs("an open request that is no job here")
+    if not asked.text and asked.wanted is None:
         return NotForUs("an open request without a usable prompt")
     return replace(asked, addressed=False)
 
@@ -210,7 +226,7 @@ def _is_foreign(tags: _Tags) -> bool:
 
 
 def _read_request(event: Event, keys: Keys, terms: Terms) -> Asked:
-    scheme = scheme_of(event, has_clear_input=_has_input(event.tags))
+    scheme = scheme_of(event, has_clear_input=inputs.has_input(event.tags))
     relays = _reply_relays(event.tags)
     try:
         private = event.tags if scheme is Scheme.NONE else _open_envelope(event, scheme, keys)
@@ -218,11 +234,6 @@ def _read_request(event: Event, keys: Keys, terms: Terms) -> Asked:
         return _read_tags(event, private, Reply(scheme, relays), terms)
     except Bad as bad:
         return Unreadable(code=bad.code, sentence=bad.sentence, reply=Reply(scheme, relays))
-
-
-def _has_input(tags: _Tags) -> bool:
-    texts, foreign = _inputs(tags)
-    return bool(texts or foreign)
 
 
 def _open_envelope(event: Event, scheme: Scheme, keys: Keys) -> _Tags:
@@ -250,19 +261,17 @@ def _read_tags(event: Event, private: _Tags, reply: Reply, terms: Terms) -> Aske
 def _read_job(event: Event, private: _Tags, params: dict[str, str], reply: Reply, terms: Terms) -> JobAsked:
     everywhere = private if reply.scheme is Scheme.NONE else (*private, *event.tags)
     wishes.check_output(everywhere)
-    texts, foreign = _inputs(private)
-    if foreign is not None:
-        raise Bad("input_type", _input_refusal(foreign))
-    if not texts and reply.scheme is Scheme.NONE:
-        if _is_foreign(private):
-            raise Bad("not_text", "Here only texts are answered: put your question into an i tag of type text.")
-        texts = [event.content]
-    text = "\n\n".join(part for part in map(str.strip, texts) if part)
-    task = wishes.task(event.kind, text, params)
+    clear = event.content if reply.scheme is Scheme.NONE else None
+    wanted = _wanted(kind_of(event.kind), private, everywhere, clear, params, terms)
+    # Made even where it is not whole yet, for it finds what is wrong with the params.
+    task = wanted.kind.task([Piece(part.text) for part in wanted.parts if isinstance(part, Words)], params)
+    if wanted.has_to_be_looked_up:
+        task = Task("")
     return JobAsked(
-        text=task,
-        preface_chars=len(task) - len(text),
-        max_tokens=wishes.max_tokens(params),
+        text=task.text,
+        preface_chars=task.preface_chars,
+        wanted=wanted if wanted.has_to_be_looked_up else None,
+        max_tokens=wanted.kind.max_tokens(wishes.max_tokens(params)),
         model=wishes.model(params, terms.models),
         bid=wishes.bid(everywhere),
         refund_to=wishes.refund_to(params),
@@ -270,6 +279,22 @@ def _read_job(event: Event, private: _Tags, params: dict[str, str], reply: Reply
         ignored=wishes.ignored(event.kind, params, terms.models),
         reply=reply,
     )
+
+
+def _wanted(
+    kind: JobKind, private: _Tags, everywhere: _Tags, content: str | None, params: dict[str, str], terms: Terms
+) -> Wanted:
+    """The inputs. The content, where that is in clear, counts for want of another: boilerplate is common there."""
+    parts = inputs.read_inputs(private, takes_pages=terms.pages)
+    if not parts and content is not None:
+        if _is_foreign(private):
+            raise Bad("not_text", "Here only texts are answered: put your question into an i tag of type text.")
+        parts = [Words(content)]
+    if not kind.talks:
+        return Wanted(kind=kind, params=params, parts=tuple(parts))
+    if content is not None and not any(isinstance(part, Words) for part in parts):
+        parts = [*inputs.from_content(content), *parts]
+    return Wanted(kind=kind, params=params, parts=tuple(parts), replies_to=inputs.replies_to(everywhere))
 
 
 def _about(job: JobAsked) -> Question:
@@ -280,41 +305,9 @@ def _about(job: JobAsked) -> Question:
         max_tokens=job.max_tokens,
         model=job.model,
         preface_chars=job.preface_chars,
+        wanted=job.wanted,
         reply=job.reply,
     )
-
-
-def _inputs(tags: _Tags) -> tuple[list[str], str | None]:
-    """The texts in their order, and the first type of input that is none (`url`, `event`, `job`, others)."""
-    texts: list[str] = []
-    foreign: str | None = None
-    for tag in tags:
-        match tag:
-            case ("i", data, *rest):
-                kind = rest[0].strip().lower() if rest else ""
-                if kind in _TEXT_TYPES:
-                    texts.append(data)
-                else:
-                    foreign = foreign or kind
-            case ("input", kind, data, *_) if kind.strip().lower() == "text":
-                texts.append(data)
-            case ("param", "prompt", data, *_):
-                texts.append(data)
-            case _:
-                pass
-    return texts, foreign
-
-
-def _input_refusal(kind: str) -> str:
-    match kind:
-        case "url":
-            return "Addresses are not fetched here yet: put the text itself into an i tag of type text."
-        case "event" | "job":
-            return (
-                f"Inputs of type {kind} are not fetched here yet: put the text itself into an i tag of type text."
-            )
-        case _:
-            return "That type of input is not understood: put your text into an i tag of type text."
 
 
 def _reply_relays(tags: _Tags) -> tuple[str, ...]:
@@ -323,14 +316,6 @@ def _reply_relays(tags: _Tags) -> tuple[str, ...]:
     for tag in tags:
         if tag[0] in {"relays", "relay"}:
             for text in tag[1:]:
-                if len(relays) < MAX_REPLY_RELAYS and (url := _public_relay(text)):
+                if len(relays) < MAX_REPLY_RELAYS and (url := inputs.hint_of(text)):
                     relays[url] = None
     return tuple(relays)
-
-
-def _public_relay(text: str) -> str | None:
-    try:
-        url = parse_relay_url(text)
-    except InvalidRelayUrl:
-        return None
-    return url if url.startswith("wss://") else None

@@ -2,22 +2,30 @@
 
 estimate   the price of a request, which stands where a job's would
 me         how the key stands: score, tier, and what the next tier needs
-balance    its credit, and the refunds it may claim
-refund     pay what is held for a job (`param job`) to a BOLT11 (`param invoice`)
+balance    its credit, what of it is on its way in or out, and the refunds it may claim
+topup      an invoice that fills its credit (`param amount_sats`), which later requests use
+refund     pay what is held for a job (`param job`), or without one the key's credit, to a BOLT11 (`param invoice`)
+forget     erase the texts of its requests and answers
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
+from ledger.money import Msats, msats_from_sats
 from relay_client.errors import InvalidKey
 from relay_client.keys import parse_event_id
 from timmy_dvm.core.facts import Op
+from timmy_dvm.nostr.bad import Bad
+from timmy_dvm.nostr.inputs import Wanted
 from timmy_dvm.nostr.origin import Reply
-from timmy_dvm.nostr.wishes import Bad
 
 _QUESTIONS: Final = {str(op): op for op in Op}
-_TO_COME: Final = frozenset({"topup", "forget"})
-_OFFERED: Final = "Offered are: estimate, me, balance, and refund (with param invoice and param job)."
+_OFFERED: Final = (
+    "Offered are: estimate, me, balance, topup (with param amount_sats), forget, and refund (with param "
+    "invoice, and with param job for the money of one request)."
+)
+_SATS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +38,38 @@ class Question:
     max_tokens: int | None = None
     model: str | None = None
     preface_chars: int = 0
+    wanted: Wanted | None = None
+    follows: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundAsked:
-    """``op refund``: pay what is held for a job to this BOLT11, which is not decoded yet."""
+    """``op refund``: pay what is held for a job, or the key's credit, to this BOLT11, which is not decoded yet.
+
+    In a private message without a ``request_id`` it is the refund of this key's that has the invoice's sum.
+    """
 
     invoice: str
-    request_id: str
+    request_id: str | None
     reply: Reply
 
 
-Operation = Question | RefundAsked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopUpWanted:
+    """``op topup``: an invoice that fills the key's credit."""
+
+    amount: Msats
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetWanted:
+    """``op forget``: erase the key's texts."""
+
+    reply: Reply
+
+
+Operation = Question | RefundAsked | TopUpWanted | ForgetWanted
 
 
 def read_operation(params: dict[str, str], reply: Reply) -> Operation | None:
@@ -53,20 +81,34 @@ def read_operation(params: dict[str, str], reply: Reply) -> Operation | None:
     if "op" not in params:
         return None
     name = params["op"].lower()
-    if name == "refund":
-        return _refund(params, reply)
     if name in _QUESTIONS:
         return Question(op=_QUESTIONS[name], reply=reply)
-    if name in _TO_COME:
-        raise Bad("op_not_offered", f"The operation {name} is not offered yet. {_OFFERED}")
+    match name:
+        case "topup":
+            return _topup(params, reply)
+        case "refund":
+            return _refund(params, reply)
+        case "forget":
+            return ForgetWanted(reply=reply)
     raise Bad("unknown_op", f"That operation is not known here. {_OFFERED}")
+
+
+def _topup(params: dict[str, str], reply: Reply) -> TopUpWanted:
+    if not _SATS.fullmatch(params.get("amount_sats", "")):
+        raise Bad(
+            "bad_param",
+            "A top-up needs its sats as a whole number, in digits alone: add them as param amount_sats.",
+        )
+    return TopUpWanted(amount=msats_from_sats(int(params["amount_sats"])), reply=reply)
 
 
 def _refund(params: dict[str, str], reply: Reply) -> RefundAsked:
     if not params.get("invoice"):
-        raise Bad("bad_param", "A refund needs a BOLT11 invoice for exactly the sum: add it as param invoice.")
+        raise Bad(
+            "bad_param", "A refund needs a BOLT11 invoice of yours with its amount: add it as param invoice."
+        )
     if not params.get("job"):
-        raise Bad("bad_param", "Name the job whose money you claim: add its request's event id as param job.")
+        return RefundAsked(invoice=params["invoice"], request_id=None, reply=reply)
     try:
         request_id = parse_event_id(params["job"])
     except InvalidKey:

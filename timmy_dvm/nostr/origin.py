@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from relay_client.errors import InvalidEvent
-from relay_client.event import UnverifiedEvent
+from relay_client.event import EventFields, UnverifiedEvent
+from relay_client.nip59 import Rumor
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.nostr.privacy import Scheme
 
@@ -22,7 +23,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag_field="door", tag="n
     """One request as it came.
 
     Attributes:
-        request: the event's JSON.
+        request: the event's JSON, or the rumor's where it came in a gift wrap.
         relay: where it came from first, as the hint in our `e` tags.
         relays: where the customer would like the answer; kept, not dialled yet.
         scheme: how it was encrypted.
@@ -57,7 +58,7 @@ _decoder: Final = msgspec.json.Decoder(Origin)
 
 
 def write_origin(
-    event: UnverifiedEvent,
+    event: EventFields,
     *,
     relay: str,
     relays: Sequence[str],
@@ -80,7 +81,7 @@ def write_origin(
     return _encode(origin).decode()
 
 
-def read_origin(text: str) -> tuple[Origin, UnverifiedEvent] | None:
+def read_origin(text: str) -> tuple[Origin, EventFields] | None:
     """The note and the request in it; None for another door's note, or one whose texts were forgotten.
 
     Raises:
@@ -91,7 +92,8 @@ def read_origin(text: str) -> tuple[Origin, UnverifiedEvent] | None:
     try:
         origin = _decoder.decode(text)
         # Proved when it came in; the ledger is ours, so it is not proved again.
-        request = UnverifiedEvent.from_wire(origin.request)
+        form = Rumor if origin.scheme is Scheme.NIP59 else UnverifiedEvent
+        request = form.from_wire(origin.request)
     except (msgspec.MsgspecError, InvalidEvent) as error:
         raise ValueError(f"a note of ours that can't be read: {error}") from None
     if origin.version != VERSION:

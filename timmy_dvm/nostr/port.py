@@ -125,11 +125,12 @@ class NostrPort:
         Cancelling is safe at any moment: what was not dealt with is asked for again at the next start.
 
         Raises:
-            StoreUnavailable: the cursors can't be read.
+            StoreUnavailable: the cursors, or who has paid, can't be read.
         """
         self._is_running = True
         try:
             await self._cursors.load(self._pool.urls)
+            await self._payers.load()
             self._pool.subscribe(
                 SUBSCRIPTION,
                 wanted(self._terms, self._keys.public_key),

@@ -1,4 +1,4 @@
-"""Which encryption a request uses, and the same one for its answer (NIP-04, NIP-44). Pure but for the key.
+"""Which encryption a request uses, and the same one for its answer (NIP-04, NIP-44, NIP-59). Pure but for the key.
 
 The answer takes the scheme of the question (D10): a customer who wrote NIP-04 may have nothing else.
 """
@@ -26,6 +26,8 @@ class Scheme(StrEnum):
     NONE = "none"
     NIP04 = "nip04"
     NIP44 = "nip44"
+    NIP59 = "nip59"
+    """A private message: sealed and wrapped whole, by `letters`, and not part by part here."""
 
 
 def scheme_of(event: UnverifiedEvent, *, has_clear_input: bool) -> Scheme:
@@ -56,6 +58,8 @@ def decrypt(content: str, scheme: Scheme, keys: Keys, public_key: str) -> str:
             return nip04.decrypt(content, keys, public_key)
         case Scheme.NIP44:
             return nip44.decrypt(content, nip44.conversation_key(keys, public_key))
+        case Scheme.NIP59:
+            raise ValueError("a private message is unwrapped whole, before its content is looked at")
     assert_never(scheme)
 
 
@@ -74,4 +78,6 @@ def encrypt(text: str, scheme: Scheme, keys: Keys, public_key: str, entropy: Cal
         case Scheme.NIP44:
             # NIP-44 has no form for an empty text.
             return nip44.encrypt(text or " ", nip44.conversation_key(keys, public_key), entropy(32))
+        case Scheme.NIP59:
+            raise ValueError("a private message is wrapped whole, with its tags")
     assert_never(scheme)

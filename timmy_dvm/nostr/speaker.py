@@ -6,6 +6,10 @@ done           the result, then feedback `success`: the receipt, with the cost l
 no answer      feedback `error`: why, what comes back, what to do next; never an invoice
 refund moved   feedback with the job's last status again
 an operation   a result with JSON
+a top-up       feedback and a result with its invoice; once paid, feedback `success` with the new balance
+a mention      a note in its thread: who we are
+
+Who wrote a private message is answered with private messages instead (`letters`).
 """
 
 from collections.abc import Sequence
@@ -13,12 +17,15 @@ from typing import Final, assert_never
 
 import msgspec
 
+from ledger.money import sats_down
 from ledger.records import EventRole, JobState, NewEvent
 from relay_client.keys import Keys
 from timmy_dvm.clock import Randomness
 from timmy_dvm.core.actions import (
+    CreditAdded,
     Delivered,
     Ended,
+    Introduced,
     Message,
     OperationDone,
     PriceTold,
@@ -30,7 +37,9 @@ from timmy_dvm.core.trust import Tier
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import words
 from timmy_dvm.nostr.answering import Answer, Tag
+from timmy_dvm.nostr.letters import Letter
 from timmy_dvm.nostr.origin import read_origin
+from timmy_dvm.nostr.privacy import Scheme
 
 _LAST_STATUS: Final[dict[str, str]] = {
     JobState.COMPLETE: "success",
@@ -54,15 +63,26 @@ class NostrSpeaker:
         keys: Timmy's.
         randomness: for signatures and encryption.
         pay_page_base: address under which each job has its pay page, without a slash at its end; None: no pages.
+        name: what we call ourselves.
     """
 
-    def __init__(self, keys: Keys, randomness: Randomness, pay_page_base: str | None = None) -> None:
+    def __init__(
+        self, keys: Keys, randomness: Randomness, pay_page_base: str | None = None, *, name: str = "Timmy"
+    ) -> None:
         self._keys = keys
         self._randomness = randomness
         self._pay_page_base = pay_page_base
+        self._name = name
 
     def speak(
-        self, message: Message, *, origin: str, job_id: str | None, tier: Tier, at: int
+        self,
+        message: Message,
+        *,
+        origin: str,
+        job_id: str | None,
+        tier: Tier,
+        at: int,
+        absorbed_sats: int | None = None,
     ) -> Sequence[NewEvent]:
         """The events that say it, in the order in which to publish them; none for a job of another door."""
         try:
@@ -77,6 +97,17 @@ class NostrSpeaker:
             return ()
         if came is None:
             return ()
+        if came[0].scheme is Scheme.NIP59:
+            letter = Letter(
+                keys=self._keys,
+                entropy=self._randomness.token,
+                origin=came[0],
+                request=came[1],
+                job_id=job_id,
+                at=at,
+                pay_page=self._pay_page(job_id),
+            )
+            return letter.say(message)
         answer = Answer(
             keys=self._keys,
             entropy=self._randomness.token,
@@ -85,13 +116,19 @@ class NostrSpeaker:
             job_id=job_id,
             tier=tier,
             at=at,
+            absorbed_sats=absorbed_sats,
         )
         return self._say(message, answer)
+
+    def _pay_page(self, job_id: str | None) -> str | None:
+        return f"{self._pay_page_base}/{job_id}" if self._pay_page_base and job_id else None
 
     def _say(self, message: Message, answer: Answer) -> Sequence[NewEvent]:
         match message:
             case PriceTold():
                 return (self._money_due(message, answer),)
+            case CreditAdded():
+                return (_credit_added(message, answer),)
             case Working():
                 return (_working(message, answer),)
             case Delivered():
@@ -106,16 +143,18 @@ class NostrSpeaker:
                 refund = ("refund", message.state, str(message.sats))
                 return (answer.feedback(status, words.shortened(message.sentence), tags=[refund]),)
             case OperationDone():
-                # One RESULT a job, and that is the answer to its request, not to a question about it.
-                return answer.result(_text(message.body), EventRole.FEEDBACK)
+                # One RESULT a job, and that is the answer to its request, not to a question about it. What was
+                # asked is not repeated: it belongs to no job, so it could not be forgotten with one.
+                return answer.result(_text(message.body), EventRole.FEEDBACK, repeats_request=False)
+            case Introduced():
+                return (answer.note(words.introduction(message, answer.origin, self._name, self._keys.npub)),)
             case _:
                 assert_never(message)
 
     def _money_due(self, told: PriceTold, answer: Answer) -> NewEvent:
-        pay_page = f"{self._pay_page_base}/{answer.job_id}" if self._pay_page_base and answer.job_id else None
         return answer.feedback(
             "payment-required",
-            words.money_due(told, answer.origin, pay_page),
+            words.money_due(told, answer.origin, self._pay_page(answer.job_id)),
             line=words.money_due_line(told, answer.origin),
             amount=("amount", str(told.amount), told.bolt11),
             tags=[
@@ -140,6 +179,11 @@ def _ignored(answer: Answer) -> tuple[Tag, ...]:
 
 def _receipt(message: Delivered, answer: Answer) -> NewEvent:
     return answer.feedback("success", words.receipt(message), tags=[("ledger", _text(message.ledger))])
+
+
+def _credit_added(message: CreditAdded, answer: Answer) -> NewEvent:
+    credit = ("credit", str(sats_down(message.added)), str(sats_down(message.credit)))
+    return answer.feedback("success", words.credit_added(message), tags=[credit])
 
 
 def _text(body: dict[str, object]) -> str:

@@ -6,35 +6,25 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from ledger.money import Msats, parse_msats
+from timmy_dvm.nostr.bad import Bad
+from timmy_dvm.nostr.kinds import KINDS, kind_of
 
 _OUTPUTS: Final = frozenset({"text/plain", "text/markdown", "text/*", "*/*", "text", "markdown", "plain"})
 _COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 MAX_MODEL_CHARS: Final = 100
-_MAX_WISH_CHARS: Final = 60
 _TEMPERATURE: Final = re.compile(r"0?\.[0-9]{1,20}|[01](?:\.0{1,20})?", re.ASCII)
 _TEMPERATURE_CHARS: Final = 6
 _NAME: Final = re.compile(r"[a-z0-9_.]{1,30}", re.ASCII)
 MAX_IGNORED: Final = 8
 """Params that are not honoured are named to the customer, but no more of them than these."""
 _MAX_ADDRESS_CHARS: Final = 320
-KIND_SUMMARY: Final = 5001
-KIND_TRANSLATION: Final = 5002
 
 
-HONOURED: Final = frozenset(
-    {"prompt", "max_tokens", "model", "temperature", "length", "language", "refund", "op", "invoice", "job"}
+_OF_EVERY_KIND: Final = frozenset(
+    {"prompt", "max_tokens", "model", "temperature", "refund", "op", "invoice", "job", "amount_sats"}
 )
+HONOURED: Final = _OF_EVERY_KIND.union(*(kind.params for kind in KINDS.values()))
 """All params that mean something here, for some request or other."""
-_ONLY_FOR: Final = {"length": KIND_SUMMARY, "language": KIND_TRANSLATION}
-
-
-class Bad(Exception):
-    """A request addressed to us that cannot be served as it stands."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
 
 
 def params(tags: Sequence[tuple[str, ...]]) -> dict[str, str]:
@@ -108,7 +98,7 @@ def ignored(kind: int, params: dict[str, str], offered: Collection[str]) -> tupl
 
     Names that no client would send are left out, for they may be anything.
     """
-    honoured = {name for name in HONOURED if _ONLY_FOR.get(name, kind) == kind}
+    honoured = {*_OF_EVERY_KIND, *kind_of(kind).params}
     if params.get("model") and params["model"] not in offered:
         honoured.discard("model")
     if params.get("temperature") and temperature(params) is None:
@@ -123,23 +113,4 @@ def refund_to(params: dict[str, str]) -> str | None:
         return None
     if len(value) > _MAX_ADDRESS_CHARS or not value.isprintable() or " " in value:
         raise Bad("bad_param", "The param refund must be a Lightning address, or none.")
-    return value
-
-
-def task(kind: int, text: str, params: dict[str, str]) -> str:
-    """The text as the model gets it: the kind itself says what to do with a text to be summed up or translated."""
-    if not text:
-        return ""
-    if kind == KIND_SUMMARY:
-        length = _wish(params, "length")
-        return f"Summarize the following text{f' in {length}' if length else ''}.\n\n{text}"
-    if kind == KIND_TRANSLATION:
-        return f"Translate the following text into {_wish(params, 'language') or 'English'}.\n\n{text}"
-    return text
-
-
-def _wish(params: dict[str, str], name: str) -> str | None:
-    value = params.get(name)
-    if value and (len(value) > _MAX_WISH_CHARS or not value.isprintable()):
-        raise Bad("bad_param", f"The param {name} must be one line of at most {_MAX_WISH_CHARS} characters.")
     return value

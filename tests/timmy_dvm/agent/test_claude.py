@@ -15,6 +15,7 @@ from timmy_dvm.agent.claude import MAX_TRIES, ClaudeAgent
 from timmy_dvm.agent.prompts import EVAL_MAX_OUTPUT_TOKENS, EVAL_SYSTEM, REFUSED_IN_EVAL
 from timmy_dvm.agent.runner import (
     Task,
+    Turn,
     Unavailable,
     Usage,
 )
@@ -49,6 +50,24 @@ class TestAnswers:
         answer = await agent.work(TASK, deadline_s=5, on_text=pieces.append)
         assert pieces == ["one ", "two ", "three"]
         assert "".join(pieces) == answer.text
+
+    async def test_what_was_said_before_is_the_conversation_before_the_request(self, fake, agent):
+        turns = (Turn("Who was Ada?", "A mathematician."), Turn("When?", "1815 to \ud8001852."))
+        await agent.work(Task("And her father?", 10, turns=turns), deadline_s=5)
+        assert fake.requests[0].body["messages"] == [
+            {"role": "user", "content": "Who was Ada?"},
+            {"role": "assistant", "content": "A mathematician."},
+            {"role": "user", "content": "When?"},
+            {"role": "assistant", "content": "1815 to ?1852."},
+            {"role": "user", "content": "And her father?"},
+        ]
+
+    async def test_a_conversation_without_counts_is_estimated_whole(self, fake, agent):
+        fake.will(api.raw_events(api.start_with({}), *api.words("some text"), *api.stop("end_turn", 0)))
+        task = Task("And her father?", 10, turns=(Turn("Who was Ada?" * 50, "A mathematician." * 50),))
+        usage = (await agent.work(task, deadline_s=5)).usage
+        said = (task.turns[0].request, task.turns[0].answer, task.text, fake.requests[0].body["system"])
+        assert usage.input_tokens == sum(map(estimate_tokens, said))
 
     async def test_the_model_of_the_task_is_asked_and_counted(self, fake, agent):
         answer = await agent.work(Task("x", 10, model="claude-haiku-4-5"), deadline_s=5)

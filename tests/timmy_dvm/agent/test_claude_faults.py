@@ -172,13 +172,20 @@ class TestWhatItCosts:
         fake.will(*[behaviour] * MAX_TRIES)
         assert (await work_fails(agent)).usage is None
 
-    async def test_text_already_handed_out_is_never_said_again(self, fake, agent):
-        pieces: list[str] = []
-        fake.will(api.cut("half an"), api.ok("never sent"))
-        error = await work_fails(agent, on_text=pieces.append)
-        assert type(error) is Unavailable
-        assert pieces == ["half ", "an"]
-        assert len(fake.requests) == 1
+    async def test_text_already_handed_out_is_void_when_the_answer_is_begun_anew(self, fake, agent):
+        pieces: list[str | None] = []
+        fake.will(api.overloaded(), api.cut("half an"), api.ok("whole answer"))
+        answer = await agent.work(TASK, deadline_s=5, on_text=pieces.append)
+        assert pieces == ["half ", "an", None, "whole ", "answer"]
+        assert answer.text == "whole answer"
+        assert answer.wasted is not None
+
+    async def test_text_of_a_try_that_is_not_followed_by_another_is_not_called_void(self, fake, agent):
+        pieces: list[str | None] = []
+        fake.will(api.cut("half"), api.cut("again"), api.ok("never sent"))
+        assert type(await work_fails(agent, on_text=pieces.append)) is Unavailable
+        assert pieces == ["half", None, "again"]
+        assert len(fake.requests) == 2
 
     async def test_an_answer_without_end_is_cut_off(self, fake, agent, monkeypatch):
         monkeypatch.setattr("timmy_dvm.agent.claude.MAX_ANSWER_CHARS", 10)

@@ -43,8 +43,10 @@ from timmy_dvm.core.facts import (
     Step,
     WorkDone,
 )
+from timmy_dvm.core.free_tier import DailyBudgets
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness
+from timmy_dvm.core.trust import TrustRules
 
 NOW = 1_800_000_000
 DUE = NOW + 900
@@ -62,6 +64,10 @@ BTC = BtcPrice(100_000_000_000, "test", Freshness.FIXED, NOW)
 POLICY = Policy()
 
 sats = msats_from_sats
+FEES = {"fee_per_refund": sats(40), "fee_per_day": sats(60), "jobs_per_key_minute": 10}
+"""The fees are large beside the price of a job, so that each of their limits is met; and so is what is free."""
+GENEROUS = DailyBudgets(new=sats(150), established=sats(250))
+POLICIES = (Policy(**FEES), Policy(**FEES, daily_budgets=GENEROUS, trust=TrustRules(established=2)))
 
 
 def quote(eval_fee: int = 2, work_fee: int = 100) -> Quote:
@@ -116,7 +122,7 @@ def job(state: JobState = JobState.AWAITING_EVAL_PAYMENT, **changes) -> JobRecor
 def made_job(new: NewJob) -> JobRecord:
     """The row the ledger makes of a new job."""
     fields = {f.name: getattr(new, f.name) for f in dataclasses.fields(new)}
-    for text in ("request", "origin"):
+    for text in ("request", "origin", "follows"):
         del fields[text]
     return JobRecord(version=1, **fields)
 

@@ -10,8 +10,13 @@ from collections import defaultdict
 from ledger import accounts
 from ledger.money import Msats
 from ledger.records import InvoiceState, JobState, RefundState
+from ledger.reservations import NewReservation, ReservationEnd
 from tests.timmy_dvm.core.builders import made_job
+from tests.timmy_dvm.core.memory_credit import BACK, MemoryCredit
+from timmy_dvm.core import refunds
+from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.case import Case, Decision, Do
+from timmy_dvm.core.credit_facts import TopUpAsked
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import (
     CancelAsked,
@@ -28,7 +33,6 @@ from timmy_dvm.core.policy import Policy
 
 DAY = 86_400
 WAITING = (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT)
-BACK = (RefundState.SENT, RefundState.CREDITED)
 FLYING = (RefundState.SENDING, RefundState.IN_DOUBT)
 
 
@@ -36,12 +40,16 @@ class Broken(AssertionError):
     """A decision asked for what no store may write."""
 
 
-class MemoryLedger:
+class MemoryLedger(MemoryCredit):
     """Facts in, books out. Amounts are msat, balances credit-positive."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, pool: int = 0) -> None:
+        super().__init__()
         self.policy = policy
         self.balances: dict[str, int] = defaultdict(int)
+        self.balances.update({accounts.POOL: pool, accounts.OPERATOR: -pool} if pool else {})
+        self.reservations: dict[str, NewReservation] = {}
+        self.ends: dict[str, ReservationEnd] = {}
         self.entries: dict[str, tuple] = {}
         self.facts: dict[str, Fact] = {}
         self.jobs = {}
@@ -77,10 +85,14 @@ class MemoryLedger:
             old = self.jobs[decision.job.id]
             self.jobs[old.id] = self._next_version(old, decision.job)
             self.steps.append(("job", old.state, decision.job.state))
+        self._reserve(decision.reservation)
         for entry in decision.entries:
             self._book(entry, fact.at)
+        self._end_reservation(decision.reservation_end)
         for invoice in decision.invoices:
             self.invoices[invoice.payment_hash] = invoice
+        for topup in decision.topups:
+            self.write_topup(topup)
         for refund in decision.refunds:
             self._write_refund(refund)
         for do in decision.actions:
@@ -118,9 +130,83 @@ class MemoryLedger:
             if posting.account == accounts.ROUTING_FEES:
                 self.fees.append((at, -posting.amount))
 
+    def _reserve(self, new: NewReservation | None) -> None:
+        if new is None:
+            return
+        if new.job_id in self.reservations or new.amount <= 0 or new.amount % 1_000:
+            raise Broken("a job draws on the pool once, whole sats")
+        self.reservations[new.job_id] = new
+        pubkey = self.jobs[new.job_id].pubkey
+        if self.drawn(pubkey, new.at) > new.budget:
+            raise Broken("a key drew more than its budget of the day")
+
+    def _end_reservation(self, end: ReservationEnd | None) -> None:
+        if end is None:
+            return
+        if end.job_id not in self.reservations or end.job_id in self.ends:
+            raise Broken("a reservation ends once")
+        if self.balances[accounts.reserved(end.job_id)]:
+            raise Broken("a reservation ends drained")
+        self.ends[end.job_id] = end
+        row = self.identities[self.jobs[end.job_id].pubkey]
+        today, sats = end.at - end.at % DAY, end.granted // 1_000
+        if row.absorbed_reset_at >= today:
+            sats += row.sats_absorbed_today
+        self.identities[row.pubkey] = dataclasses.replace(
+            row, sats_absorbed_today=sats, absorbed_reset_at=max(today, row.absorbed_reset_at)
+        )
+
+    def drawn(self, pubkey: str, at: int) -> int:
+        """What was granted to a key in the UTC day of ``at``, and all that is set aside for it."""
+        granted = sum(
+            end.granted for end in self.ends.values()
+            if end.at >= at - at % DAY and self.jobs[end.job_id].pubkey == pubkey
+        )  # fmt: skip
+        return granted + self.set_aside(pubkey)
+
+    def set_aside(self, pubkey: str) -> int:
+        return sum(
+            row.amount for row in self.reservations.values()
+            if row.job_id not in self.ends and self.jobs[row.job_id].pubkey == pubkey
+        )  # fmt: skip
+
+    def offered(self, pubkey: str) -> int:
+        return sum(
+            job.quote.eval_fee + job.quote.work_fee - job.share_eval - job.share_work
+            for job in self.jobs.values() if job.pubkey == pubkey and job.state in WAITING
+        )  # fmt: skip
+
     def load(self, fact: Fact) -> Case:
+        case = self._load(fact)
+        pubkey = case.job.pubkey if case.job else getattr(fact, "pubkey", None)
+        if pubkey is None:
+            return case
+        return dataclasses.replace(
+            case,
+            pool=Msats(self.balances[accounts.POOL]),
+            reserved_of_key=Msats(self.set_aside(pubkey)),
+            offered_to_key=Msats(self.offered(pubkey)),
+            drew_before=any(
+                self.jobs[row.job_id].pubkey == pubkey and self.counts(row) for row in self.reservations.values()
+            ),
+            newcomers_today=Msats(self.drawn_by_newcomers(fact.at)),
+        )
+
+    def counts(self, row: NewReservation) -> int:
+        """What of a reservation was granted, or is still set aside."""
+        return self.ends[row.job_id].granted if row.job_id in self.ends else row.amount
+
+    def drawn_by_newcomers(self, at: int) -> int:
+        return sum(
+            self.counts(row) for row in self.reservations.values()
+            if row.tier == "new" and (row.job_id not in self.ends or self.ends[row.job_id].at >= at - at % DAY)
+        )  # fmt: skip
+
+    def _load(self, fact: Fact) -> Case:
+        if (case := self.around_credit(fact)) is not None:
+            return case
         match fact:
-            case RequestReceived():
+            case RequestReceived() | TopUpAsked():
                 return self._around_request(fact)
             case QuestionAsked():
                 return self._around_question(fact)
@@ -129,11 +215,16 @@ class MemoryLedger:
                 job = self.jobs.get(invoice.job_id) if invoice else None
                 return dataclasses.replace(self._around(job), invoice=invoice)
             case CancelAsked():
-                return self._around(self.job_of(fact.request_event_id))
+                job = self.job_of(fact.request_event_id)
+                return dataclasses.replace(self._around(job), run_waits=job is not None and self.run_waits(job.id))
             case RefundClaimed():
-                case = self._around(self.job_of(fact.request_event_id))
+                claims = self.claims_of(fact.pubkey) if fact.request_event_id is None else ()
+                row = refunds.meant(claims, fact)
+                named = fact.request_event_id and self.job_of(fact.request_event_id)
+                job = self.jobs[row.job_id] if row else named
                 return dataclasses.replace(
-                    case,
+                    self._around(job),
+                    claims=claims,
                     ours=self.ours(),
                     fees_today=self.fees_today(fact.at),
                     hash_is_ours=fact.payment_hash in self.invoices,
@@ -147,19 +238,22 @@ class MemoryLedger:
                 )
         return self._around(self.jobs.get(fact.job_id))
 
-    def _around_request(self, fact: RequestReceived) -> Case:
-        waiting = [job for job in self.jobs.values() if job.state in WAITING]
-        of_key = [job for job in self.jobs.values() if fact.pubkey and job.pubkey == fact.pubkey]
+    def _around_request(self, fact: RequestReceived | TopUpAsked) -> Case:
+        waiting = [job for job in self.jobs.values() if job.state in WAITING] + self.waiting_topups()
+        all_there_are = (*self.jobs.values(), *self.topups.values())
+        of_key = [each for each in all_there_are if fact.pubkey and each.pubkey == fact.pubkey]
         return Case(
             credit=Msats(self.balances[accounts.customer(fact.pubkey)]) if fact.pubkey else Msats(0),
             identity=self.identities.get(fact.pubkey),
-            open_jobs=len([job for job in of_key if job.state in WAITING]),
+            open_jobs=len([each for each in waiting if each in of_key]),
             jobs_last_minute=len([job for job in of_key if job.created_at >= fact.at - 60]),
-            cancelled_last_hour=len(
+            cancelled_last_hour=self.given_up(fact.pubkey, fact.at - 3_600)
+            + len(
                 [
                     job
-                    for job in of_key
-                    if job.state is JobState.CANCELLED
+                    for job in self.jobs.values()
+                    if fact.pubkey == job.pubkey is not None
+                    and job.state is JobState.CANCELLED
                     and job.error_message is None
                     and job.created_at >= fact.at - 3_600
                 ]
@@ -168,14 +262,15 @@ class MemoryLedger:
         )
 
     def _around_question(self, fact: QuestionAsked) -> Case:
-        open_ones = [refund for refund in self.refunds.values() if refund.state not in BACK]
         return Case(
             credit=Msats(self.balances[accounts.customer(fact.pubkey)]),
             identity=self.identities.get(fact.pubkey),
-            claims=tuple(
-                (self.jobs[refund.job_id].event_id, refund) for refund in open_ones if refund.pubkey == fact.pubkey
-            ),
+            claims=self.claims_of(fact.pubkey),
         )
+
+    def claims_of(self, pubkey: str) -> tuple:
+        open_ones = [refund for refund in self.refunds.values() if refund.state not in BACK]
+        return tuple((self.jobs[row.job_id].event_id, row) for row in open_ones if row.pubkey == pubkey)
 
     def _around(self, job) -> Case:
         if job is None:
@@ -184,11 +279,17 @@ class MemoryLedger:
         return Case(
             job=job,
             held=Msats(self.balances[accounts.job(job.id)]),
+            reserved=Msats(self.balances[accounts.reserved(job.id)]),
             credit=Msats(self.balances[accounts.customer(job.pubkey)]) if job.pubkey else Msats(0),
             identity=self.identities.get(job.pubkey),
             open_invoice=still_open[-1] if still_open else None,
             refunds=tuple(self.refunds_of(job.id)),
         )
+
+    def run_waits(self, job_id: str) -> bool:
+        """Here a run is begun when its outcome is told."""
+        runs = [do.action for do in self.outbox.values() if isinstance(do.action, RunAgent)]
+        return any(run.job_id == job_id for run in runs)
 
     def open_invoices(self) -> list:
         return [invoice for invoice in self.invoices.values() if invoice.state is InvoiceState.OPEN]
@@ -200,7 +301,7 @@ class MemoryLedger:
         return [refund for refund in self.refunds.values() if refund.job_id == job_id]
 
     def caps_in_flight(self) -> int:
-        return sum(refund.max_fee for refund in self.refunds.values() if refund.state in FLYING)
+        return sum(refund.max_fee for refund in self.refunds_of_jobs() if refund.state in FLYING)
 
     def payable(self) -> int:
         families = accounts.PAYABLE_FAMILIES

@@ -27,7 +27,9 @@ class Timmy(World):
         assert all(sum(p.amount for p in entry.postings) == 0 for entry in self.ledger.entries.values())
         assert sum(self.ledger.balances.values()) == 0
         came = sum(i.received for i in self.ledger.invoices.values() if i.state is InvoiceState.SETTLED)
-        left = sum(r.amount + r.fee for r in self.ledger.refunds.values() if r.state is RefundState.SENT)
+        sent = [r for r in self.ledger.refunds.values() if r.state is RefundState.SENT]
+        # Of a pay-out the fee cap is in its amount.
+        left = sum(r.amount + r.fee - (0 if r.job_id else r.max_fee) for r in sent)
         assert self.ledger.node() == came - left
 
     @invariant()
@@ -49,6 +51,7 @@ class Timmy(World):
         for job in self.ledger.jobs.values():
             if job.state in ENDS:
                 assert self.ledger.balances[accounts.job(job.id)] == 0
+                assert self.ledger.balances[accounts.reserved(job.id)] == 0
                 assert job.due_at is None
             else:
                 assert job.charge_eval == job.charge_work == job.shortfall == 0
@@ -60,7 +63,9 @@ class Timmy(World):
             assert charge <= job.share_eval + job.share_work
             if job.state in ENDS:
                 eval_cost = job.quote.eval_fee if job.eval_passed is not None else 0
-                assert charge + job.shortfall == eval_cost + self.work_cost.get(job.id, 0)
+                grant = 1_000 * job.absorbed_sats
+                assert charge + grant + job.shortfall == eval_cost + self.work_cost.get(job.id, 0)
+                assert job.state is JobState.COMPLETE or grant == 0
                 assert job.charge_work <= job.share_work
                 assert job.state is JobState.COMPLETE or job.charge_work == 0
 
@@ -125,6 +130,35 @@ class Timmy(World):
             if job.state is JobState.EXECUTING:
                 assert held >= job.share_eval + job.share_work
 
+    @invariant()
+    def a_job_and_its_reservation_go_and_end_together(self):
+        """I9: what a job says was absorbed is what was set aside for it, and granted when it has ended."""
+        for job in self.ledger.jobs.values():
+            row, end = self.ledger.reservations.get(job.id), self.ledger.ends.get(job.id)
+            assert (row is None or job.state in ENDS) == (row is None or end is not None)
+            told = end.granted if end else row.amount if row else 0
+            assert 1_000 * job.absorbed_sats == told
+            if row is not None:
+                assert row.amount <= job.quote.eval_fee + job.quote.work_fee - job.share_eval - job.share_work
+            if job.state in (JobState.EVALUATING, JobState.EXECUTING):
+                assert self.ledger.balances[accounts.reserved(job.id)] == told
+
+    @invariant()
+    def the_pool_is_what_it_was_given_less_what_it_granted_and_holds(self):
+        """FRE-37: and whatever a key draws in a day, held back or granted, is within its budget."""
+        ledger, given = self.ledger, -self.ledger.balances[accounts.OPERATOR]
+        moved = {"pool_credit": 0, "dust": 0}
+        for entry in ledger.entries.values():
+            into = [p.amount for p in entry.postings if p.account == accounts.POOL and p.amount > 0]
+            if entry.code in moved:
+                moved[entry.code] += sum(into)
+        held = sum(row.amount for row in ledger.reservations.values() if row.job_id not in ledger.ends)
+        granted = sum(end.granted for end in ledger.ends.values())
+        assert ledger.balances[accounts.POOL] + held + granted == given + sum(moved.values())
+        assert moved["pool_credit"] == sum(job.pool_credit for job in ledger.jobs.values())
+        for pubkey in ledger.identities:
+            assert ledger.drawn(pubkey, self.now) <= ledger.policy.daily_budgets.established
+
     # The end of all faults ---------------------------------------------------------------------------------------
 
     def teardown(self):
@@ -143,6 +177,7 @@ class Timmy(World):
         assert self.ledger.open_invoices() == []
         for payment_hash, received in self.wallet.received.items():
             assert self.ledger.invoices[payment_hash].received == received
+        assert self.ledger.reservations.keys() == self.ledger.ends.keys()
         self.the_books_balance()
         self.an_ended_job_is_drained()
         self.a_refund_is_paid_once_and_one_payment_at_a_time()

@@ -6,11 +6,12 @@ import pytest
 
 from ledger.money import Msats
 from tests.timmy_dvm.core import builders as b
-from timmy_dvm.core.facts import Op, PayResult, RequestUnreadable, Step
+from timmy_dvm.core.facts import MentionHeard, Op, PayResult, RequestUnreadable, Step
 
 UNREADABLE = RequestUnreadable(event_id="e1" * 32, origin=b.ORIGIN, code="junk", sentence="Why.", at=b.NOW)
+MENTION = MentionHeard(event_id="e1" * 32, thread_id="e2" * 32, origin=b.ORIGIN, btc=b.BTC, at=b.NOW)
 DIFFERENT = [
-    b.asking(), b.asking(event_id=None), b.question(Op.ME), UNREADABLE, b.claim(), b.cancel(), b.made(),
+    MENTION, b.asking(), b.asking(event_id=None), b.question(Op.ME), UNREADABLE, b.claim(), b.cancel(), b.made(),
     b.made(key="other"),
     b.seen(None), b.seen(None, "0b" * 32), b.unpaid(), b.deadline(), b.deadline(b.DUE + 1),
     b.verdict(accepted=True), b.verdict(accepted=True, run=2), b.answer(1), b.answer(1, run=2), b.again(1),
@@ -40,6 +41,7 @@ def test_hearing_it_later_is_hearing_it_again(fact):
         (b.seen(Msats(1)), b.seen(Msats(2))),
         (b.asking(event_id="e1" * 32), UNREADABLE),
         (b.asking(event_id="e5" * 32), b.question(Op.ESTIMATE)),
+        (MENTION, dataclasses.replace(MENTION, event_id="e3" * 32)),
     ],
 )
 def test_one_thing_has_one_outcome_so_the_second_is_a_repeat(one, other):

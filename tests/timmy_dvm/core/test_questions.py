@@ -9,14 +9,15 @@ from ledger import accounts
 from ledger.money import Msats
 from ledger.records import RefundState
 from tests.timmy_dvm.core import builders as b
+from tests.timmy_dvm.core import credit_builders as c
 from tests.timmy_dvm.core.memory_ledger import MemoryLedger
 from timmy_dvm import views
-from timmy_dvm.core.actions import CreateInvoice, OperationDone, Refused
-from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision
+from timmy_dvm.core.actions import CreateInvoice, Introduced, OperationDone, Refused
+from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
 from timmy_dvm.core.decide import decide
-from timmy_dvm.core.facts import Op
+from timmy_dvm.core.facts import MentionHeard, Op
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.pricing import BtcPrice, Freshness
+from timmy_dvm.core.pricing import BtcPrice, Freshness, estimate_request_cost
 
 TEXT = "What is a relay, who runs one, and what does it cost to keep it going?"
 DAY = 86_400
@@ -48,6 +49,14 @@ def test_an_estimate_says_the_price_and_what_made_it():
         "tokenEstimate": 654,
         "workModel": "offline",
         "maxOutputTokens": 400,
+        "identity": {
+            "trust_tier": "new",
+            "free_tier": {"serve": "gate", "absorbSats": 0, "chargeSats": 13},
+        },
+        "pool": {
+            "balanceSats": 0,
+            "dailyBudgets": {"new": 0, "established": 50, "trusted": 200, "elite": 1_000},
+        },
     }
 
 
@@ -112,6 +121,8 @@ def test_a_stranger_learns_where_it_begins():
         "trust_score": 0,
         "tier": "new",
         "interaction_count": 0,
+        "sats_absorbed_today": 0,
+        "daily_budget_sats": 0,
         "creditSats": 0,
     }
 
@@ -141,12 +152,39 @@ def test_a_balance_names_what_can_be_claimed_and_how():
         "op": "balance",
         "creditSats": 1,
         "creditMsat": 1_500,
+        "payoutSats": 0,
+        "payoutFeeSats": 0,
+        "payouts": [],
+        "topups": [],
         "refunds": [
             {"requestId": b.EVENT, "amountSats": 21, "state": "held", "reason": "change", "claimable": True},
             {"requestId": None, "amountSats": 9, "state": "sending", "reason": "late", "claimable": False},
         ],
         "moreRefunds": False,
     }
+
+
+def test_a_balance_names_what_is_on_its_way_in_and_out_and_what_could_be_taken_out():
+    body = answer(
+        Op.BALANCE,
+        Case(
+            credit=b.sats(500),
+            payouts=(c.payout(21, state=RefundState.IN_DOUBT),),
+            topups=((c.topup(300), None), (c.topup(payment_hash=b.HASH), c.invoice(1_000))),
+        ),
+    )
+    assert (body["payoutSats"], body["payoutFeeSats"]) == (495, 5)
+    assert body["payouts"] == [{"amountSats": 21, "state": "in_doubt"}]
+    invoice = {
+        "paymentRequest": b.BOLT11,
+        "paymentHash": b.HASH,
+        "amountSats": 1_000,
+        "expires_at": c.invoice().expires_at,
+    }
+    assert body["topups"] == [
+        {"requestId": c.ASKED, "amountSats": 300, "invoice": None},
+        {"requestId": c.ASKED, "amountSats": 500, "invoice": invoice},
+    ]
 
 
 @pytest.mark.parametrize("more", [0, 1])
@@ -165,3 +203,11 @@ def test_a_question_moves_nothing_in_the_ledger_and_is_answered_once(op):
     assert ledger.commit(b.question(op, TEXT)) is None
     assert {name: balance for name, balance in ledger.balances.items() if balance} == before
     assert (ledger.jobs, ledger.identities, ledger.entries, ledger.outbox) == ({}, {}, {}, {})
+
+
+def test_who_speaks_of_us_hears_what_a_short_question_costs_at_most():
+    fact = MentionHeard(event_id=b.EVENT, thread_id="e2" * 32, origin=b.CLAIM, btc=b.BTC, at=b.NOW)
+    decision = decide(Case(), fact, b.POLICY)
+    price = estimate_request_cost("What is a data vending machine?", "offline", b.POLICY.prices, b.BTC)
+    told = Introduced(price=b.sats(price.estimated_sats))
+    assert decision == Decision(tells=(Tell(told, b.CLAIM),))

@@ -66,6 +66,61 @@ def test_a_wrong_amount_is_told_the_sums_that_are_held():
     assert decision.tells[0].message.sentence == "Send an invoice for exactly 21 or 50 sats."
 
 
+# A claim that names no job: its sum says which refund is meant ---------------------------------------------------
+
+
+def claimed_by_sum(rows, *, of_job=(), **changes):
+    """What the ledger loads for such a claim, decided on."""
+    fact = b.claim(request_event_id=None, **changes)
+    claims = tuple((b.EVENT, row) for row in rows)
+    row = refunds.meant(claims, fact)
+    case = Case(job=COMPLETE, refunds=(*of_job, row), ours=b.sats(1_000)) if row else Case()
+    return decide(dataclasses.replace(case, claims=claims), fact, b.POLICY)
+
+
+def test_a_claim_without_a_job_takes_the_oldest_refund_of_that_sum():
+    rows = (b.refund(amount=50, id="aa" * 16), b.refund(id="bb" * 16), b.refund(id="cc" * 16))
+    decision = claimed_by_sum(rows)
+    assert [(row.id, row.state) for row in decision.refunds] == [("bb" * 16, RefundState.SENDING)]
+    assert b.told(decision) == ["OperationDone"]
+
+
+def test_a_claim_without_a_job_passes_over_what_is_in_flight():
+    rows = (b.refund(RefundState.SENDING, id="aa" * 16), b.refund(RefundState.OWED, id="bb" * 16))
+    assert [row.id for row in claimed_by_sum(rows).refunds] == ["bb" * 16]
+
+
+@pytest.mark.parametrize(
+    ("rows", "code", "sentence"),
+    [
+        ((), "nothing_owed", "Nothing waits for you here"),
+        ((b.refund(RefundState.SENDING),), "already_sending", "on its way"),
+        ((b.refund(RefundState.IN_DOUBT),), "already_sending", "on its way"),
+        ((b.refund(amount=50),), "wrong_amount", "exactly 50 sats."),
+        ((b.refund(amount=50), b.refund(amount=7), b.refund(amount=50)), "wrong_amount", "exactly 50 or 7 sats."),
+        ((b.refund(RefundState.SENDING), b.refund(amount=7)), "wrong_amount", "exactly 7 sats."),
+    ],
+)
+def test_a_claim_without_a_job_that_meets_nothing_is_told_what_there_is(rows, code, sentence):
+    decision = claimed_by_sum(rows)
+    (tell,) = decision.tells
+    assert (tell.message.code, tell.origin) == (code, b.CLAIM)
+    assert sentence in tell.message.sentence
+    assert decision.refunds == decision.actions == ()
+
+
+@pytest.mark.parametrize("changes", [{"amount": None}, {"rail_ok": False}, {"expires_at": b.NOW}])
+def test_a_claim_without_a_job_is_judged_like_any_other(changes):
+    amount = changes.pop("amount", 21)
+    decision = claimed_by_sum((b.refund(),), amount=amount, **changes)
+    assert decision.refunds == ()
+    assert b.told(decision)[0].startswith("Refused ")
+
+
+def test_a_claim_without_a_job_that_would_be_one_error_too_many_is_met_with_silence():
+    assert claimed_by_sum((), answered=False) is IGNORED
+
+
 def test_a_job_without_refunds_owes_nothing():
     assert b.told(claimed(Case(job=COMPLETE))) == ["Refused nothing_owed"]
 
@@ -242,9 +297,8 @@ def test_two_rounds_of_tries_never_share_the_id_of_a_retry():
     assert len(sends) == len(set(sends)) == 10
 
 
-def test_a_refund_of_no_job_moves_without_a_word():
-    row = b.refund(RefundState.SENDING, job_id=None)
-    decision = decide(books(row, job=None), b.out(PayResult.SUCCEEDED), b.POLICY)
+def test_a_refund_whose_job_nobody_knows_moves_without_a_word():
+    decision = decide(books(b.refund(RefundState.SENDING), job=None), b.out(PayResult.SUCCEEDED), b.POLICY)
     assert decision.tells == ()
     assert decision.refunds[0].state is RefundState.SENT
 

@@ -6,10 +6,11 @@ from ledger.records import JobState, RefundState
 from timmy_dvm.core import transitions
 from timmy_dvm.core.transitions import IllegalTransition, job_moves, refund_moves
 
-# design.md section 4 and money.md section 5, as they are printed there.
+# design.md section 4 and money.md section 5, as they are printed there, and what wire.md section 1 asks for beside
+# them: paid and not started, a request can be cancelled.
 JOB_PAGE = """
 awaiting_eval_payment → evaluating | expired | cancelled
-evaluating → awaiting_work_payment | executing | rejected | failed
+evaluating → awaiting_work_payment | executing | rejected | failed | cancelled
 awaiting_work_payment → executing | expired | cancelled
 executing → complete | failed
 """

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from ledger import accounts
 from ledger.money import Msats
 from ledger.records import Door, JobState, Mode, RefundState
-from tests.timmy_dvm.core.builders import BTC, CLAIM, KEY, NOW, ORIGIN, STRANGER, sats
+from tests.timmy_dvm.core.builders import BTC, CLAIM, KEY, NOW, ORIGIN, POLICIES, STRANGER, sats
+from tests.timmy_dvm.core.credit_builders import for_whom
 from tests.timmy_dvm.core.memory_ledger import DAY, MemoryLedger
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, FindPayment, PayRefund, RetryRefund, RunAgent
 from timmy_dvm.core.facts import (
@@ -35,12 +36,8 @@ from timmy_dvm.core.facts import (
     Step,
     WorkDone,
 )
-from timmy_dvm.core.policy import Policy
 
 PRICE = dataclasses.replace(BTC, micro_usd=10_000_000_000)
-LIMITS_FEES = Policy(fee_per_refund=sats(40), fee_per_day=sats(60), jobs_per_key_minute=10)
-"""The fees are large beside the price of a job, so that each of their limits is met."""
-NO_FEE_LIMIT = dataclasses.replace(LIMITS_FEES, wallet_limits_fees=False)
 ENDS = (JobState.COMPLETE, JobState.REJECTED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 PICK = st.integers(0, 1_000_000)
 PAYS = {"percent": st.sampled_from([100, 100, 150, 200, 99, 50, 0]), "msat": st.sampled_from([0, 0, 1, 500])}
@@ -49,6 +46,7 @@ SENDS = {
     "really": st.sampled_from(["succeeded", "failed", "in_flight"]),
     "fee": st.sampled_from([0, 1_500, 10**9]),
 }
+WRONG = st.sampled_from([*[None] * 8, "more", "less", "any", "key", "used", "short", "net"])
 OPEN = (RefundState.HELD, RefundState.OWED)
 TEXTS = {"short": "hi", "long": "x" * 200, "blank": " ", "too long": "y" * 20_000}
 
@@ -90,9 +88,9 @@ class World(RuleBasedStateMachine):
         self.number = 0
         self.work_cost: dict[str, int] = {}
 
-    @initialize(policy=st.sampled_from([LIMITS_FEES, NO_FEE_LIMIT]))
-    def begin(self, policy):
-        self.ledger = MemoryLedger(policy)
+    @initialize(policy=st.sampled_from(POLICIES), capped=st.booleans(), pool=st.sampled_from([0, 90, 400]))
+    def begin(self, policy, capped, pool):
+        self.ledger = MemoryLedger(dataclasses.replace(policy, wallet_limits_fees=capped), sats(pool))
 
     def fresh(self) -> int:
         self.number += 1
@@ -153,28 +151,28 @@ class World(RuleBasedStateMachine):
             assert decision.job is None
             assert decision.tells == ()
 
-    @precondition(lambda self: self.ledger.refunds)
-    @rule(pick=PICK, wrong=st.sampled_from([*[None] * 8, "more", "less", "any", "key", "used", "short", "net"]))
-    def claim(self, pick, wrong):
-        there = list(self.ledger.refunds.values())
+    @precondition(lambda self: self.ledger.refunds_of_jobs())
+    @rule(pick=PICK, wrong=WRONG, by_sum=st.booleans())
+    def claim(self, pick, wrong, by_sum):
+        there = self.ledger.refunds_of_jobs()
         refund = self.picked([r for r in there if r.state in OPEN and r.pubkey] or there, pick)
         job = self.ledger.jobs[refund.job_id]
-        seen_before = list(self.ledger.tried) or list(self.ledger.invoices)
-        n = self.fresh()
+        seen_before, n = list(self.ledger.tried) or list(self.ledger.invoices), self.fresh()
         amount = {"more": refund.amount + 1, "less": refund.amount - 1, "any": None}.get(wrong, refund.amount)
         fact = RefundClaimed(
-            event_id=f"d{n:063x}", request_event_id=job.event_id, bolt11=f"lnbc{n}", amount=amount,
-            pubkey=job.pubkey if job.pubkey and wrong != "key" else "99" * 32,
+            event_id=f"d{n:063x}", request_event_id=None if by_sum else job.event_id,
+            bolt11=f"lnbc{n}", amount=amount, pubkey=job.pubkey if job.pubkey and wrong != "key" else "99" * 32,
             payment_hash=self.picked(seen_before, pick) if wrong == "used" else f"f{n:063x}",
             rail_ok=wrong != "net", expires_at=self.now + (119 if wrong == "short" else 120),
             origin=CLAIM, at=self.now,
         )  # fmt: skip
         decision = self.ledger.commit(fact)
         assert len(decision.tells) == 1
-        if decision.refunds:
-            (sending,) = decision.refunds
+        for sending in decision.refunds:
             assert wrong is None or sending.amount == amount != refund.amount
-            assert sending.pubkey == fact.pubkey
+            assert (sending.pubkey, sending.amount) == (fact.pubkey, amount)
+        if not decision.refunds and wrong is None and refund.state in OPEN and refund.pubkey:
+            assert decision.tells[0].message.code == "fee_reserve"
 
     # What our own machine does -----------------------------------------------------------------------------------
 
@@ -187,7 +185,7 @@ class World(RuleBasedStateMachine):
     def make_invoice(self, pick, outcome):
         number, wanted = self.picked(self.due_actions(CreateInvoice), pick)
         if outcome == "away":
-            self.ledger.commit(InvoiceNotMade(job_id=wanted.job_id, key=wanted.key, at=self.now), number)
+            self.ledger.commit(InvoiceNotMade(**for_whom(wanted), key=wanted.key, at=self.now), number)
             return
         payment_hash = self.wallet.make(wanted, self.now)
         if outcome == "made":
@@ -195,12 +193,12 @@ class World(RuleBasedStateMachine):
 
     def tell_made(self, number, wanted, payment_hash):
         fact = InvoiceMade(
-            job_id=wanted.job_id, key=wanted.key, payment_hash=payment_hash, bolt11="lnbc",
+            **for_whom(wanted), key=wanted.key, payment_hash=payment_hash, bolt11="lnbc",
             amount=Msats(wanted.amount), created_at=self.now, at=self.now,
             expires_at=self.wallet.expiry[payment_hash],
         )  # fmt: skip
         decision = self.ledger.commit(fact, number)
-        if decision.tells:
+        if decision.tells and wanted.job_id:
             (told,) = decision.tells
             assert told.message.amount % 1_000 == 0
             job = self.ledger.jobs[wanted.job_id]
@@ -257,10 +255,10 @@ class World(RuleBasedStateMachine):
         self.send(*self.picked(self.due_actions(PayRefund), pick), says, really, fee)
 
     @precondition(lambda self: any(r.state in OPEN for r in self.ledger.refunds.values()))
-    @rule(pick=PICK, **SENDS)
-    def claim_and_pay(self, pick, says, really, fee):
+    @rule(pick=PICK, by_sum=st.booleans(), **SENDS)
+    def claim_and_pay(self, pick, by_sum, says, really, fee):
         before = set(self.ledger.outbox)
-        self.claim(pick, None)
+        self.claim(pick, None, by_sum)
         for number in set(self.ledger.outbox) - before:
             self.send(number, self.ledger.outbox[number].action, says, really, fee)
 

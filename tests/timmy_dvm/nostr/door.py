@@ -6,13 +6,13 @@ import types
 
 from ledger.records import Applied, Change, NewJob, Replayed
 from relay_client.connection import RelayState
-from relay_client.dial import PublishOutcome, PublishState
 from relay_client.pool import Received, RelayStatus
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, RELAY, TIMMY, signed
 from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.core.facts import RequestReceived
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.gathering import Gatherer
 from timmy_dvm.nostr.lobby import Payers
 from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
@@ -21,7 +21,6 @@ from timmy_dvm.prices import FixedPrice
 OTHER = "wss://other.example"
 KEY = f"relay_cursor:{RELAY}"
 TIMEOUT_S = 10
-ACCEPTED = PublishOutcome(PublishState.ACCEPTED)
 PRICES = FixedPrice(BtcPrice.from_usd(100_000, source="test", freshness=Freshness.FIXED, at=NOW))
 
 
@@ -36,7 +35,6 @@ class ScriptedPool:
         self.subscribed = asyncio.Event()
         self.published = []
         self.outcomes = {}
-        self.gates = {}
 
     def subscribe(self, _sub_id, filters, *, since=None, on_caught_up=None, screen=None):
         self.screen = screen
@@ -63,13 +61,8 @@ class ScriptedPool:
                 self._on_caught_up(item)
 
     async def publish(self, event, urls=None):
-        """Where no outcome is scripted, a relay takes it; one with a gate answers when that opens."""
-        urls = self.urls if urls is None else urls
-        self.published += [(event.id, url) for url in urls]
-        for url in urls:
-            if url in self.gates:
-                await self.gates[url].wait()
-        return {url: self.outcomes.get(url, ACCEPTED) for url in urls}
+        self.published.append((event.id, urls))
+        return self.outcomes
 
     async def wait_connected(self, count=1, timeout_s=10.0):
         del timeout_s
@@ -125,11 +118,12 @@ class RecordingEngine:
 
 
 class Books(dict):
-    """Settings, and jobs by event id."""
+    """Settings, and jobs and top-ups by event id."""
 
     def __init__(self, *args):
         super().__init__(*args)
         self.jobs = {}
+        self.topups = {}
         self.errors = []
 
     async def setting(self, key):
@@ -140,26 +134,76 @@ class Books(dict):
             raise self.errors.pop()
         self[key] = value
 
-    async def find_jobs(self, text):
+    async def look(self, at):
         if self.errors:
             raise self.errors.pop()
-        return [self.jobs[text]] if text in self.jobs else []
+        return at(
+            types.SimpleNamespace(event=lambda _: None, job_of_event=self.jobs.get, topup_of_event=self.topups.get)
+        )
 
     def has(self, event, pubkey=None):
         self.jobs[event.id] = types.SimpleNamespace(event_id=event.id, pubkey=pubkey or event.pubkey)
 
+    def has_topup(self, event):
+        self.topups[event.id] = types.SimpleNamespace(event_id=event.id, pubkey=event.pubkey)
 
-def port_of(pool, engine, books, clock, *, kinds=(5050,), open_jobs=True, payers=(), aside=lambda _: None, **how):
+
+class Known:
+    """Who has paid before."""
+
+    def __init__(self, people):
+        self._keys = [keys.public_key for keys in people]
+
+    async def paying_keys(self, limit):
+        return self._keys[:limit]
+
+
+class Shelf:
+    """Relays that have what they were given, ours and others; they note what they are asked."""
+
+    def __init__(self, *events, others=None):
+        self.ours = list(events)
+        self.others = others or {}
+        self.asked = []
+        self.gate = None
+
+    async def query(self, filters, *, urls=None, timeout_s, enough=None):
+        self.asked.append((filters, urls, timeout_s, enough))
+        if self.gate is not None:
+            await self.gate.wait()
+        has = self.ours if urls is None else [event for url in urls for event in self.others.get(url, ())]
+        return [event for event in has if any(wanted.matches(event) for wanted in filters)]
+
+
+def gatherer_of(books, clock, shelf=None):
+    relays = shelf or Shelf()
+    return Gatherer(books=books, relays=relays, pages=None, public_key=TIMMY.public_key, clock=clock, dials=True)
+
+
+def port_of(
+    pool,
+    engine,
+    books,
+    clock,
+    *,
+    kinds=(5050,),
+    open_jobs=True,
+    payers=(),
+    aside=lambda _: None,
+    shelf=None,
+    **how,
+):
     desk = Desk(
         engine=engine,
         store=books,
+        gatherer=gatherer_of(books, clock, shelf),
         prices=PRICES,
         clock=clock,
         randomness=SeededRandomness(1),
         **{"network": "bcrt", "error_answers_per_second": 20, **how},
     )
     terms = Terms(kinds=frozenset(kinds), open_jobs=open_jobs)
-    known = Payers(keys.public_key for keys in payers)
+    known = Payers(Known(payers))
     return NostrPort(
         pool=pool, desk=desk, memory=books, keys=TIMMY, clock=clock, terms=terms, payers=known, aside=aside
     )

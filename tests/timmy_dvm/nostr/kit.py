@@ -7,6 +7,7 @@ import coincurve
 from lightning import bolt11
 from relay_client import nip04, nip44
 from relay_client.keys import Keys
+from timmy_dvm.nostr.privacy import Scheme
 
 NOW = 1_700_000_000
 TIMMY = Keys.from_bytes(b"\x01" * 32)
@@ -15,6 +16,8 @@ MALLORY = Keys.from_bytes(b"\x03" * 32)
 RELAY = "wss://relay.example"
 P_TIMMY = ("p", TIMMY.public_key)
 AUX = b"\x07" * 32
+SCHEMES = [Scheme.NONE, Scheme.NIP04, Scheme.NIP44]
+"""In which a request by NIP-90 may come; a private message is wrapped whole (NIP-59)."""
 
 
 def stranger(number):

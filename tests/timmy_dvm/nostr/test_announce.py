@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import json
 
@@ -121,6 +122,12 @@ def test_the_relay_list_has_the_tags_of_nip_65():
     assert announce.relay_list([RELAY, OTHER]).tags == (("r", RELAY), ("r", OTHER))
 
 
+def test_the_list_for_private_messages_has_the_tags_of_nip_17():
+    draft = announce.inbox_list([RELAY, OTHER, "wss://third.example", "wss://fourth.example"])
+    assert draft.kind == 10_050
+    assert draft.tags == (("relay", RELAY), ("relay", OTHER), ("relay", "wss://third.example"))
+
+
 def test_an_announcement_has_every_name_under_which_clients_look():
     draft = announce.handler(FULL, 5050)
     assert (draft.kind, draft.tags) == (31_990, (("d", "timmy-5050"), ("k", "5050"), ("t", "text-generation")))
@@ -180,9 +187,10 @@ def test_a_retirement_names_every_announcement_by_its_address():
 
 
 def test_an_address_that_may_hold_a_key_to_a_relay_is_told_to_nobody():
-    drafts = announce.announcements(CARD, [RELAY, "wss://paid.example/?token=hush"])
+    card = dataclasses.replace(CARD, direct_messages=True)
+    drafts = announce.announcements(card, [RELAY, "wss://paid.example/?token=hush"])
     assert not any("hush" in str(draft) for draft in drafts)
-    assert drafts[1].tags == (("r", RELAY),)
+    assert (drafts[1].tags, drafts[2].tags) == ((("r", RELAY),), (("relay", RELAY),))
 
 
 def test_the_longest_that_can_be_configured_is_within_what_relays_take():
@@ -251,6 +259,29 @@ async def test_a_kind_that_is_served_no_more_is_withdrawn():
     async with World(FULL, books=books) as later:
         assert later.pool.announced() == [0, 10_002, 31_990, 5]
         assert later.pool.of(5)[0].tag_values("a") == [f"31990:{ME}:timmy-5001", f"31990:{ME}:timmy-5002"]
+
+
+WRITTEN_TO = dataclasses.replace(CARD, direct_messages=True)
+
+
+async def test_who_takes_private_messages_says_where():
+    async with World(WRITTEN_TO) as world:
+        assert world.pool.announced() == [0, 10_002, 10_050, 31_990, 31_990, 31_990]
+        assert world.pool.of(10_050)[0].tag_values("relay") == [RELAY, OTHER]
+
+
+async def test_who_takes_none_any_more_lists_no_relay_for_them():
+    books = Books()
+    async with World(WRITTEN_TO, books=books):
+        pass
+    async with World(books=books) as later:
+        assert later.pool.announced() == [*ALL_KINDS, 10_050]
+        assert later.pool.of(10_050)[0].tags == ()
+
+
+async def test_who_never_took_any_lists_nothing():
+    async with World() as world:
+        assert world.pool.of(10_050) == []
 
 
 async def test_a_relay_that_comes_later_is_told_when_it_comes_and_the_others_are_left_alone():

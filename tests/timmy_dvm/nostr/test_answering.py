@@ -10,7 +10,7 @@ from ledger.money import Msats
 from relay_client.errors import InvalidPlaintext
 from relay_client.event import Event
 from tests.strfry_model import refusal
-from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, RELAY, TIMMY, opened, sealed, signed
+from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, RELAY, SCHEMES, TIMMY, opened, sealed, signed
 from timmy_dvm.clock import SeededRandomness
 from timmy_dvm.core.actions import Delivered, Ended, OperationDone, PriceTold, RefundMoved, Refused, Working
 from timmy_dvm.core.trust import Tier
@@ -93,7 +93,7 @@ def rejoined(events, scheme):
     return "".join(parts[number] for number in sorted(parts))
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 @given(prompt=texts(MAX_PROMPT), where=st.sampled_from(["i", "content"]), answer=texts(MAX_ANSWER))
 @example(prompt="😀" * MAX_PROMPT, where="content", answer="😀" * MAX_ANSWER)
 @example(prompt='"' * MAX_PROMPT, where="content", answer='"' * MAX_ANSWER)
@@ -109,7 +109,7 @@ def test_a_relay_with_strfrys_defaults_takes_all_that_is_said(scheme, prompt, wh
         assert refused == [], message
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("prompt", ["a" * 1_024, '"' * 7_000], ids=["short", "long"])
 def test_all_the_way_past_the_longest_answer_of_one_event_relays_take_it(scheme, prompt):
     """First the copies go, one after the other, then the answer is split; about each step lies a limit."""
@@ -119,7 +119,7 @@ def test_all_the_way_past_the_longest_answer_of_one_event_relays_take_it(scheme,
         assert set(refused) == {None}, length
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 @given(answer=texts(MAX_ANSWER))
 @settings(max_examples=60)
 def test_of_an_answer_nothing_is_lost_but_what_no_relay_can_hash_alike(scheme, answer):

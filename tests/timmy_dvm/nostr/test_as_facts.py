@@ -1,13 +1,15 @@
 import pytest
 
+from ledger.money import Msats
 from ledger.records import Door, Mode
 from relay_client.pool import Received
 from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, invoice, signed
+from timmy_dvm.core.credit_facts import PayoutAsked
 from timmy_dvm.core.facts import Op, RefundClaimed, RequestUnreadable
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.nostr import as_facts
 from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
-from timmy_dvm.nostr.operations import Question, RefundAsked
+from timmy_dvm.nostr.operations import ForgetWanted, Question, RefundAsked, TopUpWanted
 from timmy_dvm.nostr.origin import Reply, read_origin
 from timmy_dvm.nostr.privacy import Scheme
 
@@ -21,7 +23,7 @@ def received():
 
 def claimed(text):
     asked = RefundAsked(invoice=text, request_id=REQUEST_ID, reply=Reply(Scheme.NIP44))
-    return as_facts.claim(received(), asked, network="bcrt", at=NOW)
+    return as_facts.claim(received(), asked, refund_id="r" * 32, network="bcrt", at=NOW)
 
 
 def test_a_job_asked_for():
@@ -82,6 +84,35 @@ def test_an_invoice_for_another_network_is_on_no_rail_of_ours():
     fact = claimed(invoice("bc", None))
     assert isinstance(fact, RefundClaimed)
     assert (fact.rail_ok, fact.amount) == (False, None)
+
+
+def test_an_invoice_that_names_no_job_is_for_the_keys_balance():
+    asked = RefundAsked(invoice=f"lightning:{invoice()}", request_id=None, reply=Reply(Scheme.NIP44))
+    came = received()
+    fact = as_facts.claim(came, asked, refund_id="r" * 32, network="bcrt", at=NOW, answered=False)
+    assert isinstance(fact, PayoutAsked)
+    assert fact.id == f"request:{came.event.id}"
+    assert (fact.refund_id, fact.pubkey, fact.answered) == ("r" * 32, ALICE.public_key, False)
+    assert (fact.bolt11, fact.payment_hash, fact.amount) == (invoice(), "01" * 32, 7_000)
+    assert (fact.rail_ok, fact.expires_at, fact.at) == (True, NOW + 600, NOW)
+    assert read_origin(fact.origin)[0].scheme is Scheme.NIP44
+
+
+def test_a_topup_and_its_price_in_dollars():
+    came, asked = received(), TopUpWanted(amount=Msats(5_000), reply=Reply(Scheme.NIP44))
+    fact = as_facts.topup(came, asked, topup_id="t" * 32, btc=BTC, at=NOW, answered=False)
+    assert fact.id == f"request:{came.event.id}"
+    assert (fact.topup_id, fact.door, fact.pubkey) == ("t" * 32, Door.NOSTR, ALICE.public_key)
+    assert (fact.amount, fact.at, fact.answered) == (5_000, NOW, False)
+    origin, event = read_origin(fact.origin)
+    assert (event.id, origin.scheme, origin.btc_micro_usd) == (came.event.id, Scheme.NIP44, BTC.micro_usd)
+
+
+def test_a_wish_to_be_forgotten():
+    came = received()
+    fact = as_facts.forget(came, ForgetWanted(reply=Reply(Scheme.NIP04)), at=NOW)
+    assert (fact.id, fact.pubkey, fact.at) == (f"request:{came.event.id}", ALICE.public_key, NOW)
+    assert read_origin(fact.origin)[0].scheme is Scheme.NIP04
 
 
 def test_an_invoice_that_is_none_is_answered():

@@ -1,7 +1,7 @@
 import asyncio
 
 from timmy_dvm.clock import ManualClock
-from timmy_dvm.nostr.bucket import Patience, Tally, TokenBucket, Turns
+from timmy_dvm.nostr.bucket import Patience, PerMinute, Tally, TokenBucket, Turns
 
 TIMEOUT_S = 10
 
@@ -13,6 +13,14 @@ async def test_a_second_has_so_many_tokens_and_no_more_are_saved_up():
     assert sum(bucket.take() for _ in range(100)) == 20
     await clock.advance(0.5)
     assert sum(bucket.take() for _ in range(100)) == 10
+
+
+async def test_a_bucket_that_fills_slowly_has_room_for_several():
+    clock = ManualClock()
+    bucket = TokenBucket(0.5, clock, room=10)
+    assert sum(bucket.take() for _ in range(100)) == 10
+    await clock.advance(4)
+    assert sum(bucket.take() for _ in range(100)) == 2
 
 
 async def test_what_was_done_already_is_owed_but_for_a_second_at_most():
@@ -138,3 +146,42 @@ async def test_the_wall_clock_gives_no_patience_back():
     await errors(patience, "one", 1)
     clock.set_wall_clock(2_000_000_000)
     assert await errors(patience, "one", 1) == 0
+
+
+async def test_so_many_a_minute_for_each_key_over_any_sixty_seconds():
+    clock = ManualClock(0)
+    quota = PerMinute(2, clock, keys=2)
+    assert [quota.take("a") for _ in range(3)] == [True, True, False]
+    assert quota.take("b")
+    await clock.advance(59)
+    assert not quota.take("a")
+    await clock.advance(1)
+    assert [quota.take("a") for _ in range(3)] == [True, True, False]
+    assert not PerMinute(0, clock).take("a")
+
+
+def test_the_key_longest_quiet_is_forgotten_first():
+    quota = PerMinute(1, ManualClock(0), keys=2)
+    assert all(quota.take(key) for key in "abc")
+    assert not quota.take("c")
+    assert quota.take("a")
+    assert len(quota._taken) == 2
+
+
+async def test_whether_a_key_has_patience_left_can_be_seen_without_using_it():
+    patience = Patience(1, ManualClock(0))
+    assert patience.has_left("a")
+    assert await patience.begin("a")
+    patience.end("a", was_error=True)
+    assert not patience.has_left("a")
+    assert patience.has_left("b")
+
+
+async def test_patience_may_be_counted_by_the_hour():
+    clock = ManualClock()
+    patience = Patience(2, clock, per_s=3_600)
+    assert await errors(patience, "one", 3) == 2
+    await clock.advance(1_799)
+    assert await errors(patience, "one", 1) == 0
+    await clock.advance(1)
+    assert await errors(patience, "one", 2) == 1

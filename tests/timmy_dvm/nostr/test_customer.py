@@ -74,6 +74,14 @@ def test_a_request_names_its_text_its_provider_and_where_to_answer():
     ]
 
 
+def test_a_request_that_goes_on_names_the_answer_it_follows():
+    who, answer = customer(), "ab" * 32
+    request = who.request(Order(text="And why?", provider=TIMMY.public_key, follows=answer))
+    assert tags_of(request, "i") == [("i", "And why?", "text"), ("i", answer, "job")]
+    hidden = Order(text="And why?", provider=TIMMY.public_key, follows=answer, encrypt="nip44")
+    assert answer not in who.request(hidden).to_json()
+
+
 def test_a_request_to_anybody_has_no_p_tag():
     assert not tags_of(customer().request(Order(text="Hi", provider=None)), "p")
 

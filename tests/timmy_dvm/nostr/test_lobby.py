@@ -6,6 +6,7 @@ import pytest
 
 from ledger.records import Applied, Change, IdentityRecord
 from relay_client.pool import Received
+from tests.timmy_dvm.nostr.door import Known
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, RELAY, signed, stranger
 from timmy_dvm.clock import ManualClock
 from timmy_dvm.nostr import lobby as lobby_module
@@ -118,8 +119,14 @@ def done(keys, paid_jobs):
     return Applied(None, change=Change(identity=identity))
 
 
-def test_a_key_is_known_from_its_first_paid_job_on():
-    payers = Payers([ALICE.public_key])
+async def payers_of(*people):
+    payers = Payers(Known(people))
+    await payers.load()
+    return payers
+
+
+async def test_a_key_is_known_from_its_first_paid_job_on():
+    payers = await payers_of(ALICE)
     assert ALICE.public_key in payers
     payers.applied(Applied(None))
     payers.applied(done(MALLORY, 0))
@@ -128,9 +135,10 @@ def test_a_key_is_known_from_its_first_paid_job_on():
     assert MALLORY.public_key in payers
 
 
-def test_of_too_many_payers_those_seen_last_are_known(monkeypatch):
+async def test_of_too_many_payers_those_seen_last_are_known(monkeypatch):
     monkeypatch.setattr(lobby_module, "KNOWN_PAYERS", 2)
-    payers = Payers(["newest", "newer", "old"])
-    assert [key in payers for key in ("newer", "newest", "old")] == [True, True, False]
+    newest, newer, old = (stranger(number) for number in range(3))
+    payers = await payers_of(newest, newer, old)
+    assert [each.public_key in payers for each in (newer, newest, old)] == [True, True, False]
     payers.applied(done(ALICE, 1))
-    assert [key in payers for key in (ALICE.public_key, "newest", "newer")] == [True, True, False]
+    assert [each.public_key in payers for each in (ALICE, newest, newer)] == [True, True, False]

@@ -1,14 +1,15 @@
-"""`param op` as customers write it: three questions, a claim, and what is not offered."""
+"""`param op` as customers write it: questions, claims, top-ups, being forgotten, and what is not offered."""
 
 import pytest
 
+from ledger.money import Msats
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, sealed, signed
 from timmy_dvm.core.facts import Op
+from timmy_dvm.nostr.bad import Bad
 from timmy_dvm.nostr.nip90 import NotForUs, Terms, Unreadable, read
-from timmy_dvm.nostr.operations import Question, read_operation
+from timmy_dvm.nostr.operations import ForgetWanted, Question, RefundAsked, TopUpWanted, read_operation
 from timmy_dvm.nostr.origin import Reply
 from timmy_dvm.nostr.privacy import Scheme
-from timmy_dvm.nostr.wishes import Bad
 
 
 def asked(*tags, kind=5050, content="", to=P_TIMMY):
@@ -80,19 +81,53 @@ def test_a_question_in_private_is_answered_in_private(scheme, mark):
     assert asked(*mark, content=content) == Question(op=Op.ESTIMATE, text=text, reply=Reply(scheme))
 
 
-@pytest.mark.parametrize("name", ["estimate", "me", "balance", "refund", "topup", "launch"])
+@pytest.mark.parametrize("written", ["500", " 500 ", "0500"])
+def test_a_topup_says_how_many_sats(written):
+    found = asked(op("topup"), ("param", "amount_sats", written))
+    assert found == TopUpWanted(amount=Msats(500_000), reply=Reply())
+
+
+@pytest.mark.parametrize(
+    "amount", [(), ("",), ("0.5",), ("-5",), ("1e3",), ("5 sats",), ("١٢",), ("1_000",), ("9" * 13,)]
+)
+def test_a_topup_without_a_whole_number_of_sats_is_told_what_is_missing(amount):
+    found = asked(op("topup"), *[("param", "amount_sats", value) for value in amount])
+    assert isinstance(found, Unreadable)
+    assert found.code == "bad_param"
+    assert "amount_sats" in found.sentence
+
+
+def test_how_many_sats_is_for_the_core_to_judge():
+    assert asked(op("topup"), ("param", "amount_sats", "0")).amount == 0
+    assert asked(op("topup"), ("param", "amount_sats", "9" * 12)).amount == Msats(999_999_999_999_000)
+
+
+def test_a_refund_that_names_no_job_is_of_the_keys_balance():
+    of_balance = RefundAsked(invoice="lnbc1", request_id=None, reply=Reply())
+    assert asked(op("refund"), ("param", "invoice", "lnbc1")) == of_balance
+    assert asked(op("refund"), ("param", "invoice", "lnbc1"), ("param", "job", "")) == of_balance
+
+
+@pytest.mark.parametrize("params", [[], [("param", "job", "ab" * 32)], [("param", "invoice", "")]])
+def test_a_refund_without_an_invoice_is_told_what_is_missing(params):
+    found = asked(op("refund"), *params)
+    assert (found.code, "param invoice" in found.sentence) == ("bad_param", True)
+
+
+def test_to_be_forgotten_needs_no_more_than_its_name():
+    assert asked(op("forget")) == ForgetWanted(reply=Reply())
+
+
+@pytest.mark.parametrize("name", ["estimate", "me", "balance", "refund", "topup", "forget", "launch"])
 def test_a_question_to_nobody_is_met_with_silence(name):
     assert isinstance(asked(op(name), ("i", "Hi"), to=None), NotForUs)
 
 
-@pytest.mark.parametrize(
-    ("name", "code"), [("topup", "op_not_offered"), ("forget", "op_not_offered"), ("x", "unknown_op")]
-)
-def test_what_is_not_offered_is_answered_with_what_is(name, code):
-    found = asked(op(name))
+def test_what_is_not_offered_is_answered_with_what_is():
+    found = asked(op("x"))
     assert isinstance(found, Unreadable)
-    assert found.code == code
-    for offered in (*Op, "refund"):
+    assert found.code == "unknown_op"
+    for offered in (*Op, "refund", "topup", "forget"):
         assert offered in found.sentence
 
 

@@ -345,7 +345,8 @@ async def test_a_cancellation_is_not_lost_while_the_ledger_is_away():
 async def test_a_customer_reaches_us_over_a_real_relay_and_we_them():
     async with asyncio.timeout(30), LocalRelay() as relay, RelayPool([relay.url], keys=TIMMY) as pool:
         clock, engine = SystemClock(), RecordingEngine()
-        port, publisher = port_of(pool, engine, Books(), clock), NostrPublisher(pool)
+        port = port_of(pool, engine, Books(), clock)
+        publisher = NostrPublisher(pool, clock, dials=False)
         running = asyncio.create_task(port.run())
         await port.ready()
         async with RelayPool([relay.url], keys=ALICE) as customers:

@@ -1,7 +1,7 @@
 import pytest
 
 from relay_client.errors import DecryptionFailed
-from tests.timmy_dvm.nostr.kit import ALICE, P_TIMMY, TIMMY, sealed, signed
+from tests.timmy_dvm.nostr.kit import ALICE, P_TIMMY, SCHEMES, TIMMY, sealed, signed
 from timmy_dvm.nostr.privacy import MAX_SEALED_BYTES, Scheme, decrypt, encrypt, scheme_of
 
 
@@ -9,12 +9,19 @@ def entropy(count):
     return b"\x0b" * count
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("text", ["x", "ünï\ncode ☃", "x" * MAX_SEALED_BYTES])
 def test_what_one_side_encrypts_the_other_reads(scheme, text):
     payload = encrypt(text, scheme, TIMMY, ALICE.public_key, entropy)
     assert decrypt(payload, scheme, ALICE, TIMMY.public_key) == text
     assert (payload == text) is (scheme is Scheme.NONE)
+
+
+def test_a_private_message_is_wrapped_whole_and_never_here():
+    with pytest.raises(ValueError, match="whole"):
+        encrypt("x", Scheme.NIP59, TIMMY, ALICE.public_key, entropy)
+    with pytest.raises(ValueError, match="whole"):
+        decrypt("x", Scheme.NIP59, TIMMY, ALICE.public_key)
 
 
 @pytest.mark.parametrize("scheme", [Scheme.NIP04, Scheme.NIP44])

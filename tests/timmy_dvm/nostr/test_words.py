@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from ledger.money import Msats
-from timmy_dvm.core.actions import Delivered, Ended, PriceTold, Working
+from timmy_dvm.core.actions import Delivered, Ended, FreeUse, PriceTold, Working
 from timmy_dvm.nostr import words
 from timmy_dvm.nostr.origin import Origin
 
@@ -35,13 +35,14 @@ def test_a_price_by_the_fallback_says_so():
     )
 
 
-def told(expires_at=1_700_058_720, credit=0):
+def told(expires_at=1_700_058_720, credit=0, offered=0):
     return PriceTold(
         amount=Msats(9_000),
         bolt11="lnbc90n1x",
         payment_hash="ab" * 32,
         expires_at=expires_at,
         credit=Msats(credit),
+        offered=Msats(offered),
     )
 
 
@@ -73,6 +74,15 @@ def test_without_credit_no_word_is_lost_on_it():
     assert "credit" not in words.money_due_line(told(), origin(100_000))
 
 
+def test_what_the_pool_offers_is_told_with_the_price():
+    whole = words.money_due(told(offered=20_000), origin(100_000), None)
+    assert whole.startswith("9 sats (about 1 cent) at most; the pool offers another 20 sats; what is not used")
+    line = words.money_due_line(told(offered=20_000), origin(100_000))
+    assert line == "9 sats (about 1 cent) + 20 sats of the pool at most; valid until 14:32 UTC"
+    long = words.money_due_line(told(credit=10**18, offered=10**18), origin(100_000))
+    assert long == "9 sats at most"
+
+
 @pytest.mark.parametrize("usd", [None, 1, 100_000, 10**9])
 @pytest.mark.parametrize("amount", [1_000, 9_000, 2_100_000_000_000_000_000])
 @pytest.mark.parametrize("credit", [0, 1_000, 2_100_000_000_000_000_000])
@@ -88,6 +98,42 @@ def test_the_line_is_short_and_without_the_invoice(usd, amount, credit):
 def test_work_begins_with_the_money_it_uses():
     assert "9 sats" in words.working(Working(covered_by="credit", credit=Msats(8_001)))
     assert words.working(Working(covered_by="invoice", credit=Msats(0))).startswith("Payment received")
+
+
+FREE = FreeUse(absorbed=Msats(12_000), used=Msats(12_000), budget=Msats(50_000))
+
+
+ADDS = "the pool adds 12 sats (free: 12 of 50 sats used today). Working on it."
+
+
+@pytest.mark.parametrize(
+    ("covered_by", "credit", "said"),
+    [
+        ("pool", 0, "free: 12 of 50 sats used today."),
+        ("invoice", 0, f"Payment received, {ADDS}"),
+        ("credit", 8_000, f"Covered by your credit: 8 sats, {ADDS}"),
+    ],
+)
+def test_what_the_pool_pays_is_told_when_work_begins(covered_by, credit, said):
+    assert words.working(Working(covered_by=covered_by, credit=Msats(credit), free=FREE)) == said
+
+
+@pytest.mark.parametrize(
+    ("ledger", "money_back", "said"),
+    [
+        ({}, "", "Done for free: the pool paid 42 sats (46 tokens)."),
+        ({}, "30 sats are yours.", "Done for free: the pool paid 42 sats (46 tokens). 30 sats are yours."),
+        (
+            {"evalAmountSats": 2, "actualAmountSats": 5},
+            "So.",
+            "Done for 7 sats: 2 to check the request, 5 for the answer (46 tokens); the pool paid 42 more. So.",
+        ),
+    ],
+)
+def test_a_receipt_says_what_the_pool_paid(ledger, money_back, said):
+    whole = {"totalTokens": 46, "absorbed_sats": 42} | ledger
+    done = Delivered(text="", truncated=False, ledger=whole, money_back=money_back)
+    assert words.receipt(done) == said
 
 
 def test_a_receipt_says_cost_tokens_and_change():

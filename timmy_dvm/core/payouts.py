@@ -1,0 +1,203 @@
+"""A key takes its credit out: one BOLT11 at a time, and what it costs to send comes out of the credit. Pure.
+
+A pay-out is a refund of no job. It is born and debited in the transaction that writes its one payment hash, with
+its fee cap set aside beside the sum: so no credit is used twice, and nobody else's sats pay for the way. What the
+way did not cost goes back. A payment that failed for certain is credited again at once, for its owner is there to
+send another invoice.
+"""
+
+import dataclasses
+
+from ledger import accounts
+from ledger.entries import Code, Entry, transfer
+from ledger.money import MSATS_PER_SAT, ZERO, Msats, msats_from_sats, sats_down, sats_up
+from ledger.records import JobState, RefundRecord, RefundState
+from timmy_dvm.core import refunds
+from timmy_dvm.core.actions import OperationDone, PayRefund, RefundMoved, Refused
+from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
+from timmy_dvm.core.credit_facts import PayoutAsked
+from timmy_dvm.core.facts import PaymentOut, PayResult
+from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.transitions import refund_moves
+
+PAYOUT = "payout"
+"""The reason of a refund that pays credit out."""
+_SHOWN_AS = {RefundState.SENT: JobState.COMPLETE, RefundState.CREDITED: JobState.FAILED}
+"""A pay-out has no job whose status could be told again: sent it is a success, else an error."""
+
+
+def is_payout(row: RefundRecord | None) -> bool:
+    """Whether a refund pays credit out."""
+    return row is not None and row.job_id is None
+
+
+def largest(credit: Msats, policy: Policy) -> Msats:
+    """The largest sum in whole sats that a credit pays out, with its fee cap beside it; 0 where there is none."""
+    # With the reserve at 1 %, rounded up, and at least 2 sats: sum + reserve <= credit holds for exactly these.
+    bound = min(credit - policy.fee_reserve(ZERO), 100 * credit // 101)
+    return msats_from_sats(sats_down(Msats(max(0, bound))))
+
+
+def asked(case: Case, fact: PayoutAsked, policy: Policy) -> Decision:
+    """The customer sent a BOLT11 for their credit."""
+    refusal = _why_not(case, fact, policy)
+    if refusal is not None or fact.amount is None:
+        told = refusal or _wrong_amount(case, policy)
+        return Decision(tells=(Tell(told, fact.origin),)) if fact.answered else IGNORED
+    cap = policy.fee_reserve(fact.amount)
+    leaves = Msats(fact.amount + cap)
+    owed = RefundRecord(
+        id=fact.refund_id,
+        version=0,
+        job_id=None,
+        pubkey=fact.pubkey,
+        amount=leaves,
+        reason=PAYOUT,
+        state=RefundState.OWED,
+        created_at=fact.at,
+        updated_at=fact.at,
+        origin=fact.origin,
+    )
+    sending = dataclasses.replace(
+        owed,
+        version=1,
+        state=refund_moves(owed.state, RefundState.SENDING),
+        payment_hash=fact.payment_hash,
+        bolt11=fact.bolt11,
+        max_fee=cap,
+        attempts=1,
+    )
+    pay = PayRefund(refund_id=owed.id, payment_hash=fact.payment_hash, bolt11=fact.bolt11, max_fee=cap, attempts=1)
+    customer, refund = accounts.customer(fact.pubkey), accounts.refund(owed.id)
+    return Decision(
+        refunds=(owed, sending),
+        entries=(transfer(f"owed:{owed.id}", Code.OWED, customer, refund, leaves, PAYOUT),),
+        actions=(Do(pay),),
+        tells=(Tell(_on_its_way(fact.amount, cap, Msats(case.credit - leaves)), fact.origin),),
+    )
+
+
+def _on_its_way(amount: Msats, cap: Msats, left: Msats) -> OperationDone:
+    return OperationDone(
+        body={
+            "op": "refund",
+            "refundState": "pending",
+            "refundAmountSats": sats_down(amount),
+            "maxFeeSats": sats_up(cap),
+            "creditSats": sats_down(left),
+            "state": "sending",
+        }
+    )
+
+
+def _why_not(case: Case, fact: PayoutAsked, policy: Policy) -> Refused | None:
+    """Why a pay-out is refused, or None. The order is from who may ask to what they ask."""
+    if case.payouts:
+        return Refused(
+            code="already_sending", sentence="A payment of your balance is on its way: wait for its result."
+        )
+    most = largest(case.credit, policy)
+    if not most:
+        return _too_small(case)
+    if not fact.rail_ok:
+        return Refused(code="wrong_network", sentence="That invoice is for another network than our wallet's.")
+    if fact.amount is None or not MSATS_PER_SAT <= fact.amount <= most or fact.amount % MSATS_PER_SAT:
+        return _wrong_amount(case, policy)
+    if fact.expires_at < fact.at + policy.claim_life_s:
+        sentence = f"That invoice ends too soon: send one that is valid for {policy.claim_life_s} seconds or more."
+        return Refused(code="expires_too_soon", sentence=sentence)
+    if case.hash_is_ours:
+        return Refused(code="own_invoice", sentence="That invoice is one of ours: send one from your own wallet.")
+    if case.hash_is_used:
+        return Refused(code="used_invoice", sentence="That invoice was used before: send a fresh one.")
+    return None
+
+
+def _too_small(case: Case) -> Refused:
+    sentence = (
+        f"Your balance is {sats_down(case.credit)} sats: too little to send, for the way costs up to 2 sats. Your "
+        "next request uses it. To claim what is held for a request, add its event id as param job."
+    )
+    return Refused(code="nothing_owed", sentence=sentence)
+
+
+def _wrong_amount(case: Case, policy: Policy) -> Refused:
+    most = largest(case.credit, policy)
+    sentence = (
+        f"Send an invoice for 1 to {sats_down(most)} whole sats: your balance is {sats_down(case.credit)} sats, "
+        f"and up to {sats_up(policy.fee_reserve(most))} of them pay for the way."
+    )
+    return Refused(code="wrong_amount", sentence=sentence)
+
+
+def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
+    """Our wallet said what became of a pay-out. IN_FLIGHT and UNKNOWN free nothing, as of any refund."""
+    row = case.refund
+    if row is None or row.state not in refunds.IN_FLIGHT or row.payment_hash != fact.payment_hash:
+        return IGNORED
+    if fact.result is PayResult.SUCCEEDED:
+        return _sent(case, row, fact)
+    if fact.result is PayResult.FAILED and fact.attempts == row.attempts:
+        return _back(case, row, fact)
+    return refunds.paid_out(case, fact, policy)
+
+
+def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
+    """The sum left, and what the way cost leaves with it. More than the cap was never the customer's to pay."""
+    fee = Msats(min(fact.fee, row.max_fee))
+    refund, rest = accounts.refund(row.id), Msats(row.max_fee - fee)
+    amount = row.invoiced
+    entries = [transfer(f"sent:{row.id}", Code.SENT, refund, accounts.NODE, amount)]
+    if fee:
+        entries.append(transfer(f"fee:{row.id}", Code.ROUTING, refund, accounts.NODE, fee))
+    if over := Msats(fact.fee - fee):
+        entries.append(transfer(f"overfee:{row.id}", Code.ROUTING, accounts.ROUTING_FEES, accounts.NODE, over))
+    if rest:
+        entries.append(_credited(row, rest))
+    done = dataclasses.replace(
+        row, state=refund_moves(row.state, RefundState.SENT), fee=fact.fee, updated_at=fact.at, note=""
+    )
+    way = f"{sats_up(fee)} sats" if fee else "nothing"
+    sentence = (
+        f"{sats_down(amount)} sats were sent to your invoice; the way cost {way}. "
+        f"Your balance is {sats_down(Msats(case.credit + rest))} sats now."
+    )
+    return Decision(refunds=(done,), entries=tuple(entries), tells=_moved(done, amount, sentence))
+
+
+def _back(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
+    """FAILED frees the money: owed, and in the same commit credited. Both steps are in the table of states."""
+    owed = dataclasses.replace(
+        row, state=refund_moves(row.state, RefundState.OWED), note=fact.detail[:200], updated_at=fact.at
+    )
+    credited = dataclasses.replace(
+        owed,
+        version=owed.version + 1,
+        state=refund_moves(owed.state, RefundState.CREDITED),
+        payment_hash=None,
+        bolt11=None,
+        max_fee=ZERO,
+    )
+    amount = row.invoiced
+    sentence = (
+        f"{sats_down(amount)} sats could not be sent to your invoice. They are in your balance again, which is "
+        f"{sats_down(Msats(case.credit + row.amount))} sats: send another invoice when you like (op refund)."
+    )
+    return Decision(
+        refunds=(owed, credited), entries=(_credited(row, row.amount),), tells=_moved(credited, amount, sentence)
+    )
+
+
+def _credited(row: RefundRecord, amount: Msats) -> Entry:
+    if row.pubkey is None:
+        raise ValueError("only a key has credit")
+    return transfer(
+        f"credited:{row.id}", Code.CREDITED, accounts.refund(row.id), accounts.customer(row.pubkey), amount
+    )
+
+
+def _moved(row: RefundRecord, amount: Msats, sentence: str) -> tuple[Tell, ...]:
+    status = _SHOWN_AS[row.state]
+    return (
+        Tell(RefundMoved(state=row.state, sats=sats_down(amount), status=status, sentence=sentence), row.origin),
+    )

@@ -1,0 +1,145 @@
+"""The relay door, put together for `app`: the ear, the desk behind it, the way out, and courtesies. No rules."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ledger.store import Store
+from lightning.backend import Lightning
+from relay_client.keys import Keys
+from relay_client.pool import Received, RelayPool
+from timmy_dvm.agent.runner import Agent
+from timmy_dvm.building import card_of, dials_customers_relays
+from timmy_dvm.clock import Clock, Randomness
+from timmy_dvm.config import Config
+from timmy_dvm.core.policy import Policy
+from timmy_dvm.engine import Engine
+from timmy_dvm.nostr import announce, letterbox, mentions
+from timmy_dvm.nostr.announce import Announcer
+from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.gathering import Gatherer
+from timmy_dvm.nostr.letterbox import Letterbox
+from timmy_dvm.nostr.lobby import Payers
+from timmy_dvm.nostr.mentions import Mentions
+from timmy_dvm.nostr.nip90 import Terms
+from timmy_dvm.nostr.port import NostrPort
+from timmy_dvm.nostr.publishing import NostrPublisher
+from timmy_dvm.prices import PriceSource
+from timmy_dvm.resolver import SystemResolver
+from timmy_dvm.web import Web
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What everything else is built on."""
+
+    config: Config
+    clock: Clock
+    randomness: Randomness
+    store: Store
+    agent: Agent
+    wallet: Lightning
+    keys: Keys
+    pool: RelayPool
+    policy: Policy
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayDoor:
+    """What runs of it, and its way out. ``courtesies`` are owed to nobody."""
+
+    port: NostrPort
+    letters: Letterbox | None
+    courtesies: tuple[Announcer | Mentions, ...]
+    publisher: NostrPublisher
+
+    async def stop(self) -> None:
+        """Hear no more, and give what is being dealt with a moment."""
+        await asyncio.gather(*(ear.stop() for ear in (self.port, self.letters) if ear is not None))
+
+
+def relay_door(ground: Ground, prices: PriceSource) -> RelayDoor:
+    """Build it, with those courtesies that the operator wants."""
+    table, pool, clock = ground.config.nostr, ground.pool, ground.clock
+    announcer, replies = _announcer(ground), _mentions(ground, prices)
+    desk = _desk(ground, prices)
+    publisher = NostrPublisher(pool, clock, dials=dials_customers_relays(ground.config))
+    letters = Letterbox(pool=pool, desk=desk, outlet=publisher, memory=ground.store, keys=ground.keys, clock=clock)
+    asides: dict[str, Callable[[Received], None]] = {
+        announce.SUBSCRIPTION: announcer.heard,
+        mentions.SUBSCRIPTION: replies.heard,
+        letterbox.SUBSCRIPTION: letters.heard,
+    }
+    payers = Payers(ground.store)
+    ground.engine.listen(payers.applied)
+    port = NostrPort(
+        pool=pool,
+        desk=desk,
+        memory=ground.store,
+        keys=ground.keys,
+        clock=clock,
+        terms=_terms(ground),
+        payers=payers,
+        aside=lambda received: asides[received.subscription](received),
+    )
+    return RelayDoor(
+        port=port,
+        letters=letters if table.direct_messages else None,
+        courtesies=(*([announcer] if table.announce else []), *([replies] if table.mention_replies else [])),
+        publisher=publisher,
+    )
+
+
+def _desk(ground: Ground, prices: PriceSource) -> Desk:
+    gatherer = Gatherer(
+        books=ground.store,
+        relays=ground.pool,
+        pages=Web(SystemResolver()) if ground.config.nostr.fetch_urls else None,
+        public_key=ground.keys.public_key,
+        clock=ground.clock,
+        dials=dials_customers_relays(ground.config),
+    )
+    return Desk(
+        engine=ground.engine,
+        store=ground.store,
+        gatherer=gatherer,
+        prices=prices,
+        clock=ground.clock,
+        randomness=ground.randomness,
+        network=ground.wallet.network,
+        error_answers_per_second=ground.config.limits.error_answers_per_second,
+    )
+
+
+def _terms(ground: Ground) -> Terms:
+    table = ground.config.nostr
+    return Terms(
+        kinds=frozenset(table.kinds),
+        open_jobs=table.open_jobs,
+        models=tuple(ground.policy.work_models),
+        pages=table.fetch_urls,
+    )
+
+
+def _announcer(ground: Ground) -> Announcer:
+    return Announcer(
+        card=card_of(ground.config, ground.policy),
+        pool=ground.pool,
+        memory=ground.store,
+        keys=ground.keys,
+        clock=ground.clock,
+        randomness=ground.randomness,
+    )
+
+
+def _mentions(ground: Ground, prices: PriceSource) -> Mentions:
+    return Mentions(
+        pool=ground.pool,
+        engine=ground.engine,
+        books=ground.store,
+        prices=prices,
+        public_key=ground.keys.public_key,
+        clock=ground.clock,
+        per_minute=ground.config.limits.chat_per_minute,
+    )
