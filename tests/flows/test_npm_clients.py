@@ -55,14 +55,15 @@ async def test_over_two_relays_of_others_each_answer_is_heard_once(tmp_path, lib
     assert len(await books(tmp_path)) == 1
 
 
-async def some_credit(shop, secret, library):
-    """Small change of a first job stays with the key as credit."""
+async def a_paid_job(shop, secret, library):
+    """Its small change stays with the key as credit, and the key is known for it."""
     heard = await buy(shop, "What is Nostr?", secret=secret, library=library)
     assert heard.ending is Ending.RESULT, heard.log
 
 
-FREE = {"credit": some_credit}
-"""What brings a key so far that its next small job needs no invoice, by what pays for it then."""
+FREE = {"credit": {}, "free": {"TIMMY_TRUST__ESTABLISHED": "1"}}
+"""What the operator decided so that a key's next small job needs no invoice, by the word that says who pays: its
+own credit, or the pool once it is trusted for its first paid one."""
 
 
 @LIBRARIES
@@ -70,8 +71,8 @@ FREE = {"credit": some_credit}
 @pytest.mark.parametrize("source", FREE)
 async def test_a_job_that_needs_no_invoice(tmp_path, relay_class, scheme, library, source):
     secret = os.urandom(32).hex()
-    async with relay_class() as relay, serving(tmp_path, relay.url) as shop:
-        await FREE[source](shop, secret, library)
+    async with relay_class() as relay, serving(tmp_path, relay.url, more=FREE[source]) as shop:
+        await a_paid_job(shop, secret, library)
         # It could not pay: it does not know where.
         wishes = {"tags": [["param", "max_tokens", "9"]], "pay_base": None, "secret": secret, "library": library}
         heard = await buy(shop, "Ping", encrypt=scheme, **wishes)

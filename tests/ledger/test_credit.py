@@ -85,7 +85,12 @@ def test_a_ledger_with_topups_and_forgotten_jobs_passes(path):
             "event " + "e1" * 32,
             "still to be delivered",
         ),
-        ("INSERT INTO job_texts SELECT row, '', '', '' FROM jobs", "I7", "event " + "e1" * 32, "its job is not"),
+        (
+            "INSERT INTO job_texts (job, request, origin, result) SELECT row, '', '', '' FROM jobs",
+            "I7",
+            "event " + "e1" * 32,
+            "its job is not",
+        ),
     ],
 )
 def test_a_row_altered_by_hand_is_found_and_named(path, statement, rule, row, words):

@@ -97,6 +97,10 @@ def _relay(relay: Mapping[str, Any]) -> str:
         line += f", {relay['reconnects']} reconnects"
     if faults := relay.get("faults"):
         line += "; MISBEHAVES: " + ", ".join(f"{count} {name}" for name, count in sorted(faults.items()))
+    if unserved := relay.get("unserved"):
+        line += "; DOES NOT SERVE " + ", ".join(f"{name}: {why}" for name, why in sorted(unserved.items()))
+    if relay.get("pauseSeconds"):
+        line += f"; wants less of us, paused for {relay['pauseSeconds']:.0f} s"
     if relay.get("state") != "connected" and relay.get("lastError"):
         line += f" ({relay['lastError']})"
     return line

@@ -67,6 +67,15 @@ def test_a_relay_that_was_dropped_is_named_with_what_it_did():
     )
 
 
+def test_a_relay_that_serves_us_in_part_or_wants_less_of_us_says_so():
+    told = relay(state=RelayState.CONNECTED, reconnects=0, last_error=None)
+    line = status._relay({**told, "unserved": {"timmy": "restricted: members only"}, "pauseSeconds": 12.4})
+    assert line == (
+        "relay wss://evil.example  connected; DOES NOT SERVE timmy: restricted: members only; "
+        "wants less of us, paused for 12 s"
+    )
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [("no_relay", "no relay is connected"), ("no_wallet", "nothing can be paid"), ("new_word", "new_word")],

@@ -269,7 +269,7 @@ class MemoryLedger(MemoryCredit):
         )
 
     def claims_of(self, pubkey: str) -> tuple:
-        open_ones = [refund for refund in self.refunds.values() if refund.state not in BACK]
+        open_ones = [refund for refund in self.refunds_of_jobs() if refund.state not in BACK]
         return tuple((self.jobs[row.job_id].event_id, row) for row in open_ones if row.pubkey == pubkey)
 
     def _around(self, job) -> Case:
