@@ -86,12 +86,12 @@ class Fate:
         pool = timmy_dvm.app.RelayPool
         publish = pool.publish
 
-        async def watched(this, event, urls=None):
+        async def watched(this, event, urls=None, **named):
             if event.kind == KIND_RESULT and self._moment == HALF_PUBLISHED:
                 outcomes = await publish(this, event, this.urls[:1])
                 assert all(outcome.is_accepted for outcome in outcomes.values())
                 self.reached(HALF_PUBLISHED)
-            return await publish(this, event, urls)
+            return await publish(this, event, urls, **named)
 
         pool.publish = watched
 
