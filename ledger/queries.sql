@@ -229,6 +229,13 @@ WHERE job IS NULL AND pubkey = :pubkey AND origin <> '' AND state IN ('sent', 'c
 INSERT INTO settings (key, value) VALUES (:key, :value)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
+-- name: begin_answer
+INSERT INTO answers (key, body_hash, seed, created_at) VALUES (:key, :body_hash, :seed, :at)
+ON CONFLICT (key) DO NOTHING;
+
+-- name: finish_answer
+UPDATE answers SET status = :status, answer = :answer WHERE key = :key AND status IS NULL;
+
 -- The reading side ----------------------------------------------------------------------------------------------
 
 -- name: job
@@ -475,3 +482,6 @@ WHERE postings.entry = :row ORDER BY postings.amount_msat > 0, accounts.id;
 
 -- name: setting
 SELECT value FROM settings WHERE key = :key;
+
+-- name: answer
+SELECT body_hash, seed, status, answer FROM answers WHERE key = :key;

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+from ledger.answers import AnswerRecord
 from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Entry
 from ledger.money import Msats
@@ -292,6 +293,12 @@ class Store(Protocol):
 
     async def remember(self, key: str, value: str) -> None:
         """Remember a value; on disk when this returns."""
+
+    async def begin_answer(self, key: str, body_hash: str, seed: str, at: int) -> AnswerRecord:
+        """Note that a key of a client is used, on disk when this returns; what was noted first is answered."""
+
+    async def finish_answer(self, key: str, status: int, answer: str) -> None:
+        """Note what was answered under a key; once for ever, a second answer is not noted."""
 
     async def close(self) -> None:
         """Finish what waits, then close. Later calls raise :class:`StoreUnavailable`."""

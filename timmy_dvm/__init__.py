@@ -11,7 +11,7 @@ The files in the order a job meets them:
   the only way to a stranger's address; `web`, that way to a page
 - `partials`, what is being written, for whoever shows it
 - `views`, read-only answers
-- `app`, where all of it is put together
+- `app`, where all of it is put together, with `relay_door` and `http_door`
 
 Around them: `config`, `identity` (keys on disk), `clock` (time and randomness), `log`, and `cli` with `commands`.
 """

@@ -21,7 +21,8 @@ from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
 from timmy_dvm.core.trust import TrustRules
-from timmy_dvm.identity import load_or_create_key
+from timmy_dvm.http.tokens import SigningKey, Tokens
+from timmy_dvm.identity import load_or_create_key, load_or_create_token
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
 from timmy_dvm.nostr.dialling import dialler_of
@@ -168,6 +169,14 @@ def dials_customers_relays(config: Config) -> bool:
     money and must not be seen on anybody's relay.
     """
     return config.nostr.customer_relays and config.lightning.backend != "simulated"
+
+
+def tokens_of(config: Config, randomness: Randomness, audience: str) -> Tokens:
+    """What signs and reads identity tokens; its secret is made at the first start, and kept beside the ledger."""
+    table = config.http
+    secret = table.token_secret or load_or_create_token(table.token_secret_file, randomness)
+    redact(secret.reveal())
+    return Tokens([SigningKey(secret.reveal().encode())], audience)
 
 
 def pool_of(config: Config, relays: Iterable[str], keys: Keys, outside: Outside) -> RelayPool:

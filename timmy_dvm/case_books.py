@@ -78,6 +78,8 @@ def _around_request(view: View, fact: RequestReceived | TopUpAsked) -> Case:
 
 
 def _around_question(view: View, fact: QuestionAsked) -> Case:
+    if fact.pubkey is None:
+        return Case(pool=view.balance(accounts.POOL))
     if fact.op is Op.ESTIMATE:
         case = dataclasses.replace(credit_books.around_key(view, fact.pubkey), turns=_turns(view, fact))
         return _pool_for(view, case, fact.pubkey, fact.at)

@@ -18,6 +18,7 @@ from timmy_dvm.nostr import announce, letterbox, mentions
 from timmy_dvm.nostr.announce import Announcer
 from timmy_dvm.nostr.desk import Desk
 from timmy_dvm.nostr.gathering import Gatherer
+from timmy_dvm.nostr.hand_in import HandIn
 from timmy_dvm.nostr.letterbox import Letterbox
 from timmy_dvm.nostr.lobby import Payers
 from timmy_dvm.nostr.mentions import Mentions
@@ -53,6 +54,7 @@ class RelayDoor:
     letters: Letterbox | None
     courtesies: tuple[Announcer | Mentions, ...]
     publisher: NostrPublisher
+    hand_in: HandIn
 
     async def stop(self) -> None:
         """Hear no more, and give what is being dealt with a moment."""
@@ -88,6 +90,20 @@ def relay_door(ground: Ground, prices: PriceSource) -> RelayDoor:
         letters=letters if table.direct_messages else None,
         courtesies=(*([announcer] if table.announce else []), *([replies] if table.mention_replies else [])),
         publisher=publisher,
+        hand_in=_hand_in(ground, desk, prices),
+    )
+
+
+def _hand_in(ground: Ground, desk: Desk, prices: PriceSource) -> HandIn:
+    return HandIn(
+        desk=desk,
+        engine=ground.engine,
+        store=ground.store,
+        keys=ground.keys,
+        clock=ground.clock,
+        randomness=ground.randomness,
+        prices=prices,
+        terms=_terms(ground),
     )
 
 

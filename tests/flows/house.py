@@ -26,6 +26,7 @@ from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.dispatch import Dispatch
 from timmy_dvm.engine import Engine
+from timmy_dvm.partials import Partials
 from timmy_dvm.payments import Payments
 from timmy_dvm.runs import Runs
 from timmy_dvm.timers import Timers
@@ -98,7 +99,8 @@ class House:
         self.recorder = recorder or Recorder()
         self.agent = agent or OfflineAgent(sleep=clock.sleep)
         self.engine = Engine(store, self.policy, self.recorder)
-        runs = Runs(self.agent, store, self.engine, clock, self.policy.prices, in_flight=50)
+        self.partials = Partials()
+        runs = Runs(self.agent, store, self.engine, clock, self.policy.prices, 50, self.partials)
         steps = WalletSteps(self.wallet, store, self.engine, clock)
         self.dispatch = Dispatch(store, self.engine, steps, runs, self.recorder, clock)
         self.timers = Timers(store, self.engine, clock)

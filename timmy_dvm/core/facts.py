@@ -95,14 +95,15 @@ class RequestUnreadable:
 class QuestionAsked:
     """Somebody asks what something would cost, or how they stand here. Nothing but the answer comes of it.
 
-    ``npub`` is the key as people write it. ``text``, ``max_tokens``, ``model``, ``preface_chars`` and ``follows``
-    are those of the request an estimate is wanted for, as in :class:`RequestReceived`.
+    ``npub`` is the key as people write it; an estimate may be asked for without a key. ``text``, ``max_tokens``,
+    ``model``, ``preface_chars`` and ``follows`` are those of the request it is wanted for, as in
+    :class:`RequestReceived`.
     """
 
     event_id: str
     op: Op
     door: Door
-    pubkey: str
+    pubkey: str | None
     npub: str
     origin: str
     btc: BtcPrice
