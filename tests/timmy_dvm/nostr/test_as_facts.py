@@ -55,7 +55,7 @@ def test_what_a_request_says_of_itself_reaches_the_core():
         (Scheme.NIP59, None, "none"),
         (Scheme.NIP59, "alice@pay.example", "alice@pay.example"),
         (Scheme.NIP44, None, None),
-        (None, None, None),
+        (Scheme.NONE, None, None),
     ],
 )
 def test_change_of_a_private_message_never_has_its_authors_profile_asked_for(scheme, named, goes_to):
