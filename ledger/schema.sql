@@ -296,11 +296,12 @@ CREATE TABLE refunds (
     updated_at         INTEGER NOT NULL,
     due_at             INTEGER,
     origin             TEXT NOT NULL DEFAULT '', -- of no job: the door's note on how to answer; empty once forgotten
+    target             TEXT, -- where it goes by itself; NULL: it is claimed, or was forgotten
     CONSTRAINT in_flight_has_its_hash CHECK (state NOT IN ('sending', 'in_doubt', 'sent') OR payment_hash IS NOT NULL)
 ) STRICT;
 
 CREATE INDEX refunds_of_job ON refunds (job) WHERE job IS NOT NULL;
-CREATE INDEX refunds_open ON refunds (row) WHERE state NOT IN ('sent', 'credited');
+CREATE INDEX refunds_open ON refunds (row) WHERE state NOT IN ('sent', 'credited', 'paid_elsewhere');
 CREATE INDEX payouts_of_key ON refunds (pubkey) WHERE job IS NULL;
 
 -- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.
@@ -314,6 +315,7 @@ INSERT INTO refund_transitions (from_state, to_state) VALUES
     ('owed', 'sending'),
     ('owed', 'credited'),
     ('owed', 'held'),
+    ('owed', 'paid_elsewhere'),
     ('sending', 'sent'),
     ('sending', 'owed'),
     ('sending', 'held'),
@@ -322,7 +324,8 @@ INSERT INTO refund_transitions (from_state, to_state) VALUES
     ('in_doubt', 'owed'),
     ('in_doubt', 'held'),
     ('held', 'sending'),
-    ('held', 'credited');
+    ('held', 'credited'),
+    ('held', 'paid_elsewhere');
 
 CREATE TRIGGER refund_is_born_owed BEFORE INSERT ON refunds
 WHEN NEW.state NOT IN ('owed', 'held', 'credited')

@@ -92,12 +92,12 @@ class View(Protocol):
         """All refunds of a job, oldest first."""
 
     def open_refunds_of(self, pubkey: str, limit: int) -> Sequence[tuple[str | None, RefundRecord]]:
-        """A key's refunds neither sent nor credited, at most ``limit``, oldest jobs first; each with the event id
+        """A key's refunds that are not settled yet, at most ``limit``, oldest jobs first; each with the event id
         of its job's request, None where an event did not make it. Reads along all jobs of the key.
         """
 
     def payouts_of(self, pubkey: str) -> Sequence[RefundRecord]:
-        """A key's refunds of no job, neither sent nor credited: credit of it that is being paid out."""
+        """A key's refunds of no job that are not settled yet: credit of it that is being paid out."""
 
     def topup(self, topup_id: str) -> TopUpRecord | None:
         """A top-up, or None."""

@@ -96,6 +96,7 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         pool_credit_percent=config.free_tier.credit_percent,
         fee_per_refund=msats_from_sats(limits.refund_fee_sats),
         fee_per_day=msats_from_sats(limits.refund_fees_per_day_sats),
+        asks_profiles=config.lightning.backend != "simulated",
         wallet_limits_fees=wallet.caps.fee_limit,
     )
 

@@ -36,6 +36,7 @@ from timmy_dvm.core.facts import (
     RefundClaimed,
 )
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.refund_facts import CreditWished
 from timmy_dvm.log import get_logger
 
 _TRIES = 20
@@ -243,7 +244,9 @@ def _job_id(case: Case, decision: Decision) -> str | None:
 
 def _tier(identity: IdentityRecord | None, case: Case, fact: Fact, rules: trust.TrustRules) -> trust.Tier:
     """The tier shown to whoever asks. Events have a key, so the lowest is ``new``; a stranger learns nothing."""
-    stranger = isinstance(fact, RefundClaimed) and case.job is not None and case.job.pubkey != fact.pubkey
+    stranger = (
+        isinstance(fact, RefundClaimed | CreditWished) and case.job is not None and case.job.pubkey != fact.pubkey
+    )
     return trust.Tier.NEW if identity is None or stranger else trust.tier(identity, fact.at, rules)
 
 

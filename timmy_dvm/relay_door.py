@@ -14,6 +14,7 @@ from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.engine import Engine
+from timmy_dvm.fetching import GuardedFetch, public_https
 from timmy_dvm.nostr import announce, letterbox, mentions
 from timmy_dvm.nostr.announce import Announcer
 from timmy_dvm.nostr.desk import Desk
@@ -111,7 +112,7 @@ def _desk(ground: Ground, prices: PriceSource) -> Desk:
     gatherer = Gatherer(
         books=ground.store,
         relays=ground.pool,
-        pages=Web(SystemResolver()) if ground.config.nostr.fetch_urls else None,
+        pages=Web(GuardedFetch(public_https(SystemResolver()))) if ground.config.nostr.fetch_urls else None,
         public_key=ground.keys.public_key,
         clock=ground.clock,
         dials=dials_customers_relays(ground.config),

@@ -12,6 +12,7 @@ from ledger.money import Msats
 from ledger.records import Door, Mode
 from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.pricing import BtcPrice
+from timmy_dvm.core.refund_facts import RefundFact
 
 
 class Step(StrEnum):
@@ -371,4 +372,5 @@ Fact = (
     | RefundDue
     | PaymentOut
     | CreditFact
+    | RefundFact
 )
