@@ -172,12 +172,17 @@ def dials_customers_relays(config: Config) -> bool:
     return config.nostr.customer_relays and config.lightning.backend != "simulated"
 
 
-def tokens_of(config: Config, randomness: Randomness, audience: str) -> Tokens:
-    """What signs and reads identity tokens; its secret is made at the first start, and kept beside the ledger."""
+def token_secret_of(config: Config, randomness: Randomness) -> bytes:
+    """What we sign with; made at the first start, and kept in the data folder."""
     table = config.http
     secret = table.token_secret or load_or_create_token(table.token_secret_file, randomness)
     redact(secret.reveal())
-    return Tokens([SigningKey(secret.reveal().encode())], audience)
+    return secret.reveal().encode()
+
+
+def tokens_of(config: Config, randomness: Randomness, audience: str) -> Tokens:
+    """What signs and reads identity tokens."""
+    return Tokens([SigningKey(token_secret_of(config, randomness))], audience)
 
 
 def pool_of(config: Config, relays: Iterable[str], keys: Keys, outside: Outside) -> RelayPool:

@@ -6,7 +6,7 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, credit, forgetting, payouts, questions, refunds, running, sending
+from timmy_dvm.core import asking, claiming, credit, forgetting, payouts, questions, refunds, running, sending
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
@@ -82,7 +82,7 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
         case DeadlinePassed():
             return running.overdue(case, fact, policy)
         case RefundClaimed():
-            return refunds.claimed(case, fact, policy)
+            return claiming.claimed(case, fact, policy)
         case RefundDue():
             return refunds.due_again(case, fact, policy)
         case RefundInvoiced():
@@ -92,7 +92,7 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
         case CreditWished():
             return sending.turned_into_credit(case, fact)
         case RefundWithdrawn():
-            return sending.withdrawn(case, fact, policy)
+            return claiming.withdrawn(case, fact, policy)
         case PaymentOut() if payouts.is_payout(case.refund):
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():
