@@ -20,7 +20,6 @@ NOT_YET: Final = (
     "limits.demo_per_address_hour",
     "limits.model_usd_per_day",
     "limits.open_jobs_per_address",
-    "limits.session_",
     "nostr.owner_pubkey",
 )
 """Keys, or how their names begin."""

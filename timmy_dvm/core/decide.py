@@ -6,7 +6,7 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, credit, forgetting, payouts, questions, refunds, running
+from timmy_dvm.core import asking, credit, forgetting, payouts, questions, refunds, running, sessions
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
@@ -31,11 +31,14 @@ from timmy_dvm.core.facts import (
     WorkDone,
 )
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
 
 
 def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
     """What follows from ``fact``, given the books around it. Pure, and total over all facts."""
     match fact:
+        case RequestReceived() if fact.session_id is not None:
+            return sessions.requested(case, fact, policy)
         case RequestReceived():
             return asking.asked(case, fact, policy)
         case RequestUnreadable():
@@ -58,14 +61,20 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return credit.invoice_made(case, fact, policy)
         case InvoiceMade():
             return asking.invoice_made(case, fact, policy)
+        case InvoiceNotMade() if fact.topup_id is not None and case.session is not None:
+            return sessions.invoice_not_made(case, fact)
         case InvoiceNotMade() if fact.topup_id is not None:
             return credit.invoice_not_made(case, fact)
         case InvoiceNotMade():
             return asking.invoice_not_made(case, fact, policy)
+        case PaymentSeen() if case.session is not None:
+            return sessions.paid(case, fact, policy)
         case PaymentSeen() if case.topup is not None:
             return credit.paid(case, fact, policy)
         case PaymentSeen():
             return asking.paid(case, fact, policy)
+        case InvoiceUnpaid() if case.session is not None:
+            return sessions.unpaid(case, fact, policy)
         case InvoiceUnpaid() if case.topup is not None:
             return credit.unpaid(case, fact, policy)
         case InvoiceUnpaid():
@@ -88,5 +97,13 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():
             return refunds.paid_out(case, fact, policy)
+        case SessionAsked():
+            return sessions.opened(case, fact, policy)
+        case SessionTopUpAsked():
+            return sessions.topup_asked(case, fact, policy)
+        case SessionCloseAsked():
+            return sessions.close_asked(case, fact, policy)
+        case SessionIdle():
+            return sessions.idle(case, fact, policy)
         case _:
             assert_never(fact)

@@ -12,6 +12,7 @@ from ledger.money import Msats
 from ledger.records import Door, Mode
 from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.pricing import BtcPrice
+from timmy_dvm.core.session_facts import SessionFact
 
 
 class Step(StrEnum):
@@ -47,7 +48,8 @@ class RequestReceived:
     ``addressed`` is False for a request that names no provider: refusing it is silent. ``expires_at`` is the unix
     second after which the customer wants no work to start; ``preface_chars`` of the text are the door's own;
     ``follows`` is the id of a job of the same key whose thread goes on;
-    ``refusal_at`` is the second before which a key that never paid is not told of a refusal; None: at once.
+    ``refusal_at`` is the second before which a key that never paid is not told of a refusal; None: at once;
+    ``session_id`` is the session whose credit pays.
     """
 
     job_id: str
@@ -69,6 +71,7 @@ class RequestReceived:
     preface_chars: int = 0
     follows: str | None = None
     refusal_at: int | None = None
+    session_id: str | None = None
 
     @property
     def id(self) -> str:
@@ -370,4 +373,5 @@ Fact = (
     | RefundDue
     | PaymentOut
     | CreditFact
+    | SessionFact
 )
