@@ -257,7 +257,11 @@ async def test_another_sessions_credit_and_the_keys_own_are_left_alone():
         one, other = await Holder(world, alice).opens(100), await Holder(world, alice).opens(500)
         assert code((await one.requests(200))[1]) == "insufficient_credit"
         await other.is_served(98, 48)
-        assert [await one.has(), await other.has(), await world.balance(accounts.customer(alice))] == [100, 450, 500]
+        assert [await one.has(), await other.has(), await world.balance(accounts.customer(alice))] == [
+            100,
+            450,
+            500,
+        ]
 
 
 # The pool --------------------------------------------------------------------------------------------------------
