@@ -290,6 +290,7 @@ def refund_from(row: sqlite3.Row) -> RefundRecord:
         updated_at=row["updated_at"],
         due_at=row["due_at"],
         origin=row["origin"],
+        target=row["target"],
         session_id=row["session_id"],
     )
 
@@ -315,6 +316,7 @@ def refund_columns(refund: RefundRecord) -> Parameters:
         "updated_at": refund.updated_at,
         "due_at": refund.due_at,
         "origin": refund.origin,
+        "target": refund.target,
         "session_id": refund.session_id,
     }
 

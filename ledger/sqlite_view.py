@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from ledger import accounts
+from ledger.answers import AnswerRecord
 from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Code, Entry, Posting
 from ledger.money import Msats
@@ -269,6 +270,11 @@ class SqliteView:
     def setting(self, key: str) -> str | None:
         """See :class:`ledger.store.Store`."""
         return self._one(lambda row: str(row["value"]), "setting", key=key)
+
+    def answer(self, key: str) -> AnswerRecord:
+        """What is noted under a key that was noted."""
+        row = self._connection.execute(SQL["answer"], {"key": key}).fetchone()
+        return AnswerRecord(*row)
 
     def story(self, job_id: str) -> Story | None:
         """See :class:`ledger.store.Store`."""

@@ -112,7 +112,7 @@ class SessionContract:
     async def test_one_topup_of_a_session_waits_at_most_and_the_first_is_its_deposit(self, store):
         await opened(store)
         await applied(store, topups=(filling(),))
-        with pytest.raises(RuleBroken, match="topups.account"):
+        with pytest.raises(RuleBroken, match=r"topups\.account"):
             await write(store, topups=(filling("t2"),))
         over = filling(ended_at=NOW)
         await applied(store, topups=(over, filling("t2")))

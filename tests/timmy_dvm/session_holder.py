@@ -7,10 +7,18 @@ from ledger.money import Msats, msats_from_sats
 from ledger.records import Door, JobRecord, Mode, RefundRecord
 from ledger.sessions import SessionRecord
 from tests.timmy_dvm.generosity import Generosity, hexed, priced
-from timmy_dvm.core.actions import Message
+from timmy_dvm.core.actions import Message, Refused
 from timmy_dvm.core.facts import InvoiceMade, InvoiceNotMade, InvoiceUnpaid, PaymentOut, PaymentSeen, PayResult
 from timmy_dvm.core.facts import RequestReceived as Asked
 from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
+
+
+def code(told: list[Message]) -> str:
+    """Of a refusal, which was all that was said."""
+    (message,) = told
+    assert isinstance(message, Refused)
+    assert message.sentence.endswith(".")
+    return message.code
 
 
 class Holder:

@@ -11,15 +11,12 @@ NOT_YET: Final = (
     "free_tier.demo_sats_per_day",
     "http.admin_token",
     "http.cors_origins",
-    "http.token_secret",
-    "http.trusted_proxies",
     "lightning.cln.",
     "lightning.lnd.",
     "lightning.nwc.",
     "lightning.phoenixd.",
     "limits.demo_per_address_hour",
     "limits.model_usd_per_day",
-    "limits.open_jobs_per_address",
     "nostr.owner_pubkey",
 )
 """Keys, or how their names begin."""

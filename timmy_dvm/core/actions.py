@@ -67,6 +67,16 @@ class FindPayment(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     resend_until: int
 
 
+class AskForInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Ask where a refund goes for an invoice: ``address``, or, without one, what ``pubkey``'s profile names."""
+
+    refund_id: str
+    attempts: int
+    amount: int
+    address: str | None
+    pubkey: str | None
+
+
 class RetryRefund(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Try a refund again when its pause is over."""
 
@@ -81,7 +91,16 @@ class CloseIdleSession(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     due_at: int
 
 
-Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | RetryRefund | CloseIdleSession
+Action = (
+    CreateInvoice
+    | CheckInvoice
+    | RunAgent
+    | PayRefund
+    | FindPayment
+    | AskForInvoice
+    | RetryRefund
+    | CloseIdleSession
+)
 
 
 class PriceTold(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, credit, forgetting, payouts, questions, refunds, running, sessions
+from timmy_dvm.core import asking, credit, forgetting, payouts, questions, refunds, running, sending, sessions
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
@@ -31,6 +31,13 @@ from timmy_dvm.core.facts import (
     WorkDone,
 )
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.refund_facts import (
+    CreditWished,
+    RefundFact,
+    RefundInvoiced,
+    RefundNotInvoiced,
+    RefundWithdrawn,
+)
 from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
 
 
@@ -61,20 +68,16 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return credit.invoice_made(case, fact, policy)
         case InvoiceMade():
             return asking.invoice_made(case, fact, policy)
-        case InvoiceNotMade() if fact.topup_id is not None and case.session is not None:
-            return sessions.invoice_not_made(case, fact)
+        case InvoiceNotMade() | PaymentSeen() | InvoiceUnpaid() if case.session is not None:
+            return sessions.of_its_invoice(case, fact, policy)
         case InvoiceNotMade() if fact.topup_id is not None:
             return credit.invoice_not_made(case, fact)
         case InvoiceNotMade():
             return asking.invoice_not_made(case, fact, policy)
-        case PaymentSeen() if case.session is not None:
-            return sessions.paid(case, fact, policy)
         case PaymentSeen() if case.topup is not None:
             return credit.paid(case, fact, policy)
         case PaymentSeen():
             return asking.paid(case, fact, policy)
-        case InvoiceUnpaid() if case.session is not None:
-            return sessions.unpaid(case, fact, policy)
         case InvoiceUnpaid() if case.topup is not None:
             return credit.unpaid(case, fact, policy)
         case InvoiceUnpaid():
@@ -89,21 +92,35 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return running.interrupted(case, fact, policy)
         case DeadlinePassed():
             return running.overdue(case, fact, policy)
+        case RefundClaimed() | RefundDue() | PaymentOut():
+            return _of_a_refund(case, fact, policy)
+        case RefundInvoiced() | RefundNotInvoiced() | CreditWished() | RefundWithdrawn():
+            return _of_a_refund(case, fact, policy)
+        case SessionAsked() | SessionTopUpAsked() | SessionCloseAsked() | SessionIdle():
+            return sessions.decided(case, fact, policy)
+        case _:
+            assert_never(fact)
+
+
+def _of_a_refund(
+    case: Case, fact: RefundClaimed | RefundDue | PaymentOut | RefundFact, policy: Policy
+) -> Decision:
+    match fact:
         case RefundClaimed():
             return refunds.claimed(case, fact, policy)
         case RefundDue():
             return refunds.due_again(case, fact, policy)
+        case RefundInvoiced():
+            return sending.invoiced(case, fact, policy)
+        case RefundNotInvoiced():
+            return sending.not_invoiced(case, fact, policy)
+        case CreditWished():
+            return sending.turned_into_credit(case, fact)
+        case RefundWithdrawn():
+            return sending.withdrawn(case, fact, policy)
         case PaymentOut() if payouts.is_payout(case.refund):
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():
             return refunds.paid_out(case, fact, policy)
-        case SessionAsked():
-            return sessions.opened(case, fact, policy)
-        case SessionTopUpAsked():
-            return sessions.topup_asked(case, fact, policy)
-        case SessionCloseAsked():
-            return sessions.close_asked(case, fact, policy)
-        case SessionIdle():
-            return sessions.idle(case, fact, policy)
         case _:
             assert_never(fact)

@@ -17,8 +17,8 @@ from timmy_dvm.core.actions import OperationDone, PayRefund, RefundMoved, Refuse
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.credit_facts import PayoutAsked
 from timmy_dvm.core.facts import PaymentOut, PayResult
+from timmy_dvm.core.giving_back import Returned
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.refunds import Returned
 from timmy_dvm.core.session_facts import SessionCloseAsked
 from timmy_dvm.core.transitions import refund_moves
 

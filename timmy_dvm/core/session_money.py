@@ -11,8 +11,8 @@ from ledger.entries import Code, Entry, transfer
 from ledger.money import MSATS_PER_SAT, Msats, sats_down
 from ledger.records import JobRecord, RefundRecord, RefundState
 from ledger.sessions import SessionRecord, SessionState
+from timmy_dvm.core.giving_back import Returned
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.refunds import Returned
 
 
 def given_back(session: SessionRecord | None, job: JobRecord, left: Msats, at: int, policy: Policy) -> Returned:

@@ -6,6 +6,7 @@ the session before the model is called, or it is refused; so requests that come 
 """
 
 import dataclasses
+from typing import assert_never
 
 from ledger import accounts
 from ledger.credit import TopUpRecord
@@ -17,11 +18,18 @@ from timmy_dvm.core.actions import CloseIdleSession, OperationDone, Refused
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import InvoiceNotMade, InvoiceUnpaid, PaymentSeen, RequestReceived
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
+from timmy_dvm.core.session_facts import (
+    SessionAsked,
+    SessionCloseAsked,
+    SessionFact,
+    SessionIdle,
+    SessionTopUpAsked,
+)
 from timmy_dvm.core.transitions import session_moves
 
 CLOSED = "closed"
 """The reason of a refund that was a session's rest."""
+_AMOUNT = "deposit_amount"
 _NOWHERE = ""
 """Whoever asked waits at the door: no event answers them."""
 
@@ -32,6 +40,34 @@ def _refused(code: str, sentence: str) -> Decision:
 
 def _done(**body: object) -> Tell:
     return Tell(OperationDone(body=body), _NOWHERE)
+
+
+def decided(case: Case, fact: SessionFact, policy: Policy) -> Decision:
+    """What follows from a fact about a session itself."""
+    match fact:
+        case SessionAsked():
+            return opened(case, fact, policy)
+        case SessionTopUpAsked():
+            return topup_asked(case, fact, policy)
+        case SessionCloseAsked():
+            return close_asked(case, fact, policy)
+        case SessionIdle():
+            return idle(case, fact, policy)
+        case _:
+            assert_never(fact)
+
+
+def of_its_invoice(case: Case, fact: InvoiceNotMade | PaymentSeen | InvoiceUnpaid, policy: Policy) -> Decision:
+    """What follows from what became of an invoice that fills a session."""
+    match fact:
+        case PaymentSeen():
+            return paid(case, fact, policy)
+        case InvoiceUnpaid():
+            return unpaid(case, fact, policy)
+        case InvoiceNotMade():
+            return invoice_not_made(case, fact)
+        case _:
+            assert_never(fact)
 
 
 def opened(case: Case, fact: SessionAsked, policy: Policy) -> Decision:
@@ -62,7 +98,7 @@ def _wrong_amount(amount: Msats, policy: Policy) -> Refused | None:
     if policy.session_min <= amount <= policy.session_max:
         return None
     least, most = sats_down(policy.session_min), sats_down(policy.session_max)
-    return Refused(code="deposit_amount", sentence=f"Between {least} and {most} sats at a time: say how many.")
+    return Refused(code=_AMOUNT, sentence=f"Between {least} and {most} sats at a time: say how many.")
 
 
 def topup_asked(case: Case, fact: SessionTopUpAsked, policy: Policy) -> Decision:

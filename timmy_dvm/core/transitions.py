@@ -30,12 +30,15 @@ JOB: Final[dict[JobState, frozenset[JobState]]] = {
 }
 
 REFUND: Final[dict[RefundState, frozenset[RefundState]]] = {
-    RefundState.OWED: frozenset({RefundState.SENDING, RefundState.CREDITED, RefundState.HELD}),
+    RefundState.OWED: frozenset(
+        {RefundState.SENDING, RefundState.CREDITED, RefundState.HELD, RefundState.PAID_ELSEWHERE}
+    ),
     RefundState.SENDING: frozenset({RefundState.SENT, RefundState.OWED, RefundState.HELD, RefundState.IN_DOUBT}),
     RefundState.IN_DOUBT: frozenset({RefundState.SENT, RefundState.OWED, RefundState.HELD}),
-    RefundState.HELD: frozenset({RefundState.SENDING, RefundState.CREDITED}),
+    RefundState.HELD: frozenset({RefundState.SENDING, RefundState.CREDITED, RefundState.PAID_ELSEWHERE}),
     RefundState.SENT: frozenset(),
     RefundState.CREDITED: frozenset(),
+    RefundState.PAID_ELSEWHERE: frozenset(),
 }
 
 SESSION: Final[dict[SessionState, frozenset[SessionState]]] = {
@@ -101,7 +104,7 @@ def drawn() -> str:
     lines += ["```", "", "```mermaid", "stateDiagram-v2", "    [*] --> owed", "    [*] --> held"]
     lines += ["    [*] --> credited"]
     lines += [f"    {old} --> {new}" for old in RefundState for new in RefundState if new in REFUND[old]]
-    lines += ["    sent --> [*]", "    credited --> [*]", "```"]
+    lines += ["    sent --> [*]", "    credited --> [*]", "    paid_elsewhere --> [*]", "```"]
     lines += ["", "```mermaid", "stateDiagram-v2", "    [*] --> awaiting_payment"]
     lines += [f"    {old} --> {new}" for old in SessionState for new in SessionState if new in SESSION[old]]
     lines += ["    closed --> [*]", "```"]
