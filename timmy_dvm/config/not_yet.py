@@ -17,7 +17,6 @@ NOT_YET: Final = (
     "lightning.phoenixd.",
     "limits.demo_per_address_hour",
     "limits.model_usd_per_day",
-    "limits.session_",
     "nostr.owner_pubkey",
 )
 """Keys, or how their names begin."""

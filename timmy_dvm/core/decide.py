@@ -6,7 +6,18 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, claiming, credit, forgetting, payouts, questions, refunds, running, sending
+from timmy_dvm.core import (
+    asking,
+    claiming,
+    credit,
+    forgetting,
+    payouts,
+    questions,
+    refunds,
+    running,
+    sending,
+    sessions,
+)
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
@@ -31,12 +42,21 @@ from timmy_dvm.core.facts import (
     WorkDone,
 )
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
+from timmy_dvm.core.refund_facts import (
+    CreditWished,
+    RefundFact,
+    RefundInvoiced,
+    RefundNotInvoiced,
+    RefundWithdrawn,
+)
+from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
 
 
 def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
     """What follows from ``fact``, given the books around it. Pure, and total over all facts."""
     match fact:
+        case RequestReceived() if fact.session_id is not None:
+            return sessions.requested(case, fact, policy)
         case RequestReceived():
             return asking.asked(case, fact, policy)
         case RequestUnreadable():
@@ -59,6 +79,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return credit.invoice_made(case, fact, policy)
         case InvoiceMade():
             return asking.invoice_made(case, fact, policy)
+        case InvoiceNotMade() | PaymentSeen() | InvoiceUnpaid() if case.session is not None:
+            return sessions.of_its_invoice(case, fact, policy)
         case InvoiceNotMade() if fact.topup_id is not None:
             return credit.invoice_not_made(case, fact)
         case InvoiceNotMade():
@@ -81,6 +103,20 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return running.interrupted(case, fact, policy)
         case DeadlinePassed():
             return running.overdue(case, fact, policy)
+        case RefundClaimed() | RefundDue() | PaymentOut():
+            return _of_a_refund(case, fact, policy)
+        case RefundInvoiced() | RefundNotInvoiced() | CreditWished() | RefundWithdrawn():
+            return _of_a_refund(case, fact, policy)
+        case SessionAsked() | SessionTopUpAsked() | SessionCloseAsked() | SessionIdle():
+            return sessions.decided(case, fact, policy)
+        case _:
+            assert_never(fact)
+
+
+def _of_a_refund(
+    case: Case, fact: RefundClaimed | RefundDue | PaymentOut | RefundFact, policy: Policy
+) -> Decision:
+    match fact:
         case RefundClaimed():
             return claiming.claimed(case, fact, policy)
         case RefundDue():

@@ -13,6 +13,7 @@ from ledger.records import Door, Mode
 from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.core.refund_facts import RefundFact
+from timmy_dvm.core.session_facts import SessionFact
 
 
 class Step(StrEnum):
@@ -48,7 +49,8 @@ class RequestReceived:
     ``addressed`` is False for a request that names no provider: refusing it is silent. ``expires_at`` is the unix
     second after which the customer wants no work to start; ``preface_chars`` of the text are the door's own;
     ``follows`` is the id of a job of the same key whose thread goes on;
-    ``refusal_at`` is the second before which a key that never paid is not told of a refusal; None: at once.
+    ``refusal_at`` is the second before which a key that never paid is not told of a refusal; None: at once;
+    ``session_id`` is the session whose credit pays.
     """
 
     job_id: str
@@ -70,6 +72,7 @@ class RequestReceived:
     preface_chars: int = 0
     follows: str | None = None
     refusal_at: int | None = None
+    session_id: str | None = None
 
     @property
     def id(self) -> str:
@@ -380,4 +383,5 @@ Fact = (
     | PaymentOut
     | CreditFact
     | RefundFact
+    | SessionFact
 )
