@@ -12,7 +12,7 @@ from timmy_dvm.http import dev_pay, events, health, jobs, prices, refunds
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
-from timmy_dvm.http.dev_pay import Pay
+from timmy_dvm.http.dev_pay import PaidHow, Pay
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.open_places import OpenPlaces
@@ -80,6 +80,17 @@ def routers_of(
     if pay is not None:
         routers.append(dev_pay.routes(pay))
     return routers
+
+
+def description() -> dict[str, Any]:
+    """The port's whole description, the developers' route included; nothing is built or opened for it."""
+    # Routes use what they are given only when they serve.
+    absent: Any = None
+    return create_app(routers_of(absent, absent, absent, _nobody_pays), lambda: "").openapi()
+
+
+async def _nobody_pays(_: str) -> PaidHow:
+    return PaidHow.UNKNOWN
 
 
 def server_of(ground: Ground, routers: Sequence[APIRouter]) -> Server:
