@@ -128,6 +128,9 @@ class View(Protocol):
     def refund_fees_since(self, since: int) -> Msats:
         """Routing fees booked as ours since a unix time."""
 
+    def free_answers_since(self, since: int) -> Msats:
+        """What answers outside any job have cost us since a unix time."""
+
     def fee_caps_in_flight(self) -> Msats:
         """The fee caps of all refunds whose payment may still be on its way, together; of a refund of no job it
         is not ours, and does not count.
@@ -292,6 +295,14 @@ class Store(Protocol):
 
     async def remember(self, key: str, value: str) -> None:
         """Remember a value; on disk when this returns."""
+
+    async def note_world_events(self, events: Sequence[tuple[int, str]]) -> None:
+        """Remember what could be seen in the Workshop, oldest first, as ``(unix time, type)``. Only the newest
+        thousand are kept; no decision reads them.
+        """
+
+    async def world_events(self, limit: int) -> Sequence[tuple[int, str]]:
+        """What could be seen lately, newest first."""
 
     async def close(self) -> None:
         """Finish what waits, then close. Later calls raise :class:`StoreUnavailable`."""

@@ -6,7 +6,7 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, credit, forgetting, payouts, questions, refunds, running
+from timmy_dvm.core import asking, credit, forgetting, free_answers, payouts, questions, refunds, running
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
@@ -30,6 +30,7 @@ from timmy_dvm.core.facts import (
     RunInterrupted,
     WorkDone,
 )
+from timmy_dvm.core.free_facts import FreeAnswerGiven
 from timmy_dvm.core.policy import Policy
 
 
@@ -88,5 +89,7 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():
             return refunds.paid_out(case, fact, policy)
+        case FreeAnswerGiven():
+            return free_answers.given(fact)
         case _:
             assert_never(fact)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from ledger.money import Msats
 from ledger.records import Door, Mode
 from timmy_dvm.core.credit_facts import CreditFact
+from timmy_dvm.core.free_facts import FreeAnswerGiven
 from timmy_dvm.core.pricing import BtcPrice
 
 
@@ -370,4 +371,5 @@ Fact = (
     | RefundDue
     | PaymentOut
     | CreditFact
+    | FreeAnswerGiven
 )
