@@ -139,7 +139,7 @@ SELECT
 FROM refunds LEFT JOIN payments ON payments.payment_hash = refunds.payment_hash AND payments.refund = refunds.row
 WHERE (refunds.state IN ('sending', 'in_doubt') AND payments.state IS NOT 'in_flight')
     OR (refunds.state = 'sent' AND payments.state IS NOT 'sent')
-    OR (refunds.state IN ('owed', 'held', 'credited') AND payments.state IN ('in_flight', 'sent'));
+    OR (refunds.state IN ('owed', 'held', 'credited', 'paid_elsewhere') AND payments.state IN ('in_flight', 'sent'));
 
 -- name: I5 a payment in flight or sent has a refund that says so
 SELECT
@@ -155,7 +155,7 @@ SELECT
         || coalesce(accounts.balance_msat, 0)
 FROM refunds LEFT JOIN accounts ON accounts.name = 'refund:' || refunds.id
 WHERE coalesce(accounts.balance_msat, 0)
-    <> CASE WHEN refunds.state IN ('sent', 'credited') THEN 0 ELSE refunds.amount_msat END;
+    <> CASE WHEN refunds.state IN ('sent', 'credited', 'paid_elsewhere') THEN 0 ELSE refunds.amount_msat END;
 
 -- name: I5 no more went into a refund than its amount
 SELECT

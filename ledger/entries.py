@@ -41,6 +41,8 @@ class Code(StrEnum):
     """``refund → customer``: it went back as credit."""
     SENT = "sent"
     """``refund → node``: it left our wallet."""
+    ELSEWHERE = "elsewhere"
+    """``refund → operator``: the operator paid it with another wallet, so these sats are now the operator's."""
     ROUTING = "routing"
     """``routing_fees → node``: what sending cost us."""
     DUST = "dust"

@@ -122,10 +122,12 @@ WHERE account = excluded.account AND amount_msat = excluded.amount_msat;
 -- name: insert_refund
 INSERT INTO refunds (
     id, version, job, pubkey, amount_msat, reason, state, kept_fee_room_msat, payment_hash, bolt11, max_fee_msat,
-    fee_msat, attempts, note, created_at, updated_at, due_at, origin
+    fee_msat, attempts, note, created_at, updated_at, due_at, origin,
+    target
 ) VALUES (
     :id, 1, (SELECT row FROM jobs WHERE id = :job_id), :pubkey, :amount, :reason, :state, :kept_fee_room,
-    :payment_hash, :bolt11, :max_fee, :fee, :attempts, :note, :created_at, :updated_at, :due_at, :origin
+    :payment_hash, :bolt11, :max_fee, :fee, :attempts, :note, :created_at, :updated_at, :due_at, :origin,
+    :target
 ) ON CONFLICT (id) DO NOTHING;
 
 -- name: update_refund
@@ -142,7 +144,8 @@ UPDATE refunds SET
     attempts = :attempts,
     note = :note,
     updated_at = :updated_at,
-    due_at = :due_at
+    due_at = :due_at,
+    target = :target
 WHERE id = :id AND version = :version;
 
 -- An attempt begins. A hash that was paid, or serves another refund, is left alone: 0 rows.
@@ -223,11 +226,23 @@ UPDATE topups SET origin = '' WHERE nostr_pubkey = :pubkey AND ended_at IS NOT N
 
 -- name: forget_payouts
 UPDATE refunds SET origin = ''
-WHERE job IS NULL AND pubkey = :pubkey AND origin <> '' AND state IN ('sent', 'credited');
+WHERE job IS NULL AND pubkey = :pubkey AND origin <> '' AND state IN ('sent', 'credited', 'paid_elsewhere');
+
+-- name: forget_targets
+UPDATE refunds SET target = NULL
+WHERE target IS NOT NULL AND state IN ('sent', 'credited', 'paid_elsewhere')
+    AND job IN (SELECT row FROM jobs WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL);
 
 -- name: write_setting
 INSERT INTO settings (key, value) VALUES (:key, :value)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: begin_answer
+INSERT INTO answers (key, body_hash, seed, created_at) VALUES (:key, :body_hash, :seed, :at)
+ON CONFLICT (key) DO NOTHING;
+
+-- name: finish_answer
+UPDATE answers SET status = :status, answer = :answer WHERE key = :key AND status IS NULL;
 
 -- The reading side ----------------------------------------------------------------------------------------------
 
@@ -354,23 +369,23 @@ SELECT refunds.*, jobs.id AS job_id FROM refunds LEFT JOIN jobs ON jobs.row = re
 
 -- name: open_refunds
 SELECT refunds.*, jobs.id AS job_id FROM refunds LEFT JOIN jobs ON jobs.row = refunds.job
-WHERE refunds.state NOT IN ('sent', 'credited') ORDER BY refunds.row;
+WHERE refunds.state NOT IN ('sent', 'credited', 'paid_elsewhere') ORDER BY refunds.row;
 
 -- CROSS JOIN keeps this order: nearly all refunds that are open are those of others.
 -- name: open_refunds_of_key
 SELECT refunds.*, jobs.id AS job_id, jobs.event_id
 FROM jobs CROSS JOIN refunds ON refunds.job = jobs.row
-WHERE jobs.nostr_pubkey = :pubkey AND refunds.state NOT IN ('sent', 'credited')
+WHERE jobs.nostr_pubkey = :pubkey AND refunds.state NOT IN ('sent', 'credited', 'paid_elsewhere')
 ORDER BY jobs.created_at, refunds.row LIMIT :limit;
 
 -- name: owed_to_key
 SELECT coalesce(sum(refunds.amount_msat), 0)
 FROM jobs CROSS JOIN refunds ON refunds.job = jobs.row
-WHERE jobs.nostr_pubkey = :pubkey AND refunds.state NOT IN ('sent', 'credited');
+WHERE jobs.nostr_pubkey = :pubkey AND refunds.state NOT IN ('sent', 'credited', 'paid_elsewhere');
 
 -- name: open_payouts_of_key
 SELECT refunds.*, NULL AS job_id FROM refunds
-WHERE job IS NULL AND pubkey = :pubkey AND state NOT IN ('sent', 'credited') ORDER BY row;
+WHERE job IS NULL AND pubkey = :pubkey AND state NOT IN ('sent', 'credited', 'paid_elsewhere') ORDER BY row;
 
 -- CROSS JOIN as above.
 -- name: payable_until_of_key
@@ -488,3 +503,6 @@ INSERT INTO world_events (at, type) VALUES (:at, :type);
 -- Newest first.
 -- name: world_events
 SELECT at, type FROM world_events ORDER BY row DESC LIMIT :limit;
+
+-- name: answer
+SELECT body_hash, seed, status, answer FROM answers WHERE key = :key;

@@ -60,6 +60,8 @@ class RefundState(StrEnum):
     HELD = "held"
     SENT = "sent"
     CREDITED = "credited"
+    PAID_ELSEWHERE = "paid_elsewhere"
+    """The operator paid it with another wallet, and said so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,9 +197,10 @@ class InvoiceRecord:
 class RefundRecord:
     """One amount on its way back, with its own account ``refund:<id>``.
 
-    ``payment_hash``, ``bolt11`` and ``max_fee`` belong to the attempt now in flight or, when sent, to the one
-    that arrived; earlier attempts stay in the table of payments. ``kept_fee_room`` is what we kept from the
-    job: a refund never costs us more than that.
+    ``target`` is where it goes by itself: an address as the customer wrote it, or a word of the core's; None where
+    the customer has to claim it. ``payment_hash``, ``bolt11`` and ``max_fee`` belong to the attempt now in flight
+    or, when sent, to the one that arrived; earlier attempts stay in the table of payments. ``kept_fee_room`` is
+    what we kept from the job: a refund never costs us more than that.
 
     A refund of no job pays prepaid credit out: ``amount`` is the BOLT11's and ``max_fee`` together, for what it
     costs comes out of the sum. ``origin`` is the door's own note (JSON) on how to answer about it, written once.
@@ -221,6 +224,7 @@ class RefundRecord:
     updated_at: int
     due_at: int | None = None
     origin: str = ""
+    target: str | None = None
 
     @property
     def invoiced(self) -> Msats:
@@ -323,8 +327,8 @@ class Change:
     order, and a floor holds after each. Events are written with the outbox row that publishes them
     (:data:`PUBLISH`). ``result`` belongs to ``job`` or ``new_job``, one of which must be there.
     ``forget`` is a key: of its oldest ended jobs, at most :data:`~ledger.credit.FORGOTTEN_AT_ONCE`, all texts are
-    erased, with reasons, addresses and what was published for them, and of its top-ups and pay-outs the notes; an
-    event that is still to be delivered is erased once it was.
+    erased, with reasons, addresses and what was published for them, where their refunds went, and of its top-ups
+    and pay-outs the notes; an event that is still to be delivered is erased once it was.
     """
 
     new_job: NewJob | None = None

@@ -297,11 +297,12 @@ CREATE TABLE refunds (
     updated_at         INTEGER NOT NULL,
     due_at             INTEGER,
     origin             TEXT NOT NULL DEFAULT '', -- of no job: the door's note on how to answer; empty once forgotten
+    target             TEXT, -- where it goes by itself; NULL: it is claimed, or was forgotten
     CONSTRAINT in_flight_has_its_hash CHECK (state NOT IN ('sending', 'in_doubt', 'sent') OR payment_hash IS NOT NULL)
 ) STRICT;
 
 CREATE INDEX refunds_of_job ON refunds (job) WHERE job IS NOT NULL;
-CREATE INDEX refunds_open ON refunds (row) WHERE state NOT IN ('sent', 'credited');
+CREATE INDEX refunds_open ON refunds (row) WHERE state NOT IN ('sent', 'credited', 'paid_elsewhere');
 CREATE INDEX payouts_of_key ON refunds (pubkey) WHERE job IS NULL;
 
 -- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.
@@ -315,6 +316,7 @@ INSERT INTO refund_transitions (from_state, to_state) VALUES
     ('owed', 'sending'),
     ('owed', 'credited'),
     ('owed', 'held'),
+    ('owed', 'paid_elsewhere'),
     ('sending', 'sent'),
     ('sending', 'owed'),
     ('sending', 'held'),
@@ -323,7 +325,8 @@ INSERT INTO refund_transitions (from_state, to_state) VALUES
     ('in_doubt', 'owed'),
     ('in_doubt', 'held'),
     ('held', 'sending'),
-    ('held', 'credited');
+    ('held', 'credited'),
+    ('held', 'paid_elsewhere');
 
 CREATE TRIGGER refund_is_born_owed BEFORE INSERT ON refunds
 WHEN NEW.state NOT IN ('owed', 'held', 'credited')
@@ -511,6 +514,24 @@ CREATE TABLE outbox (
 ) STRICT;
 
 CREATE INDEX outbox_runs ON outbox (job_id) WHERE kind = 'RunAgent';
+
+-- What was answered under an Idempotency-Key, so that a repeat gets the same for ever.
+CREATE TABLE answers (
+    key        TEXT NOT NULL PRIMARY KEY, -- SHA-256 over route, credential and the key itself
+    body_hash  TEXT NOT NULL, -- of what was asked: the same key with another body is a mistake
+    seed       TEXT NOT NULL, -- what ids are made from: a repeat after a crash goes on, and begins nothing anew
+    status     INTEGER, -- of the answer (HTTP); NULL until there is one
+    answer     TEXT,
+    created_at INTEGER NOT NULL,
+    CONSTRAINT answered_whole CHECK ((status IS NULL) = (answer IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER answer_is_final BEFORE UPDATE ON answers
+WHEN OLD.status IS NOT NULL OR NEW.key <> OLD.key OR NEW.body_hash <> OLD.body_hash OR NEW.seed <> OLD.seed
+BEGIN SELECT raise(ABORT, 'an answer that was given stays as it is'); END;
+
+CREATE TRIGGER answers_are_kept BEFORE DELETE ON answers
+BEGIN SELECT raise(ABORT, 'answers are never deleted'); END;
 
 CREATE TABLE settings (
     key   TEXT NOT NULL PRIMARY KEY,

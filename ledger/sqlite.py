@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from urllib.parse import quote
 
 from ledger import accounts
+from ledger.answers import AnswerRecord
 from ledger.entries import Code, transfer
 from ledger.files import MEMORY, path_of, prepare_file
 from ledger.migrate import check_version, migrate
@@ -272,6 +273,19 @@ class SqliteStore:
     async def world_events(self, limit: int) -> Sequence[tuple[int, str]]:
         """See :class:`ledger.store.Store`."""
         return await self._read(lambda view: view.world_events(limit))
+
+    async def begin_answer(self, key: str, body_hash: str, seed: str, at: int) -> AnswerRecord:
+        """See :class:`ledger.store.Store`."""
+
+        def write(connection: sqlite3.Connection) -> AnswerRecord:
+            _execute(connection, "begin_answer", key=key, body_hash=body_hash, seed=seed, at=at)
+            return SqliteView(connection).answer(key)
+
+        return await self._to_write().run(write)
+
+    async def finish_answer(self, key: str, status: int, answer: str) -> None:
+        """See :class:`ledger.store.Store`."""
+        await self._write("finish_answer", key=key, status=status, answer=answer)
 
     async def close(self) -> None:
         """See :class:`ledger.store.Store`."""

@@ -199,7 +199,7 @@ def _write_refund(connection: sqlite3.Connection, refund: RefundRecord) -> None:
         case RefundState.SENT:
             if not connection.execute(SQL["payment_arrived"], values).rowcount:
                 raise RuleBroken(f"refund {refund.id}: payment {refund.payment_hash} was not in flight")
-        case RefundState.OWED | RefundState.HELD | RefundState.CREDITED:
+        case RefundState.OWED | RefundState.HELD | RefundState.CREDITED | RefundState.PAID_ELSEWHERE:
             connection.execute(SQL["payment_failed"], values)
         case RefundState.IN_DOUBT:
             pass  # still in flight, for all we know
@@ -222,7 +222,7 @@ def _forget(connection: sqlite3.Connection, pubkey: str) -> None:
     # The texts last: that they are there tells a job that is remembered.
     for statement in ("forget_events", "forget_reasons", "forget_texts"):
         connection.execute(SQL[statement], {"pubkey": pubkey, "limit": FORGOTTEN_AT_ONCE})
-    for statement in ("forget_topups", "forget_payouts"):
+    for statement in ("forget_topups", "forget_payouts", "forget_targets"):
         connection.execute(SQL[statement], {"pubkey": pubkey})
 
 

@@ -287,6 +287,7 @@ def refund_from(row: sqlite3.Row) -> RefundRecord:
         updated_at=row["updated_at"],
         due_at=row["due_at"],
         origin=row["origin"],
+        target=row["target"],
     )
 
 
@@ -311,6 +312,7 @@ def refund_columns(refund: RefundRecord) -> Parameters:
         "updated_at": refund.updated_at,
         "due_at": refund.due_at,
         "origin": refund.origin,
+        "target": refund.target,
     }
 
 

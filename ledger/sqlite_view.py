@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from ledger import accounts
+from ledger.answers import AnswerRecord
 from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Code, Entry, Posting
 from ledger.money import Msats
@@ -259,6 +260,11 @@ class SqliteView:
     def world_events(self, limit: int) -> Sequence[tuple[int, str]]:
         """See :class:`ledger.store.Store`."""
         return self._all(lambda row: (row["at"], row["type"]), "world_events", limit=limit)
+
+    def answer(self, key: str) -> AnswerRecord:
+        """What is noted under a key that was noted."""
+        row = self._connection.execute(SQL["answer"], {"key": key}).fetchone()
+        return AnswerRecord(*row)
 
     def story(self, job_id: str) -> Story | None:
         """See :class:`ledger.store.Store`."""

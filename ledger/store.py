@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+from ledger.answers import AnswerRecord
 from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Entry
 from ledger.money import Msats
@@ -91,12 +92,12 @@ class View(Protocol):
         """All refunds of a job, oldest first."""
 
     def open_refunds_of(self, pubkey: str, limit: int) -> Sequence[tuple[str | None, RefundRecord]]:
-        """A key's refunds neither sent nor credited, at most ``limit``, oldest jobs first; each with the event id
+        """A key's refunds that are not settled yet, at most ``limit``, oldest jobs first; each with the event id
         of its job's request, None where an event did not make it. Reads along all jobs of the key.
         """
 
     def payouts_of(self, pubkey: str) -> Sequence[RefundRecord]:
-        """A key's refunds of no job, neither sent nor credited: credit of it that is being paid out."""
+        """A key's refunds of no job that are not settled yet: credit of it that is being paid out."""
 
     def topup(self, topup_id: str) -> TopUpRecord | None:
         """A top-up, or None."""
@@ -303,6 +304,12 @@ class Store(Protocol):
 
     async def world_events(self, limit: int) -> Sequence[tuple[int, str]]:
         """What could be seen lately, newest first."""
+
+    async def begin_answer(self, key: str, body_hash: str, seed: str, at: int) -> AnswerRecord:
+        """Note that a key of a client is used, on disk when this returns; what was noted first is answered."""
+
+    async def finish_answer(self, key: str, status: int, answer: str) -> None:
+        """Note what was answered under a key; once for ever, a second answer is not noted."""
 
     async def close(self) -> None:
         """Finish what waits, then close. Later calls raise :class:`StoreUnavailable`."""

@@ -51,6 +51,7 @@ BROAD = {
     ),
     "timmy_dvm/runs.py": (1, "a fault of ours in a run must end in a refund"),
     "timmy_dvm/dispatch.py": (1, "a fault of ours in one action must not stop all others; it stays in the outbox"),
+    "timmy_dvm/http/faults.py": (1, "whatever it is, the next request must be served, and this one answered"),
     "timmy_dvm/nostr/port.py": (2, "a stranger's event must not end the ear for everybody else"),
     "timmy_dvm/nostr/publishing.py": (1, "a stranger's relay must not keep an event in the outbox for ever"),
     "timmy_dvm/nostr/streaming.py": (1, "a partial can be left out; a fault in one must not end the bot"),

@@ -7,11 +7,12 @@ The files in the order a job meets them:
 - `core`, everything that decides; no I/O, no clock, no randomness
 - `dispatch`, the one way out: performs what was committed; each outcome is a new fact
 - `payments` and `timers`, two more sources of facts
-- `agent`, who does the work; `prices`, what a bitcoin costs; `outbound` and `resolver`,
-  the only way to a stranger's address; `web`, that way to a page
+- `agent`, who does the work; `prices`, what a bitcoin costs; `outbound`, `resolver` and
+  `fetching`, the only way to a stranger's address; `web`, that way to a page, and
+  `payees`, to whoever gives an invoice for a refund
 - `partials`, what is being written, for whoever shows it
 - `views`, read-only answers
-- `app`, where all of it is put together
+- `app`, where all of it is put together, with `relay_door` and `http_door`
 
 Around them: `config`, `identity` (keys on disk), `clock` (time and randomness), `log`, and `cli` with `commands`.
 """

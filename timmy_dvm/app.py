@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
-
 from ledger.files import lock_ledger
 from ledger.money import msats_from_sats
 from ledger.sqlite import open_ledger
@@ -29,19 +27,22 @@ from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.dispatch import Dispatch
 from timmy_dvm.engine import Engine
-from timmy_dvm.http.app import create_app
+from timmy_dvm.fetching import GuardedFetch, Judge, public_https
 from timmy_dvm.http.dev_pay import DevPay
 from timmy_dvm.http.health import Health
-from timmy_dvm.http.limits import Limits
-from timmy_dvm.http.server import Gate, Server, bind, make_server
+from timmy_dvm.http.server import Server, bind
+from timmy_dvm.http_door import routers_of, server_of, services_of
 from timmy_dvm.log import get_logger
+from timmy_dvm.nostr.profiles import RelayProfiles
 from timmy_dvm.nostr.publishing import NostrPublisher
 from timmy_dvm.nostr.speaker import NostrSpeaker
 from timmy_dvm.nostr.streaming import PartialFeedback
 from timmy_dvm.partials import Partials
+from timmy_dvm.payees import Payees
 from timmy_dvm.payments import Payments
 from timmy_dvm.prices import HttpFetch, LivePrice
 from timmy_dvm.relay_door import Ground, RelayDoor, relay_door
+from timmy_dvm.resolver import SystemResolver
 from timmy_dvm.runs import Runs
 from timmy_dvm.solvency import Watchdog
 from timmy_dvm.timers import Timers
@@ -73,6 +74,7 @@ class App:
         config: what the operator decided.
         clock, randomness: the machine's own, or a test's.
         wallet, agent: in place of the configured ones.
+        judge: which of the addresses that refunds go to are connected to, in place of public https alone.
     """
 
     def __init__(
@@ -83,12 +85,15 @@ class App:
         randomness: Randomness | None = None,
         wallet: Lightning | None = None,
         agent: Agent | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self._config = config
         self._clock = clock or SystemClock()
         self._randomness = randomness or SystemRandomness()
         self._wallet = wallet
         self._agent = agent
+        # Not the look-ups of the pages that customers name: many slow ones must not keep refunds waiting.
+        self._judge = judge or public_https(SystemResolver())
         self._stop = asyncio.Event()
         self._public_key = ""
 
@@ -134,20 +139,25 @@ class App:
         runs = Runs(ground.agent, store, engine, clock, ground.policy.prices, config.limits.in_flight, partials)
         watchdog = Watchdog(store, wallet, clock)
         steps = WalletSteps(wallet, store, engine, clock, watchdog.alarm)
+        profiles = RelayProfiles(ground.pool, clock)
+        payees = Payees(GuardedFetch(self._judge), profiles, engine, clock, wallet.network)
         pay = DevPay(wallet, store).pay if config.pay_route else None
         payments = Payments(store, engine, wallet, clock)
-        routes = create_app(Health(config, ground.keys, ground.pool, store, payments, watchdog).show, pay)
+        public_url = (config.http.public_url or _address(listening)).rstrip("/")
+        services = services_of(ground, btc_price, partials, public_url)
+        health = Health(config, ground.keys, ground.pool, store, payments, watchdog)
+        routers = routers_of(services, door.hand_in, health.show, pay)
         return _Parts(
-            Ready(ground.keys.npub, config.http.public_url or _address(listening), ground.pool.urls),
+            Ready(ground.keys.npub, public_url, ground.pool.urls),
             ground.pool,
             door,
-            Dispatch(store, engine, steps, runs, door.publisher, clock),
+            Dispatch(store, engine, steps, runs, door.publisher, clock, payees),
             _partial_feedback(ground, partials, door.publisher),
             Timers(store, engine, clock),
             payments,
             watchdog,
             btc_price if isinstance(btc_price, LivePrice) else None,
-            _server_of(config, routes),
+            server_of(ground, routers),
             listening,
         )
 
@@ -294,19 +304,6 @@ async def _open_books(store: Store, wallet: Lightning, config: Config, clock: Cl
     at = int(clock.now())
     await store.open_books(balance, pool, at)
     await store.remember("books_open", str(at))
-
-
-def _server_of(config: Config, routes: FastAPI) -> Server:
-    limits = config.limits
-    return make_server(
-        Limits(routes, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes),
-        Gate(
-            read_s=limits.read_seconds,
-            connections=limits.connections,
-            per_address=limits.connections_per_address,
-        ),
-        header_bytes=limits.header_bytes,
-    )
 
 
 def _address(listening: socket.socket) -> str:

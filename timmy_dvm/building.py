@@ -21,7 +21,8 @@ from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
 from timmy_dvm.core.trust import TrustRules
-from timmy_dvm.identity import load_or_create_key
+from timmy_dvm.http.tokens import SigningKey, Tokens
+from timmy_dvm.identity import load_or_create_key, load_or_create_token
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
 from timmy_dvm.nostr.dialling import dialler_of
@@ -95,6 +96,7 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         pool_credit_percent=config.free_tier.credit_percent,
         fee_per_refund=msats_from_sats(limits.refund_fee_sats),
         fee_per_day=msats_from_sats(limits.refund_fees_per_day_sats),
+        asks_profiles=config.lightning.backend != "simulated",
         wallet_limits_fees=wallet.caps.fee_limit,
     )
 
@@ -168,6 +170,14 @@ def dials_customers_relays(config: Config) -> bool:
     money and must not be seen on anybody's relay.
     """
     return config.nostr.customer_relays and config.lightning.backend != "simulated"
+
+
+def tokens_of(config: Config, randomness: Randomness, audience: str) -> Tokens:
+    """What signs and reads identity tokens; its secret is made at the first start, and kept beside the ledger."""
+    table = config.http
+    secret = table.token_secret or load_or_create_token(table.token_secret_file, randomness)
+    redact(secret.reveal())
+    return Tokens([SigningKey(secret.reveal().encode())], audience)
 
 
 def pool_of(config: Config, relays: Iterable[str], keys: Keys, outside: Outside) -> RelayPool:

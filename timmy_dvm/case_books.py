@@ -29,6 +29,7 @@ from timmy_dvm.core.facts import (
     RequestReceived,
     RequestUnreadable,
 )
+from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
 from timmy_dvm.core.refunds import meant
 
 _DAY = 86_400
@@ -53,9 +54,9 @@ def load(view: View, fact: Fact) -> Case:
             return _around_invoice(view, fact.payment_hash, fact.at)
         case EvalDone():
             return _with_pool(view, _around_job(view, view.job(fact.job_id)), fact.at)
-        case RefundClaimed():
+        case RefundClaimed() | CreditWished():
             return _around_claim(view, fact)
-        case RefundDue() | PaymentOut():
+        case RefundDue() | PaymentOut() | RefundInvoiced() | RefundNotInvoiced() | RefundWithdrawn():
             return _around_refund(view, fact)
         case _:
             return _around_job(view, view.job(fact.job_id or ""))
@@ -78,6 +79,8 @@ def _around_request(view: View, fact: RequestReceived | TopUpAsked) -> Case:
 
 
 def _around_question(view: View, fact: QuestionAsked) -> Case:
+    if fact.pubkey is None:
+        return Case(pool=view.balance(accounts.POOL))
     if fact.op is Op.ESTIMATE:
         case = dataclasses.replace(credit_books.around_key(view, fact.pubkey), turns=_turns(view, fact))
         return _pool_for(view, case, fact.pubkey, fact.at)
@@ -134,7 +137,9 @@ def _around_job(view: View, job: JobRecord | None) -> Case:
     )
 
 
-def _around_claim(view: View, fact: RefundClaimed) -> Case:
+def _around_claim(view: View, fact: RefundClaimed | CreditWished) -> Case:
+    if isinstance(fact, CreditWished):
+        return _around_job(view, view.job_of_event(fact.request_event_id))
     claims: tuple[tuple[str | None, RefundRecord], ...] = ()
     if fact.request_event_id is None:
         claims = tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
@@ -152,15 +157,24 @@ def _around_claim(view: View, fact: RefundClaimed) -> Case:
     )
 
 
-def _around_refund(view: View, fact: RefundDue | PaymentOut) -> Case:
+def _around_refund(
+    view: View, fact: RefundDue | PaymentOut | RefundInvoiced | RefundNotInvoiced | RefundWithdrawn
+) -> Case:
     refund = view.refund(fact.refund_id)
     if refund is None:
         return Case()
     job = None if refund.job_id is None else view.job(refund.job_id)
     case = dataclasses.replace(_around_job(view, job), refund=refund)
-    if isinstance(fact, PaymentOut):
+    if isinstance(fact, PaymentOut | RefundNotInvoiced):
         return case
-    return dataclasses.replace(case, ours=_ours(view), fees_today=_fees_today(view, fact.at))
+    case = dataclasses.replace(case, ours=_ours(view), fees_today=_fees_today(view, fact.at))
+    if isinstance(fact, RefundDue):
+        return case
+    return dataclasses.replace(
+        case,
+        hash_is_ours=view.invoice(fact.payment_hash) is not None,
+        hash_is_used=view.payment_is_known(fact.payment_hash),
+    )
 
 
 def _ours(view: View) -> Msats:

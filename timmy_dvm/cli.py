@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "pool": "Show the generosity pool.",
     "audit": "Check the books.",
     "books": "Show the books, or book what you moved in or out.",
+    "refunds": "Show what goes back to customers, or settle it by hand.",
     "retire": "Withdraw what was announced on the relays.",
     "init": "Write a commented configuration and make a key.",
     "check-config": "Read the configuration and say what is wrong with it.",

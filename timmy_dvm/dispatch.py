@@ -18,6 +18,7 @@ from lightning.errors import LightningError
 from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import (
     Action,
+    AskForInvoice,
     CheckInvoice,
     CreateInvoice,
     FindPayment,
@@ -29,6 +30,7 @@ from timmy_dvm.core.facts import RefundDue
 from timmy_dvm.engine import SHORT_ID, Contended, Engine
 from timmy_dvm.log import get_logger
 from timmy_dvm.outbox import Outbox
+from timmy_dvm.payees import Payees
 from timmy_dvm.runs import Runs
 from timmy_dvm.wallet import WalletSteps
 
@@ -40,6 +42,7 @@ _FURTHER_S = 30
 _LONGEST_WAIT_FOR_PRICE_S = 4
 """A customer waits for an invoice; the wallet is asked again soon."""
 _AT_ONCE = 256
+_LOOK_EVERY_S = 30
 _decode = msgspec.json.Decoder(Action).decode
 log = get_logger("dispatch")
 
@@ -72,10 +75,18 @@ class Dispatch:
         runs: the steps that talk to the model.
         publisher: how events leave.
         clock: what time it is.
+        payees: the step that asks where a refund goes for its invoice.
     """
 
     def __init__(
-        self, store: Store, engine: Engine, wallet: WalletSteps, runs: Runs, publisher: Publisher, clock: Clock
+        self,
+        store: Store,
+        engine: Engine,
+        wallet: WalletSteps,
+        runs: Runs,
+        publisher: Publisher,
+        clock: Clock,
+        payees: Payees,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -83,6 +94,7 @@ class Dispatch:
         self._runs = runs
         self._publisher = publisher
         self._clock = clock
+        self._payees = payees
         self._outbox = Outbox(store, clock, self._perform, slow={RunAgent.__name__})
         self._fresh: dict[str, NewEvent] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
@@ -90,7 +102,16 @@ class Dispatch:
 
     async def run(self) -> None:
         """Go on with the outbox, then perform what each commit adds, until cancelled; see :class:`Outbox`."""
-        await self._outbox.run()
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(self._look_for_others())
+            await self._outbox.run()
+            looking.cancel()
+
+    async def _look_for_others(self) -> None:
+        """What another process wrote down (`timmy refunds retry`) is found here, for nobody tells us of it."""
+        while True:
+            await self._clock.sleep(_LOOK_EVERY_S)
+            self._outbox.look_again()
 
     async def idle(self) -> None:
         """Wait until nothing is being performed; what is delayed does not count."""
@@ -117,11 +138,11 @@ class Dispatch:
             await self._again_later(action)
 
     def _places_for(self, action: PendingAction) -> contextlib.AbstractAsyncContextManager[None]:
-        """Runs and payouts have places of their own; they would keep invoices and results waiting.
+        """Runs, payouts and what strangers are asked have places of their own: the rest need not wait for them.
 
         An event takes one only while it is offered to our relays (`_publish`).
         """
-        has_own = action.kind in (RunAgent.__name__, PayRefund.__name__, PUBLISH)
+        has_own = action.kind in (RunAgent.__name__, PayRefund.__name__, AskForInvoice.__name__, PUBLISH)
         return contextlib.nullcontext() if has_own else self._places
 
     async def _do(self, action: PendingAction, *, recovered: bool) -> None:
@@ -141,6 +162,8 @@ class Dispatch:
                 await self._wallet.pay_refund(action.id, body, interrupted=interrupted)
             case FindPayment():
                 await self._or_again(action, self._wallet.find_payment(action.id, body))
+            case AskForInvoice():
+                await self._payees.ask(action.id, body)
             case RetryRefund():
                 now = int(self._clock.now())
                 fact = RefundDue(refund_id=body.refund_id, attempts=body.attempts, at=now)

@@ -36,6 +36,7 @@ from timmy_dvm.core.facts import (
     RefundClaimed,
 )
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.refund_facts import CreditWished
 from timmy_dvm.log import get_logger
 
 _TRIES = 20
@@ -47,6 +48,9 @@ _NOT_IN_RECEIPT = frozenset({"text", "origin", "btc", "at", "reason", "sentence"
 """Receipts are kept for ever, and a customer may have their texts forgotten."""
 _encode = msgspec.json.Encoder().encode
 log = get_logger("engine")
+
+
+_Answered = tuple[Applied | Replayed, tuple[Message, ...]]
 
 
 class Contended(Exception):
@@ -114,7 +118,7 @@ class Engine:
         self._policy = policy
         self._speaker = speaker
         self._listeners: list[Callable[[Applied], None]] = []
-        self._applying: set[asyncio.Future[Applied | Replayed]] = set()
+        self._applying: set[asyncio.Future[_Answered]] = set()
 
     def listen(self, listener: Callable[[Applied], None]) -> None:
         """Call ``listener`` with what was written, after each commit: so dispatch and the timers learn of work."""
@@ -131,6 +135,23 @@ class Engine:
             StoreUnavailable: nothing was written.
             Contended: nothing was written, after many tries.
         """
+        outcome, _ = await self._shielded(fact, done)
+        return outcome
+
+    async def ask(self, fact: Fact) -> tuple[Applied | Replayed, tuple[Message, ...]]:
+        """As :meth:`handle`, for a door that is waited at: also what was said to it, none where it is replayed."""
+        return await self._shielded(fact, None)
+
+    async def peek(self, fact: Fact) -> Message | None:
+        """What would be said first to this fact now. Nothing is written, not even that it was asked.
+
+        Raises:
+            StoreUnavailable: the ledger can't be read.
+        """
+        decision = await self._store.look(lambda view: decide(case_books.load(view, fact), fact, self._policy))
+        return decision.tells[0].message if decision.tells else None
+
+    async def _shielded(self, fact: Fact, done: int | None) -> _Answered:
         # In a task of its own: a caller that is cancelled while its commit is being written must not keep the
         # dispatcher and the timers from hearing of it.
         applying = asyncio.ensure_future(self._apply(fact, done))
@@ -138,7 +159,7 @@ class Engine:
         applying.add_done_callback(self._applying.discard)
         return await asyncio.shield(applying)
 
-    async def _apply(self, fact: Fact, done: int | None) -> Applied | Replayed:
+    async def _apply(self, fact: Fact, done: int | None) -> _Answered:
         receipt = FactRecord(
             id=fact.id,
             kind=type(fact).__name__,
@@ -147,24 +168,32 @@ class Engine:
             body=_receipt(fact),
             done=done,
         )
+        said: tuple[Message, ...] = ()
+
+        def change(view: View) -> Change:
+            nonlocal said
+            decision, written = self._change(view, fact)
+            said = tuple(tell.message for tell in decision.tells)
+            return written
+
         for _ in range(_TRIES):
-            outcome: Outcome = await self._store.commit(receipt, lambda view: self._change(view, fact))
+            outcome: Outcome = await self._store.commit(receipt, change)
             match outcome:
                 case Applied():
                     _log(fact, outcome)
                     for listener in self._listeners:
                         listener(outcome)
-                    return outcome
+                    return outcome, said
                 case Replayed():
-                    return outcome
+                    return outcome, ()
                 case Stale() | Short():
                     log.info("decided on old rows, deciding again", action="decide_again", fact=short(fact.id))
         raise Contended(f"the rows around {short(fact.id)} moved {_TRIES} times; hand the fact in again")
 
-    def _change(self, view: View, fact: Fact) -> Change:
+    def _change(self, view: View, fact: Fact) -> tuple[Decision, Change]:
         case = case_books.load(view, fact)
         decision = decide(case, fact, self._policy)
-        return Change(
+        return decision, Change(
             new_job=decision.new_job,
             job=decision.job,
             result=decision.result,
@@ -217,7 +246,9 @@ def _job_id(case: Case, decision: Decision) -> str | None:
 
 def _tier(identity: IdentityRecord | None, case: Case, fact: Fact, rules: trust.TrustRules) -> trust.Tier:
     """The tier shown to whoever asks. Events have a key, so the lowest is ``new``; a stranger learns nothing."""
-    stranger = isinstance(fact, RefundClaimed) and case.job is not None and case.job.pubkey != fact.pubkey
+    stranger = (
+        isinstance(fact, RefundClaimed | CreditWished) and case.job is not None and case.job.pubkey != fact.pubkey
+    )
     return trust.Tier.NEW if identity is None or stranger else trust.tier(identity, fact.at, rules)
 
 

@@ -103,6 +103,11 @@ class Outbox:
         """Wait until nothing is being performed; what is delayed does not count."""
         await self._idle.wait()
 
+    def look_again(self) -> None:
+        """Read what is on disk once more: another process may have added to it."""
+        self._more_on_disk = _IN_BOTH
+        self._sooner.set()
+
     def add(self, action: PendingAction, *, recovered: bool = False) -> None:
         """Take an action that is on disk. Before and after :meth:`run`, and beyond the room, it is left there."""
         if self._group is None or action.id in self._held:

@@ -14,10 +14,12 @@ from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.engine import Engine
+from timmy_dvm.fetching import GuardedFetch, public_https
 from timmy_dvm.nostr import announce, letterbox, mentions
 from timmy_dvm.nostr.announce import Announcer
 from timmy_dvm.nostr.desk import Desk
 from timmy_dvm.nostr.gathering import Gatherer
+from timmy_dvm.nostr.hand_in import HandIn
 from timmy_dvm.nostr.letterbox import Letterbox
 from timmy_dvm.nostr.lobby import Payers
 from timmy_dvm.nostr.mentions import Mentions
@@ -53,6 +55,7 @@ class RelayDoor:
     letters: Letterbox | None
     courtesies: tuple[Announcer | Mentions, ...]
     publisher: NostrPublisher
+    hand_in: HandIn
 
     async def stop(self) -> None:
         """Hear no more, and give what is being dealt with a moment."""
@@ -88,6 +91,20 @@ def relay_door(ground: Ground, prices: PriceSource) -> RelayDoor:
         letters=letters if table.direct_messages else None,
         courtesies=(*([announcer] if table.announce else []), *([replies] if table.mention_replies else [])),
         publisher=publisher,
+        hand_in=_hand_in(ground, desk, prices),
+    )
+
+
+def _hand_in(ground: Ground, desk: Desk, prices: PriceSource) -> HandIn:
+    return HandIn(
+        desk=desk,
+        engine=ground.engine,
+        store=ground.store,
+        keys=ground.keys,
+        clock=ground.clock,
+        randomness=ground.randomness,
+        prices=prices,
+        terms=_terms(ground),
     )
 
 
@@ -95,7 +112,7 @@ def _desk(ground: Ground, prices: PriceSource) -> Desk:
     gatherer = Gatherer(
         books=ground.store,
         relays=ground.pool,
-        pages=Web(SystemResolver()) if ground.config.nostr.fetch_urls else None,
+        pages=Web(GuardedFetch(public_https(SystemResolver()))) if ground.config.nostr.fetch_urls else None,
         public_key=ground.keys.public_key,
         clock=ground.clock,
         dials=dials_customers_relays(ground.config),

@@ -3,16 +3,22 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Final
 
 from ledger.accounts import as_shown
 from ledger.money import Msats, sats_down, sats_up
-from ledger.records import InvoiceRecord, JobRecord, JobState, Quote, RefundRecord
+from ledger.records import InvoiceRecord, JobRecord, JobState, Mode, Quote, RefundRecord
 from ledger.reservations import PoolBooks
 from ledger.store import Story
+from timmy_dvm.core.facts import EvalDone, InvoiceMade
 from timmy_dvm.core.pricing import MICRO_PER_USD
+from timmy_dvm.core.refunds import CLAIMABLE, shown_state
 from timmy_dvm.core.settling import cost_ledger
-from timmy_dvm.core.transitions import AWAITING
 from timmy_dvm.core.trust import Tier
+
+_VERDICT: Final = EvalDone.__name__
+_INVOICED: Final = InvoiceMade.__name__
+"""Facts, by their kinds in a story."""
 
 
 def when(at: int | None) -> str | None:
@@ -21,23 +27,30 @@ def when(at: int | None) -> str | None:
 
 
 def job_view(story: Story, tier: Tier) -> dict[str, object]:
-    """A job as ``GET /api/jobs/{id}`` shows it to its owner."""
+    """A job as ``GET /api/jobs/{id}`` shows it to its owner.
+
+    ``evalInvoice`` is null where credit or the pool pays; with one invoice for both steps it is that one, and the
+    price stands beside it from the first.
+    """
     job = story.job
+    eval_invoice, work_invoice = _invoices(story)
     view: dict[str, object] = {
         "jobId": job.id,
         "state": str(job.state),
         "createdAt": when(job.created_at),
         "completedAt": when(job.ended_at) if job.state is JobState.COMPLETE else None,
         "trust_tier": str(tier),
-        "pricingBreakdown": quote_view(job.quote),
+        "evalInvoice": None if eval_invoice is None else invoice_view(eval_invoice),
     }
-    if story.invoices:
-        view["evalInvoice"] = invoice_view(story.invoices[0])
-    if job.state in AWAITING and story.invoices:
-        view["openInvoice"] = invoice_view(story.invoices[-1])
+    if work_invoice is not None:
+        view["workInvoice"] = invoice_view(work_invoice)
+    if job.mode is Mode.ONCE or job.state is not JobState.AWAITING_EVAL_PAYMENT:
+        view["pricingBreakdown"] = quote_view(job.quote)
     if job.state is JobState.COMPLETE:
         view["result"] = story.texts.result
         view["costLedger"] = cost_ledger(job, story.refunds)
+    if job.truncated:
+        view["truncated"] = True
     if job.reason is not None:
         view["reason"] = job.reason
     if job.error_message is not None:
@@ -46,8 +59,30 @@ def job_view(story: Story, tier: Tier) -> dict[str, object]:
         view["free_tier"] = True
         view["absorbed_sats"] = job.absorbed_sats
     if story.refunds:
+        view["refund"] = _refund_of(story)
         view["refunds"] = [refund_view(refund) for refund in story.refunds]
     return view
+
+
+def _invoices(story: Story) -> tuple[InvoiceRecord | None, InvoiceRecord | None]:
+    """The newest invoice for eval, and the newest for work: what was asked once eval had passed."""
+    kinds = [fact.kind for fact in story.facts]
+    before = kinds[: kinds.index(_VERDICT)] if _VERDICT in kinds else kinds
+    asked_for_eval = before.count(_INVOICED)
+    return _newest(story.invoices[:asked_for_eval]), _newest(story.invoices[asked_for_eval:])
+
+
+def _newest(invoices: Sequence[InvoiceRecord]) -> InvoiceRecord | None:
+    return invoices[-1] if invoices else None
+
+
+def _refund_of(story: Story) -> dict[str, object]:
+    """What came back, and what waits to be claimed with a BOLT11 for exactly its sum."""
+    return {
+        "refundState": shown_state(story.refunds),
+        "refundAmountSats": sats_down(Msats(sum(row.amount for row in story.refunds))),
+        "claimableSats": [sats_down(row.amount) for row in story.refunds if row.state in CLAIMABLE],
+    }
 
 
 def story_view(story: Story, tier: Tier) -> dict[str, object]:

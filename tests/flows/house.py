@@ -26,6 +26,9 @@ from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.dispatch import Dispatch
 from timmy_dvm.engine import Engine
+from timmy_dvm.fetching import Document, FetchFailed, Why
+from timmy_dvm.partials import Partials
+from timmy_dvm.payees import Payees
 from timmy_dvm.payments import Payments
 from timmy_dvm.runs import Runs
 from timmy_dvm.timers import Timers
@@ -75,6 +78,20 @@ class Recorder:
         return next((m for m in reversed(self.said) if isinstance(m, kind)), None)
 
 
+class NoProfiles:
+    """Knows nobody's address."""
+
+    async def lightning_address(self, pubkey: str) -> str | None:
+        return None
+
+
+class NoWay:
+    """Fetches nothing from nowhere."""
+
+    async def __call__(self, url: str, max_bytes: int) -> Document:
+        raise FetchFailed(Why.UNREACHABLE, "There is no way out of here.")
+
+
 class House:
     """Everything that decides and acts, with the outside in the test's hands."""
 
@@ -86,6 +103,7 @@ class House:
         wallet=None,
         policy: Policy | None = None,
         recorder=None,
+        fetch=None,
     ) -> None:
         self.clock = clock
         self.random = SeededRandomness("house")
@@ -98,9 +116,11 @@ class House:
         self.recorder = recorder or Recorder()
         self.agent = agent or OfflineAgent(sleep=clock.sleep)
         self.engine = Engine(store, self.policy, self.recorder)
-        runs = Runs(self.agent, store, self.engine, clock, self.policy.prices, in_flight=50)
+        self.partials = Partials()
+        runs = Runs(self.agent, store, self.engine, clock, self.policy.prices, 50, self.partials)
         steps = WalletSteps(self.wallet, store, self.engine, clock)
-        self.dispatch = Dispatch(store, self.engine, steps, runs, self.recorder, clock)
+        payees = Payees(fetch or NoWay(), NoProfiles(), self.engine, clock, self.wallet.network)
+        self.dispatch = Dispatch(store, self.engine, steps, runs, self.recorder, clock, payees)
         self.timers = Timers(store, self.engine, clock)
         self.payments = Payments(store, self.engine, self.wallet, clock)
         self._asked = 0

@@ -240,7 +240,7 @@ async def test_paid_by_push_answered_and_the_change_paid_out(tmp_path, lnbits, o
             assert doorman.heard[before] == "push", doorman.heard[before:]
             receipt = read_ledger(await errand.hears(Said.RECEIPT))
         (change,) = receipt["refunds"]
-        assert change["state"] == "held"
+        assert change["state"] == "owed"  # until it is known that the customer's profile names no address
         assert change["amountSats"] >= 10
         spent = price.amount - 1_000 * change["amountSats"]
         assert spent == 1_000 * (receipt["evalAmountSats"] + receipt["actualAmountSats"])

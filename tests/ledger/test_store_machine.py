@@ -219,8 +219,10 @@ class Books(RuleBasedStateMachine):
         pushed = dataclasses.replace(before, state=state)
         if state is RefundState.SENDING:
             pushed = dataclasses.replace(pushed, payment_hash=f"{job_id}{number}", bolt11="lnbc1")
-        ends = state in (RefundState.SENT, RefundState.CREDITED) and before.state is not state
-        home = accounts.NODE if state is RefundState.SENT else "customer:k"
+        gone = (RefundState.SENT, RefundState.CREDITED, RefundState.PAID_ELSEWHERE)
+        ends = state in gone and before.state is not state
+        homes = {RefundState.SENT: accounts.NODE, RefundState.PAID_ELSEWHERE: accounts.OPERATOR}
+        home = homes.get(state, "customer:k")
         entries = (transfer(f"gone:{before.id}", Code.SENT, accounts.refund(before.id), home, before.amount),)
         try:
             self.commit(self.fresh("refund"), lambda _: Change(refunds=(pushed,), entries=entries if ends else ()))

@@ -7,7 +7,8 @@ import pytest
 
 from lightning.errors import InvalidInvoice
 from tests.timmy_dvm.nostr.kit import invoice
-from timmy_dvm.http.app import PaidHow, create_app
+from timmy_dvm.http.app import create_app
+from timmy_dvm.http.dev_pay import PaidHow, routes
 from timmy_dvm.http.server import Gate, bind, make_server
 from timmy_dvm.purse import NotPaid, SimulatedPurse
 
@@ -23,12 +24,10 @@ async def timmy(how=None):
         asked.append(payment_hash)
         return how
 
-    async def health():
-        return {"status": "ok"}
-
     listening = bind("127.0.0.1", 0)
     gate = Gate(read_s=60, connections=10, per_address=10)
-    server = make_server(create_app(health, None if how is None else pay), gate, header_bytes=8_192)
+    app = create_app([] if how is None else [routes(pay)], lambda: HASH)
+    server = make_server(app, gate, header_bytes=8_192)
     task = asyncio.create_task(server.serve([listening]))
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked

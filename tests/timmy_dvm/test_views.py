@@ -7,7 +7,7 @@ import pytest
 from ledger import accounts
 from ledger.entries import Code, transfer
 from ledger.money import Msats
-from ledger.records import EventRole, FactRecord, InvoiceState, JobState, JobTexts, NewEvent, RefundState
+from ledger.records import EventRole, FactRecord, InvoiceState, JobState, JobTexts, Mode, NewEvent, RefundState
 from ledger.store import Delivery, Story
 from tests.timmy_dvm.core import builders
 from tests.timmy_dvm.core.builders import JOB, KEY, NOW, sats
@@ -39,7 +39,8 @@ def test_times_are_utc_to_the_second():
 def test_a_job_that_waits_shows_the_invoice_to_pay_and_no_result():
     first = builders.invoice(payment_hash="01" * 32, state=InvoiceState.SETTLED)
     rest = builders.invoice(2, payment_hash="02" * 32)
-    view = job_view(story(JobState.AWAITING_EVAL_PAYMENT, invoices=(first, rest)), Tier.NEW)
+    facts = tuple(fact(number, "InvoiceMade") for number in (1, 2))
+    view = job_view(story(JobState.AWAITING_EVAL_PAYMENT, invoices=(first, rest), facts=facts), Tier.NEW)
     assert view == {
         "jobId": JOB,
         "state": "awaiting_eval_payment",
@@ -47,9 +48,27 @@ def test_a_job_that_waits_shows_the_invoice_to_pay_and_no_result():
         "completedAt": None,
         "trust_tier": "new",
         "pricingBreakdown": quote_view(builders.quote()),
-        "evalInvoice": invoice_view(first),
-        "openInvoice": invoice_view(rest),
+        "evalInvoice": invoice_view(rest),
     }
+
+
+def test_an_invoice_for_each_step_is_shown_as_that_steps():
+    asked = tuple(builders.invoice(payment_hash=f"{number:02}" * 32) for number in (1, 2))
+    facts = (fact(1, "InvoiceMade"), fact(2, "EvalDone"), fact(3, "InvoiceMade"))
+    told = story(JobState.AWAITING_WORK_PAYMENT, mode=Mode.STEPS, invoices=asked, facts=facts)
+    view = job_view(told, Tier.NEW)
+    assert (view["evalInvoice"], view["workInvoice"]) == tuple(map(invoice_view, asked))
+    assert "pricingBreakdown" in view
+
+
+def test_the_price_of_the_work_is_shown_when_it_is_asked_for():
+    view = job_view(story(JobState.AWAITING_EVAL_PAYMENT, mode=Mode.STEPS), Tier.NEW)
+    assert view["evalInvoice"] is None
+    assert not {"workInvoice", "pricingBreakdown"} & view.keys()
+
+
+def fact(number, kind):
+    return FactRecord(id=f"{kind}:{number}", kind=kind, job_id=JOB, at=NOW, body="{}")
 
 
 def test_a_complete_job_shows_its_result_its_cost_and_when():
@@ -59,7 +78,6 @@ def test_a_complete_job_shows_its_result_its_cost_and_when():
     )
     assert view["result"] == "A relay keeps events."
     assert view["completedAt"] == "2027-01-15T07:59:55Z"
-    assert "openInvoice" not in view
     ledger = view["costLedger"]
     assert isinstance(ledger, dict)
     assert (ledger["workAmountSats"], ledger["actualAmountSats"], ledger["refundAmountSats"]) == (100, 80, 20)

@@ -67,6 +67,16 @@ class FindPayment(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     resend_until: int
 
 
+class AskForInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Ask where a refund goes for an invoice: ``address``, or, without one, what ``pubkey``'s profile names."""
+
+    refund_id: str
+    attempts: int
+    amount: int
+    address: str | None
+    pubkey: str | None
+
+
 class RetryRefund(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Try a refund again when its pause is over."""
 
@@ -74,7 +84,7 @@ class RetryRefund(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     attempts: int
 
 
-Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | RetryRefund
+Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | AskForInvoice | RetryRefund
 
 
 class PriceTold(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,9 +34,9 @@ from timmy_dvm.core.facts import (
     RequestReceived,
     Step,
 )
+from timmy_dvm.core.giving_back import give_back
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import PriceBreakdown, estimate_request_cost
-from timmy_dvm.core.refunds import give_back
 from timmy_dvm.core.settling import Settled, decision, settle
 from timmy_dvm.core.transitions import AWAITING, ENDED, RUNNING, UNSERVED, job_moves
 
@@ -261,7 +261,7 @@ def _money_came(case: Case, job: JobRecord, fact: PaymentSeen, policy: Policy) -
         )
         why = "Your payment came after this request had ended."
         told = Refused(code="late_payment", sentence=f"{why} {back.sentence}".strip())
-        return Decision(refunds=back.refunds, entries=back.entries, tells=(Tell(told),))
+        return Decision(refunds=back.refunds, entries=back.entries, actions=back.actions, tells=(Tell(told),))
     if job.state in RUNNING:
         return IGNORED  # it stays in the job's account, and the job's end gives it back
     missing = fund(needed(job), case.held, ZERO).missing
@@ -367,7 +367,8 @@ def cancelled(case: Case, fact: CancelAsked, policy: Policy) -> Decision:
     if settled.back.sentence:
         tells = (Tell(Refused(code="cancelled", sentence=f"Cancelled. {settled.back.sentence}")),)
     looks = () if case.open_invoice is None else (_last_look(case.open_invoice, policy),)
-    return dataclasses.replace(decision(settled, *tells), actions=looks)
+    ended = decision(settled, *tells)
+    return dataclasses.replace(ended, actions=(*ended.actions, *looks))
 
 
 def _last_look(invoice: InvoiceRecord, policy: Policy) -> Do:

@@ -6,7 +6,7 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, credit, forgetting, free_answers, payouts, questions, refunds, running
+from timmy_dvm.core import asking, credit, forgetting, free_answers, payouts, questions, refunds, running, sending
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
@@ -32,6 +32,7 @@ from timmy_dvm.core.facts import (
 )
 from timmy_dvm.core.free_facts import FreeAnswerGiven
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
 
 
 def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
@@ -85,6 +86,14 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return refunds.claimed(case, fact, policy)
         case RefundDue():
             return refunds.due_again(case, fact, policy)
+        case RefundInvoiced():
+            return sending.invoiced(case, fact, policy)
+        case RefundNotInvoiced():
+            return sending.not_invoiced(case, fact, policy)
+        case CreditWished():
+            return sending.turned_into_credit(case, fact)
+        case RefundWithdrawn():
+            return sending.withdrawn(case, fact, policy)
         case PaymentOut() if payouts.is_payout(case.refund):
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():

@@ -13,6 +13,7 @@ from ledger.records import Door, Mode
 from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.free_facts import FreeAnswerGiven
 from timmy_dvm.core.pricing import BtcPrice
+from timmy_dvm.core.refund_facts import RefundFact
 
 
 class Step(StrEnum):
@@ -96,14 +97,15 @@ class RequestUnreadable:
 class QuestionAsked:
     """Somebody asks what something would cost, or how they stand here. Nothing but the answer comes of it.
 
-    ``npub`` is the key as people write it. ``text``, ``max_tokens``, ``model``, ``preface_chars`` and ``follows``
-    are those of the request an estimate is wanted for, as in :class:`RequestReceived`.
+    ``npub`` is the key as people write it; an estimate may be asked for without a key. ``text``, ``max_tokens``,
+    ``model``, ``preface_chars`` and ``follows`` are those of the request it is wanted for, as in
+    :class:`RequestReceived`.
     """
 
     event_id: str
     op: Op
     door: Door
-    pubkey: str
+    pubkey: str | None
     npub: str
     origin: str
     btc: BtcPrice
@@ -372,4 +374,5 @@ Fact = (
     | PaymentOut
     | CreditFact
     | FreeAnswerGiven
+    | RefundFact
 )

@@ -35,6 +35,7 @@ class Policy:
         newcomers: the free answer of a new key; None: there is none.
         pool_credit_percent: the pool's part of the work charge we keep.
         fee_per_refund, fee_per_day: what we pay ourselves to send money back.
+        asks_profiles: whether change goes to the address of its customer's profile, where none was named.
         wallet_limits_fees: whether our wallet takes a fee limit per payment; if not, its reserve is the cap.
         claim_life_s: a claim's BOLT11 must be valid for at least this long.
         refund_pauses_s: pauses before each new try to send; after the last the refund is held.
@@ -64,6 +65,7 @@ class Policy:
     pool_credit_percent: int = 10
     fee_per_refund: Msats = Msats(3_000)
     fee_per_day: Msats = Msats(200_000)
+    asks_profiles: bool = False
     wallet_limits_fees: bool = True
     claim_life_s: int = 120
     refund_pauses_s: tuple[int, ...] = (60, 600, 3_600, 21_600)

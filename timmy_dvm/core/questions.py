@@ -93,10 +93,17 @@ def _budgets(policy: Policy) -> dict[str, int]:
     return {str(tier): sats_down(policy.daily_budgets.of(tier)) for tier in keyed}
 
 
+def _key_of(fact: QuestionAsked) -> str:
+    if fact.pubkey is None:
+        raise ValueError("only an estimate is given to nobody in particular")
+    return fact.pubkey
+
+
 def _me(case: Case, fact: QuestionAsked, policy: Policy) -> dict[str, object]:
-    row = trust.met(case.identity, fact.pubkey, fact.at)
+    pubkey = _key_of(fact)
+    row = trust.met(case.identity, pubkey, fact.at)
     return {
-        "pubkey": fact.pubkey,
+        "pubkey": pubkey,
         "npub": fact.npub,
         "trust_score": trust.score(row, fact.at, policy.trust),
         "tier": str(trust.tier(row, fact.at, policy.trust)),

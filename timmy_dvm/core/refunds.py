@@ -1,115 +1,28 @@
-"""Money on its way back: one amount, one row, one account, one payment at a time. Pure.
+"""A refund and its payment: claimed with a BOLT11, sent, failed, in doubt, tried again. Pure.
 
-A finished job whose account is not empty owes what is in it. Overpaid, late, paid twice, rejected, failed and
-cheaper than quoted are all this one path. Ways back, in order: what came from credit and anything below ten
-sats for a known key becomes credit at once; the rest is held until the customer claims it with a BOLT11.
+``core.giving_back`` makes refunds, and ``core.sending`` has those that go by themselves.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
 from ledger import accounts
-from ledger.entries import Code, Entry, transfer
-from ledger.money import MSATS_PER_SAT, ZERO, Msats, sats_down
-from ledger.records import JobRecord, RefundRecord, RefundState
+from ledger.entries import Code, transfer
+from ledger.money import ZERO, Msats, sats_down
+from ledger.records import RefundRecord, RefundState
 from timmy_dvm.core.actions import FindPayment, OperationDone, PayRefund, RefundMoved, Refused, RetryRefund
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import PaymentOut, PayResult, RefundClaimed, RefundDue
+from timmy_dvm.core.giving_back import CLAIM_BY, ask, place
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.refund_facts import RefundWithdrawn
 from timmy_dvm.core.transitions import ENDED, refund_moves
 
 CLAIMABLE = frozenset({RefundState.HELD, RefundState.OWED})
 """Nothing is in flight: the customer may name a (new) BOLT11."""
-_SUMS_NAMED = 5
 IN_FLIGHT = frozenset({RefundState.SENDING, RefundState.IN_DOUBT})
-CLAIM_BY = "(op refund)"
-"""How a sentence names the way to claim at the relay door; a door with another way puts its own in this place."""
-CANCELLED_BY_CUSTOMER = "cancelled"
-"""The one reason for which the way back is never at our cost; else ask-and-cancel would pump fees out of us."""
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """What goes back, and the words for it: empty where nothing does."""
-
-    refunds: tuple[RefundRecord, ...] = ()
-    entries: tuple[Entry, ...] = ()
-    sentence: str = ""
-
-
-def give_back(
-    job: JobRecord, left: Msats, *, from_credit: Msats, reason: str, cause: str, at: int, policy: Policy
-) -> Returned:
-    """Empty a job's account: ``left`` msat, of which ``from_credit`` came from the key's credit.
-
-    ``cause`` is what happens once to this job: its ``end``, or the hash of a payment that came after it. It makes
-    the ids, so two late payments never book under one. Nobody who does not know the job's id can guess them.
-    """
-    refunds: list[RefundRecord] = []
-    entries: list[Entry] = []
-    kept = ZERO if reason == CANCELLED_BY_CUSTOMER else job.charge_eval + job.charge_work - job.pool_credit
-
-    def returns(amount: Msats, state: RefundState, why: str) -> None:
-        row = RefundRecord(
-            id=_refund_id(job.id, cause, len(refunds)),
-            version=0,
-            job_id=job.id,
-            pubkey=job.pubkey,
-            amount=amount,
-            reason=why,
-            state=state,
-            kept_fee_room=Msats(kept),
-            created_at=at,
-            updated_at=at,
-        )
-        refunds.append(row)
-        entries.append(
-            transfer(f"owed:{row.id}", Code.OWED, accounts.job(job.id), accounts.refund(row.id), amount, why)
-        )
-        if state is RefundState.CREDITED:
-            entries.append(_credited(row))
-
-    credit = Msats(min(left, from_credit) if job.pubkey else 0)
-    if credit:
-        returns(credit, RefundState.CREDITED, "credit")
-    rest = Msats(left - credit)
-    dust = Msats(rest % MSATS_PER_SAT)
-    if dust:
-        home = accounts.customer(job.pubkey) if job.pubkey else accounts.POOL
-        entry_id = f"dust:{job.id}:{cause}"
-        entries.append(transfer(entry_id, Code.DUST, accounts.job(job.id), home, dust))
-    if whole := Msats(rest - dust):
-        small = job.pubkey is not None and whole < policy.credit_below
-        returns(whole, RefundState.CREDITED if small else RefundState.HELD, reason)
-    return Returned(tuple(refunds), tuple(entries), _words(refunds))
-
-
-def _refund_id(job_id: str, cause: str, number: int) -> str:
-    return hashlib.sha256(f"refund:{job_id}:{cause}:{number}".encode()).hexdigest()[:32]
-
-
-def _credited(row: RefundRecord) -> Entry:
-    if row.pubkey is None:
-        raise ValueError("only a key has credit")
-    return transfer(
-        f"credited:{row.id}", Code.CREDITED, accounts.refund(row.id), accounts.customer(row.pubkey), row.amount
-    )
-
-
-def _words(refunds: list[RefundRecord]) -> str:
-    credited = Msats(sum(r.amount for r in refunds if r.state is RefundState.CREDITED))
-    held = Msats(sum(r.amount for r in refunds if r.state is RefundState.HELD))
-    words = []
-    if credited:
-        words.append(f"{sats_down(credited)} sats came back as credit for your next request.")
-    if held:
-        words.append(
-            f"{sats_down(held)} sats are yours: claim them with a BOLT11 invoice for exactly that sum {CLAIM_BY}."
-        )
-    return " ".join(words)
+_SUMS_NAMED = 5
 
 
 def meant(claims: Sequence[tuple[str | None, RefundRecord]], fact: RefundClaimed) -> RefundRecord | None:
@@ -128,18 +41,19 @@ def claimed(case: Case, fact: RefundClaimed, policy: Policy) -> Decision:
     )
     refusal = _why_not(case, fact, row, policy)
     if refusal is not None or row is None or fact.amount is None:
-        told = Tell(refusal or _nothing_to_claim(case), fact.origin)
+        told = Tell(refusal or nothing_to_claim(case), fact.origin)
         return Decision(tells=(told,)) if fact.answered else IGNORED
     sending = dataclasses.replace(
         row,
         state=refund_moves(row.state, RefundState.SENDING),
         payment_hash=fact.payment_hash,
         bolt11=fact.bolt11,
-        max_fee=_our_fee(case, row, policy),
+        max_fee=our_fee(case, row, policy),
         attempts=row.attempts + 1,
         note="",
         updated_at=fact.at,
         due_at=None,
+        target=None,
     )
     said = OperationDone(
         body={
@@ -149,20 +63,32 @@ def claimed(case: Case, fact: RefundClaimed, policy: Policy) -> Decision:
             "state": "sending",
         }
     )
-    return Decision(refunds=(sending,), actions=(Do(_payment(sending)),), tells=(Tell(said, fact.origin),))
+    return Decision(refunds=(sending,), actions=(Do(payment(sending)),), tells=(Tell(said, fact.origin),))
 
 
 def _why_not(case: Case, fact: RefundClaimed, row: RefundRecord | None, policy: Policy) -> Refused | None:
     """Why a claim is refused, or None. The order is from who may ask to what they ask."""
-    job = case.job
-    if job is None and fact.request_event_id is None:
+    if case.job is None and fact.request_event_id is None:
         return _nothing_of_that_sum(case)
-    if job is None:
+    refusal = why_not_owner(case, fact.pubkey)
+    if refusal is not None:
+        return refusal
+    return nothing_to_claim(case) if row is None else why_not_payable(case, fact, row, policy)
+
+
+def why_not_owner(case: Case, pubkey: str) -> Refused | None:
+    """Why a key may not have the money of the case's job, or None."""
+    if case.job is None:
         return Refused(code="unknown_job", sentence="No such job. Name your own request's event id in param job.")
-    if job.pubkey != fact.pubkey:
+    if case.job.pubkey != pubkey:
         return Refused(code="not_yours", sentence="Only the key that asked for the job may claim its refund.")
-    if row is None:
-        return _nothing_to_claim(case)
+    return None
+
+
+def why_not_payable(
+    case: Case, fact: RefundClaimed | RefundWithdrawn, row: RefundRecord, policy: Policy
+) -> Refused | None:
+    """Why a BOLT11 of the right sum can't be paid, or None."""
     if not fact.rail_ok:
         return Refused(code="wrong_network", sentence="That invoice is for another network than our wallet's.")
     if fact.expires_at < fact.at + policy.claim_life_s:
@@ -172,7 +98,7 @@ def _why_not(case: Case, fact: RefundClaimed, row: RefundRecord | None, policy: 
         return Refused(code="own_invoice", sentence="That invoice is one of ours: send one from your own wallet.")
     if case.hash_is_used:
         return Refused(code="used_invoice", sentence="That invoice was used before: send a fresh one.")
-    if not _reserve_is_there(case, row, policy):
+    if not reserve_is_there(case, row, policy):
         return Refused(
             code="fee_reserve",
             sentence="Our wallet can't set the routing fee aside now. The money stays yours: ask again later.",
@@ -180,7 +106,7 @@ def _why_not(case: Case, fact: RefundClaimed, row: RefundRecord | None, policy: 
     return None
 
 
-def _nothing_to_claim(case: Case) -> Refused:
+def nothing_to_claim(case: Case) -> Refused:
     """The sentence for a claim that meets no held refund of that sum, by what there is instead."""
     if any(r.state in IN_FLIGHT for r in case.refunds):
         return Refused(
@@ -210,13 +136,13 @@ def _nothing_of_that_sum(case: Case) -> Refused:
     return Refused(code="nothing_owed", sentence=sentence)
 
 
-def _reserve_is_there(case: Case, row: RefundRecord, policy: Policy) -> bool:
+def reserve_is_there(case: Case, row: RefundRecord, policy: Policy) -> bool:
     """Whether a wallet that takes no fee limit may send: its reserve is the cap, out of today's rest and ours."""
     left_today = policy.fee_per_day - case.fees_today
     return policy.wallet_limits_fees or policy.fee_reserve(row.amount) <= min(left_today, case.ours)
 
 
-def _our_fee(case: Case, row: RefundRecord, policy: Policy) -> Msats:
+def our_fee(case: Case, row: RefundRecord, policy: Policy) -> Msats:
     """What sending this refund may cost us: within each of our four limits, never out of others' money.
 
     What we kept from a job is there once for all its refunds: what the others cost, or may, is taken off.
@@ -228,7 +154,12 @@ def _our_fee(case: Case, row: RefundRecord, policy: Policy) -> Msats:
     return Msats(max(0, min(policy.fee_per_refund, row.kept_fee_room - others, left_today, case.ours)))
 
 
-def _payment(row: RefundRecord) -> PayRefund:
+def payment(row: RefundRecord) -> PayRefund:
+    """The payment a refund in `sending` is at.
+
+    Raises:
+        ValueError: it names no BOLT11.
+    """
     if row.payment_hash is None or row.bolt11 is None:
         raise ValueError("a refund without a BOLT11 can't be sent")
     return PayRefund(
@@ -241,21 +172,27 @@ def _payment(row: RefundRecord) -> PayRefund:
 
 
 def due_again(case: Case, fact: RefundDue, policy: Policy) -> Decision:
-    """The pause is over: the same BOLT11 goes out again, for its last payment failed for certain."""
+    """The pause is over: the same BOLT11 goes out again, for its last payment failed for certain; or the address
+    is asked for another one. So it is with what is held for an address, when the operator wishes.
+    """
     row = case.refund
-    if row is None or row.state is not RefundState.OWED or row.attempts != fact.attempts:
+    if row is None or row.state not in CLAIMABLE or row.attempts != fact.attempts:
         return IGNORED
-    if not _reserve_is_there(case, row, policy):
-        return _hold(case, dataclasses.replace(row, updated_at=fact.at))
+    if row.target is not None:
+        return Decision(actions=(Do(ask(row)),))
+    if row.state is RefundState.HELD:
+        return IGNORED
+    if not reserve_is_there(case, row, policy):
+        return hold(case, dataclasses.replace(row, updated_at=fact.at))
     sending = dataclasses.replace(
         row,
         state=refund_moves(row.state, RefundState.SENDING),
-        max_fee=_our_fee(case, row, policy),
+        max_fee=our_fee(case, row, policy),
         attempts=row.attempts + 1,
         updated_at=fact.at,
         due_at=None,
     )
-    return Decision(refunds=(sending,), actions=(Do(_payment(sending)),))
+    return Decision(refunds=(sending,), actions=(Do(payment(sending)),))
 
 
 def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
@@ -269,7 +206,7 @@ def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
         case PayResult.SUCCEEDED:
             return _sent(case, row, fact)
         case PayResult.FAILED:
-            return _failed(case, row, fact, policy)
+            return try_later(case, row, fact.detail, fact.at, policy)
         case PayResult.IN_FLIGHT | PayResult.UNKNOWN:
             return _in_doubt(row, fact, policy)
         case _:
@@ -290,45 +227,50 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
         due_at=None,
         note="",
     )
-    sentence = f"{sats_down(row.amount)} sats were sent back to your invoice."
+    sentence = f"{sats_down(row.amount)} sats were sent back to {place(row)}."
     return Decision(refunds=(done,), entries=tuple(entries), tells=_moved(case, done, sentence))
 
 
-def _failed(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> Decision:
-    """FAILED frees the money. The same BOLT11 is tried again after a pause, while pauses are left.
+def try_later(case: Case, row: RefundRecord, why: str, at: int, policy: Policy) -> Decision:
+    """A try failed for certain, so the money is free. Another follows after a pause, while pauses are left.
 
-    Tries are counted on over the refund's whole life, for their number is part of what tells one try from
-    another; a round of them is one more than there are pauses.
+    What is held and was tried at the operator's wish stays held. Tries are counted on over the refund's whole
+    life, for their number is part of what tells one try from another; a round of them is one more than there are
+    pauses.
     """
-    freed = dataclasses.replace(row, note=fact.detail[:200], updated_at=fact.at)
+    freed = dataclasses.replace(row, note=why[:200], updated_at=at)
     this_round = (row.attempts - 1) % (len(policy.refund_pauses_s) + 1)
-    if this_round < len(policy.refund_pauses_s):
-        due_at = fact.at + policy.refund_pauses_s[this_round]
-        owed = dataclasses.replace(freed, state=refund_moves(row.state, RefundState.OWED), due_at=due_at)
-        minutes = -(-(due_at - fact.at) // 60)
+    if this_round < len(policy.refund_pauses_s) and row.state is not RefundState.HELD:
+        due_at = at + policy.refund_pauses_s[this_round]
+        owed = dataclasses.replace(freed, state=_stays_or(row, RefundState.OWED), due_at=due_at)
+        minutes = -(-(due_at - at) // 60)
         pause = "a minute" if minutes == 1 else f"{minutes} minutes"
         sentence = (
-            f"{sats_down(row.amount)} sats could not be sent to your invoice yet. They go out again in {pause}, "
+            f"{sats_down(row.amount)} sats could not be sent to {place(row)} yet. They go out again in {pause}, "
             f"or at once when you send a new invoice for exactly that sum {CLAIM_BY}."
         )
         again = Do(RetryRefund(refund_id=row.id, attempts=row.attempts), due_at)
         tells = _moved(case, owed, sentence) if this_round == 0 else ()
         return Decision(refunds=(owed,), actions=(again,), tells=tells)
-    return _hold(case, freed)
+    return hold(case, freed)
 
 
-def _hold(case: Case, row: RefundRecord) -> Decision:
+def _stays_or(row: RefundRecord, new: RefundState) -> RefundState:
+    return row.state if row.state is new else refund_moves(row.state, new)
+
+
+def hold(case: Case, row: RefundRecord) -> Decision:
     """Nothing is in flight and we stop trying: the customer names another BOLT11 when they like."""
     held = dataclasses.replace(
         row,
-        state=refund_moves(row.state, RefundState.HELD),
+        state=_stays_or(row, RefundState.HELD),
         payment_hash=None,
         bolt11=None,
         max_fee=ZERO,
         due_at=None,
     )
     sentence = (
-        f"{sats_down(row.amount)} sats could not be sent to your invoice. They stay yours: "
+        f"{sats_down(row.amount)} sats could not be sent to {place(row)}. They stay yours: "
         f"claim them with a new BOLT11 invoice for exactly that sum {CLAIM_BY}."
     )
     return Decision(refunds=(held,), tells=_moved(case, held, sentence))
@@ -366,5 +308,5 @@ def shown_state(refunds: tuple[RefundRecord, ...]) -> str:
     """``refundState`` as HTTP and receipts show it: not_applicable, paid or pending."""
     if not refunds:
         return "not_applicable"
-    done = (RefundState.SENT, RefundState.CREDITED)
+    done = (RefundState.SENT, RefundState.CREDITED, RefundState.PAID_ELSEWHERE)
     return "paid" if all(r.state in done for r in refunds) else "pending"

@@ -7,6 +7,7 @@ import unicodedata
 from typing import Final
 
 from ledger.money import Msats, sats_up
+from ledger.records import Door
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case
 from timmy_dvm.core.facts import QuestionAsked, RequestReceived
@@ -15,6 +16,10 @@ from timmy_dvm.core.policy import Policy
 _CANCELS_PER_PLACE: Final = 4
 """A key may cancel this many requests an hour for each that it may leave unpaid."""
 
+_EMPTY: Final = {
+    Door.NOSTR: "There is no request text: put it in an i tag of type text, or in content.",
+    Door.HTTP: "There is no request text: put it in `request`.",
+}
 _SEEN: Final = frozenset("LNPS")
 """Letters, numbers, punctuation, symbols: what Unicode's general categories call by these begins to be seen."""
 _FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -35,9 +40,7 @@ def no_price(case: Case, fact: RequestReceived | QuestionAsked, policy: Policy) 
     """Why a text can't be priced, with what to do about it; None where it can."""
     limit = policy.request_chars(fact.door)
     if _is_blank(fact.text[fact.preface_chars :]):
-        return Refused(
-            code="empty", sentence="There is no request text: put it in an i tag of type text, or in content."
-        )
+        return Refused(code="empty", sentence=_EMPTY[fact.door])
     length = len(fact.text) - fact.preface_chars
     if length > limit:
         sentence = f"The request has {length} characters; the limit is {limit}. Please shorten it."

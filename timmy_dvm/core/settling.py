@@ -16,9 +16,10 @@ from ledger.records import IdentityRecord, JobRecord, JobState, RefundRecord
 from ledger.reservations import ReservationEnd
 from timmy_dvm.core import free_tier, reserving, trust
 from timmy_dvm.core.case import Case, Decision, Tell
+from timmy_dvm.core.giving_back import Returned, give_back
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import MICRO_PER_USD
-from timmy_dvm.core.refunds import Returned, give_back, shown_state
+from timmy_dvm.core.refunds import shown_state
 from timmy_dvm.core.transitions import job_moves
 
 _CLAIM_BACK: Final = "Nothing of your free budget was used."
@@ -153,6 +154,7 @@ def decision(settled: Settled, *tells: Tell, result: str | None = None) -> Decis
         entries=settled.entries,
         reservation_end=settled.reservation_end,
         refunds=settled.back.refunds,
+        actions=settled.back.actions,
         tells=tells,
     )
 

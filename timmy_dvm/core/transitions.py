@@ -29,12 +29,15 @@ JOB: Final[dict[JobState, frozenset[JobState]]] = {
 }
 
 REFUND: Final[dict[RefundState, frozenset[RefundState]]] = {
-    RefundState.OWED: frozenset({RefundState.SENDING, RefundState.CREDITED, RefundState.HELD}),
+    RefundState.OWED: frozenset(
+        {RefundState.SENDING, RefundState.CREDITED, RefundState.HELD, RefundState.PAID_ELSEWHERE}
+    ),
     RefundState.SENDING: frozenset({RefundState.SENT, RefundState.OWED, RefundState.HELD, RefundState.IN_DOUBT}),
     RefundState.IN_DOUBT: frozenset({RefundState.SENT, RefundState.OWED, RefundState.HELD}),
-    RefundState.HELD: frozenset({RefundState.SENDING, RefundState.CREDITED}),
+    RefundState.HELD: frozenset({RefundState.SENDING, RefundState.CREDITED, RefundState.PAID_ELSEWHERE}),
     RefundState.SENT: frozenset(),
     RefundState.CREDITED: frozenset(),
+    RefundState.PAID_ELSEWHERE: frozenset(),
 }
 
 BORN: Final = frozenset({JobState.AWAITING_EVAL_PAYMENT, JobState.EVALUATING})
@@ -82,5 +85,5 @@ def drawn() -> str:
     lines += ["```", "", "```mermaid", "stateDiagram-v2", "    [*] --> owed", "    [*] --> held"]
     lines += ["    [*] --> credited"]
     lines += [f"    {old} --> {new}" for old in RefundState for new in RefundState if new in REFUND[old]]
-    lines += ["    sent --> [*]", "    credited --> [*]", "```"]
+    lines += ["    sent --> [*]", "    credited --> [*]", "    paid_elsewhere --> [*]", "```"]
     return "\n".join(lines)

@@ -1,6 +1,9 @@
 """What ``/api/healthz`` shows."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
+
+from fastapi import APIRouter, Response
 
 from ledger.money import Msats, sats_down
 from ledger.store import Store, StoreUnavailable
@@ -8,9 +11,23 @@ from relay_client.keys import Keys
 from relay_client.pool import RelayPool, RelayStatus
 from timmy_dvm import __version__
 from timmy_dvm.config import Config
+from timmy_dvm.http.wire import said
 from timmy_dvm.payments import Payments
 from timmy_dvm.solvency import Watchdog
 from timmy_dvm.views import when
+
+
+def routes(show: Callable[[], Awaitable[dict[str, Any]]]) -> APIRouter:
+    """The route. A status other than ``ok`` is a 503, for whoever watches from outside."""
+    router = APIRouter(tags=["operator"])
+
+    @router.get("/api/healthz")
+    async def healthz() -> Response:
+        """Whether everything that serving needs is there."""
+        state = await show()
+        return said({**state, "trust_tier": "anonymous"}, 200 if state["status"] == "ok" else 503)
+
+    return router
 
 
 class Health:

@@ -10,9 +10,11 @@ from relay_client.event import EventFields
 from relay_client.keys import npub
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
 from timmy_dvm.core.facts import QuestionAsked, RefundClaimed, RequestReceived, RequestUnreadable
+from timmy_dvm.core.giving_back import NO_TARGET
 from timmy_dvm.core.pricing import BtcPrice
+from timmy_dvm.core.refund_facts import CreditWished
 from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
-from timmy_dvm.nostr.operations import ForgetWanted, Question, RefundAsked, TopUpWanted
+from timmy_dvm.nostr.operations import CreditWanted, ForgetWanted, Question, RefundAsked, TopUpWanted
 from timmy_dvm.nostr.origin import Reply, write_origin
 from timmy_dvm.nostr.privacy import Scheme
 
@@ -48,13 +50,23 @@ def request(
         bid=asked.bid,
         max_tokens=asked.max_tokens,
         model=asked.model,
-        refund_to=asked.refund_to,
+        refund_to=_refund_to(asked),
         addressed=asked.addressed,
         expires_at=asked.expires_at,
         preface_chars=asked.preface_chars,
         follows=asked.follows,
         refusal_at=refusal_at,
     )
+
+
+def _refund_to(asked: JobAsked) -> str | None:
+    """Where change should go. Who asks in private has named no address by their profile.
+
+    Asking relays for a profile would tell them whom a private message came from.
+    """
+    if asked.refund_to is None and asked.reply.scheme is Scheme.NIP59:
+        return NO_TARGET
+    return asked.refund_to
 
 
 def question(received: Came, asked: Question, *, btc: BtcPrice, at: int) -> QuestionAsked:
@@ -106,6 +118,19 @@ def claim(
     if asked.request_id is None and asked.reply.scheme is not Scheme.NIP59:
         return PayoutAsked(refund_id=refund_id, **terms)
     return RefundClaimed(request_event_id=asked.request_id, **terms)
+
+
+def wish(received: Came, asked: CreditWanted, *, at: int, answered: bool = True) -> CreditWished:
+    """What is held for a job is wanted as credit."""
+    event = received.event
+    return CreditWished(
+        event_id=event.id,
+        request_event_id=asked.request_id,
+        pubkey=event.pubkey,
+        origin=_origin(received, asked.reply),
+        at=at,
+        answered=answered,
+    )
 
 
 class _Terms(TypedDict):

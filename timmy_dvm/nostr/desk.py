@@ -26,7 +26,7 @@ from timmy_dvm.nostr import as_facts, nip90
 from timmy_dvm.nostr.as_facts import Came
 from timmy_dvm.nostr.bucket import Patience, Tally, TokenBucket, Turns
 from timmy_dvm.nostr.gathering import Gatherer
-from timmy_dvm.nostr.operations import ForgetWanted, Operation, Question, RefundAsked, TopUpWanted
+from timmy_dvm.nostr.operations import CreditWanted, ForgetWanted, Operation, Question, RefundAsked, TopUpWanted
 from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.prices import PriceSource
 
@@ -146,7 +146,7 @@ class Desk:
             case nip90.JobAsked():
                 addressed = asked.addressed and is_heard
                 return await self._ask(received, dataclasses.replace(asked, addressed=addressed))
-            case RefundAsked():
+            case RefundAsked() | CreditWanted():
                 return await self._claim(received, asked, is_heard=is_heard)
             case TopUpWanted():
                 return await self._top_up(received, asked, is_heard=is_heard)
@@ -197,15 +197,19 @@ class Desk:
             self._leave_unsaid()
         return is_refused
 
-    async def _claim(self, received: Came, asked: RefundAsked, *, is_heard: bool) -> bool:
-        fact = as_facts.claim(
-            received,
-            asked,
-            refund_id=self._randomness.new_id(),
-            network=self._network,
-            at=self._now(),
-            answered=is_heard,
-        )
+    async def _claim(self, received: Came, asked: RefundAsked | CreditWanted, *, is_heard: bool) -> bool:
+        fact: facts.Fact
+        if isinstance(asked, CreditWanted):
+            fact = as_facts.wish(received, asked, at=self._now(), answered=is_heard)
+        else:
+            fact = as_facts.claim(
+                received,
+                asked,
+                refund_id=self._randomness.new_id(),
+                network=self._network,
+                at=self._now(),
+                answered=is_heard,
+            )
         if isinstance(fact, facts.RequestUnreadable):
             return is_heard and await self._answer_free(fact)
         outcome = await self._until_it_works(lambda: self._engine.handle(fact))

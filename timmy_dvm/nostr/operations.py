@@ -4,7 +4,8 @@ estimate   the price of a request, which stands where a job's would
 me         how the key stands: score, tier, and what the next tier needs
 balance    its credit, what of it is on its way in or out, and the refunds it may claim
 topup      an invoice that fills its credit (`param amount_sats`), which later requests use
-refund     pay what is held for a job (`param job`), or without one the key's credit, to a BOLT11 (`param invoice`)
+refund     pay what is held for a job (`param job`), or without one the key's credit, to a BOLT11 (`param
+           invoice`); or make what is held for a job credit (`param to`, `credit`)
 forget     erase the texts of its requests and answers
 """
 
@@ -55,6 +56,14 @@ class RefundAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreditWanted:
+    """``op refund`` to credit: what is held for a job becomes the key's credit."""
+
+    request_id: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopUpWanted:
     """``op topup``: an invoice that fills the key's credit."""
 
@@ -69,7 +78,7 @@ class ForgetWanted:
     reply: Reply
 
 
-Operation = Question | RefundAsked | TopUpWanted | ForgetWanted
+Operation = Question | RefundAsked | CreditWanted | TopUpWanted | ForgetWanted
 
 
 def read_operation(params: dict[str, str], reply: Reply) -> Operation | None:
@@ -102,15 +111,24 @@ def _topup(params: dict[str, str], reply: Reply) -> TopUpWanted:
     return TopUpWanted(amount=msats_from_sats(int(params["amount_sats"])), reply=reply)
 
 
-def _refund(params: dict[str, str], reply: Reply) -> RefundAsked:
+def _refund(params: dict[str, str], reply: Reply) -> RefundAsked | CreditWanted:
+    if "to" in params:
+        if params["to"].lower() != "credit" or not params.get("job"):
+            raise Bad(
+                "bad_param", "Only credit is known as param to, and a request's event id goes with it as job."
+            )
+        return CreditWanted(request_id=_job(params["job"]), reply=reply)
     if not params.get("invoice"):
         raise Bad(
             "bad_param", "A refund needs a BOLT11 invoice of yours with its amount: add it as param invoice."
         )
     if not params.get("job"):
         return RefundAsked(invoice=params["invoice"], request_id=None, reply=reply)
+    return RefundAsked(invoice=params["invoice"], request_id=_job(params["job"]), reply=reply)
+
+
+def _job(text: str) -> str:
     try:
-        request_id = parse_event_id(params["job"])
+        return parse_event_id(text)
     except InvalidKey:
         raise Bad("bad_param", "The param job must be a request's event id: hex, note1 or nevent1.") from None
-    return RefundAsked(invoice=params["invoice"], request_id=request_id, reply=reply)

@@ -7,7 +7,7 @@ import msgspec
 
 from ledger.money import msats_from_sats
 from timmy_dvm.core.actions import Delivered, Ended, OperationDone, PriceTold, Working
-from timmy_dvm.core.refunds import CLAIM_BY
+from timmy_dvm.core.giving_back import CLAIM_BY
 from timmy_dvm.nostr import words
 from timmy_dvm.nostr.origin import Origin
 

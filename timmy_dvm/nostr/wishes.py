@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from ledger.money import Msats, parse_msats
+from timmy_dvm.core.giving_back import NO_TARGET
 from timmy_dvm.nostr.bad import Bad
 from timmy_dvm.nostr.kinds import KINDS, kind_of
+from timmy_dvm.payees import why_not_address
 
 _OUTPUTS: Final = frozenset({"text/plain", "text/markdown", "text/*", "*/*", "text", "markdown", "plain"})
 _COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -17,11 +19,11 @@ _TEMPERATURE_CHARS: Final = 6
 _NAME: Final = re.compile(r"[a-z0-9_.]{1,30}", re.ASCII)
 MAX_IGNORED: Final = 8
 """Params that are not honoured are named to the customer, but no more of them than these."""
-_MAX_ADDRESS_CHARS: Final = 320
+_MAX_ADDRESS_CHARS: Final = 1_024
 
 
 _OF_EVERY_KIND: Final = frozenset(
-    {"prompt", "max_tokens", "model", "temperature", "refund", "op", "invoice", "job", "amount_sats"}
+    {"prompt", "max_tokens", "model", "temperature", "refund", "op", "invoice", "job", "amount_sats", "to"}
 )
 HONOURED: Final = _OF_EVERY_KIND.union(*(kind.params for kind in KINDS.values()))
 """All params that mean something here, for some request or other."""
@@ -107,10 +109,13 @@ def ignored(kind: int, params: dict[str, str], offered: Collection[str]) -> tupl
 
 
 def refund_to(params: dict[str, str]) -> str | None:
-    """Where change should go: an address or `none`, as the customer wrote it."""
+    """Where change should go: an address or `none`, as the customer wrote it.
+
+    Read at once, for a slip of the pen would be found only when there is change, and nobody there to mend it.
+    """
     value = params.get("refund")
     if not value:
         return None
-    if len(value) > _MAX_ADDRESS_CHARS or not value.isprintable() or " " in value:
-        raise Bad("bad_param", "The param refund must be a Lightning address, or none.")
+    if len(value) > _MAX_ADDRESS_CHARS or (value.lower() != NO_TARGET and why_not_address(value) is not None):
+        raise Bad("bad_param", "The param refund must be a Lightning address, an LNURL (lnurl1...), or none.")
     return value

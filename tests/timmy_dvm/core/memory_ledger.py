@@ -30,6 +30,7 @@ from timmy_dvm.core.facts import (
     RequestReceived,
 )
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
 
 DAY = 86_400
 WAITING = (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT)
@@ -230,11 +231,19 @@ class MemoryLedger(MemoryCredit):
                     hash_is_ours=fact.payment_hash in self.invoices,
                     hash_is_used=fact.payment_hash in self.tried,
                 )
-            case RefundDue() | PaymentOut():
+            case CreditWished():
+                return self._around(self.job_of(fact.request_event_id))
+            case RefundDue() | PaymentOut() | RefundInvoiced() | RefundNotInvoiced() | RefundWithdrawn():
                 refund = self.refunds[fact.refund_id]
                 case = self._around(self.jobs[refund.job_id])
+                payment_hash = getattr(fact, "payment_hash", "")
                 return dataclasses.replace(
-                    case, refund=refund, ours=self.ours(), fees_today=self.fees_today(fact.at)
+                    case,
+                    refund=refund,
+                    ours=self.ours(),
+                    fees_today=self.fees_today(fact.at),
+                    hash_is_ours=payment_hash in self.invoices,
+                    hash_is_used=payment_hash in self.tried,
                 )
         return self._around(self.jobs.get(fact.job_id))
 

@@ -7,7 +7,7 @@ import pytest
 from ledger.money import ZERO, Msats
 from ledger.records import JobState, RefundState
 from tests.timmy_dvm.core import builders as b
-from timmy_dvm.core import refunds
+from timmy_dvm.core import giving_back, refunds
 from timmy_dvm.core.case import IGNORED, Case
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import PayResult
@@ -313,7 +313,7 @@ def test_a_payment_in_doubt_without_its_bolt11_is_left_alone():
 
 def give_back(left, from_credit=0, pubkey=b.KEY, cause="end", reason="change"):
     job = dataclasses.replace(COMPLETE, pubkey=pubkey)
-    return refunds.give_back(
+    return giving_back.give_back(
         job, Msats(left), from_credit=Msats(from_credit), reason=reason, cause=cause, at=b.NOW, policy=b.POLICY
     )
 
@@ -355,6 +355,7 @@ def test_one_cause_makes_the_same_ids_and_two_make_others():
         ([], "not_applicable"),
         (["sent"], "paid"),
         (["credited", "sent"], "paid"),
+        (["paid_elsewhere"], "paid"),
         (["sent", "held"], "pending"),
         (["owed"], "pending"),
         (["sending"], "pending"),
@@ -369,4 +370,4 @@ def test_mistakes_of_ours_are_named_before_money_moves():
     with pytest.raises(ValueError, match="without a BOLT11"):
         decide(books(b.refund(RefundState.OWED, bolt11=None)), b.again(), b.POLICY)
     with pytest.raises(ValueError, match="only a key has credit"):
-        refunds._credited(b.refund(pubkey=None))
+        giving_back.credited(b.refund(pubkey=None))

@@ -9,6 +9,7 @@ from ledger.records import Door, JobState, Mode
 from tests.timmy_dvm.core import builders as b
 from timmy_dvm.core.case import IGNORED, Case
 from timmy_dvm.core.decide import decide
+from timmy_dvm.core.facts import RequestUnreadable
 from timmy_dvm.core.pricing import estimate_request_cost
 
 BOTH = estimate_request_cost("What is a relay?", "offline", b.POLICY.prices, b.BTC).estimated_sats
@@ -136,3 +137,10 @@ def test_a_key_may_cancel_four_requests_an_hour_for_each_that_it_may_leave_unpai
 def test_who_pays_from_credit_is_not_held_to_what_was_cancelled():
     case = Case(credit=b.sats(BOTH), cancelled_last_hour=1_000)
     assert asked(case).new_job.state is JobState.EVALUATING
+
+
+def test_what_nobody_could_read_is_answered_all_the_same():
+    fact = RequestUnreadable(event_id=b.EVENT, origin=b.ORIGIN, code="undecryptable", sentence="Why.", at=b.NOW)
+    decision = decide(Case(), fact, b.POLICY)
+    assert b.told(decision) == ["Refused undecryptable"]
+    assert decision.tells[0].origin == b.ORIGIN

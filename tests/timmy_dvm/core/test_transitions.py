@@ -7,7 +7,8 @@ from timmy_dvm.core import transitions
 from timmy_dvm.core.transitions import IllegalTransition, job_moves, refund_moves
 
 # design.md section 4 and money.md section 5, as they are printed there, and what wire.md section 1 asks for beside
-# them: paid and not started, a request can be cancelled.
+# them: paid and not started, a request can be cancelled. And what money.md does not print: an operator may pay a
+# refund with another wallet.
 JOB_PAGE = """
 awaiting_eval_payment → evaluating | expired | cancelled
 evaluating → awaiting_work_payment | executing | rejected | failed | cancelled
@@ -15,10 +16,10 @@ awaiting_work_payment → executing | expired | cancelled
 executing → complete | failed
 """
 REFUND_PAGE = """
-owed → sending | credited | held
+owed → sending | credited | held | paid_elsewhere
 sending → sent | owed | held | in_doubt
 in_doubt → sent | owed | held
-held → sending | credited
+held → sending | credited | paid_elsewhere
 """
 
 
@@ -84,7 +85,7 @@ def test_the_diagram_draws_every_pair_once():
     assert {new for old, new in arrows if old == "[*]"} == {
         "awaiting_eval_payment", "evaluating", "owed", "held", "credited",
     }  # fmt: skip
-    final = {"complete", "rejected", "failed", "expired", "cancelled", "sent", "credited"}
+    final = {"complete", "rejected", "failed", "expired", "cancelled", "sent", "credited", "paid_elsewhere"}
     assert {old for old, new in arrows if new == "[*]"} == final
     assert lines.count("```mermaid") == lines.count("stateDiagram-v2") == 2
     assert lines.count("```") == 2

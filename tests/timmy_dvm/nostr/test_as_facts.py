@@ -49,6 +49,20 @@ def test_what_a_request_says_of_itself_reaches_the_core():
     assert (fact.addressed, fact.expires_at, fact.preface_chars) == (False, NOW + 90, 8)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "named", "goes_to"),
+    [
+        (Scheme.NIP59, None, "none"),
+        (Scheme.NIP59, "alice@pay.example", "alice@pay.example"),
+        (Scheme.NIP44, None, None),
+        (Scheme.NONE, None, None),
+    ],
+)
+def test_change_of_a_private_message_never_has_its_authors_profile_asked_for(scheme, named, goes_to):
+    asked = JobAsked(text="Hi", reply=Reply(scheme), refund_to=named)
+    assert as_facts.request(received(), asked, job_id="j" * 32, btc=BTC, at=NOW).refund_to == goes_to
+
+
 def test_a_question():
     came = received()
     asked = Question(

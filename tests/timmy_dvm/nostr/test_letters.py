@@ -23,8 +23,8 @@ from timmy_dvm.core.actions import (
     Refused,
     Working,
 )
+from timmy_dvm.core.giving_back import CLAIM_BY
 from timmy_dvm.core.pricing import BtcPrice, Freshness
-from timmy_dvm.core.refunds import CLAIM_BY
 from timmy_dvm.core.trust import Tier
 from timmy_dvm.nostr.origin import read_origin, write_origin
 from timmy_dvm.nostr.privacy import Scheme

@@ -6,7 +6,7 @@ import pytest
 
 from tests.timmy_dvm.nostr.kit import RELAY
 from timmy_dvm.core.actions import OperationDone
-from timmy_dvm.core.refunds import CLAIM_BY
+from timmy_dvm.core.giving_back import CLAIM_BY
 from timmy_dvm.nostr import plain_words
 from timmy_dvm.nostr.origin import Origin
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning import lnurl
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, TIMMY, signed
 from timmy_dvm.agent.prompts import read_temperature
 from timmy_dvm.nostr import wishes
@@ -199,14 +200,17 @@ def test_every_param_that_is_read_is_known_as_honoured():
     assert names == wishes.HONOURED
 
 
-@pytest.mark.parametrize("address", ["alice@example.com", "none", "lnurl1xyz", "x" * 320])
+LNURL = lnurl.encode("https://pay.example/.well-known/lnurlp/alice")
+
+
+@pytest.mark.parametrize("address", ["alice@example.com", "none", "None", LNURL, LNURL.lower()])
 def test_where_change_should_go_is_kept_as_it_was_written(address):
     assert wishes.refund_to({"refund": address}) == address
 
 
-@pytest.mark.parametrize("address", ["a b", "a\tb", "a\nb", "a\u200bb", "x" * 321])
+@pytest.mark.parametrize("address", ["a b", "a\tb", "a\nb", "a\u200bb", "x" * 321, "lnurl1xyz", "alice", "lnbc1"])
 def test_an_address_that_can_be_none_is_refused(address):
-    with pytest.raises(Bad, match="a Lightning address, or none") as refused:
+    with pytest.raises(Bad, match="a Lightning address, an LNURL") as refused:
         wishes.refund_to({"refund": address})
     assert refused.value.code == "bad_param"
 

@@ -1,22 +1,19 @@
-"""The routes over ASGI, without a socket: what each answers, and that no fault leaks more than a sentence."""
+"""The route with which developers pay: what it answers, and what never reaches the wallet."""
 
 import contextlib
 
 import httpx
 import pytest
 
-from timmy_dvm.http.app import PaidHow, create_app
+from timmy_dvm.http.app import create_app
+from timmy_dvm.http.dev_pay import PaidHow, routes
 
 HASH = "0a" * 32
 
 
-async def healthy():
-    return {"status": "ok", "npub": "npub1x"}
-
-
 @contextlib.asynccontextmanager
-async def client(health=healthy, pay=None):
-    transport = httpx.ASGITransport(create_app(health, pay))
+async def client(pay=None):
+    transport = httpx.ASGITransport(create_app([] if pay is None else [routes(pay)], lambda: HASH))
     async with httpx.AsyncClient(transport=transport, base_url="http://timmy") as http:
         yield http
 
@@ -29,25 +26,6 @@ def paying(how):
         return how
 
     return pay, asked
-
-
-async def test_health_shows_what_it_was_given_and_the_tier_of_a_stranger():
-    async with client() as http:
-        answer = await http.get("/api/healthz")
-    assert (answer.status_code, answer.json()) == (
-        200,
-        {"status": "ok", "npub": "npub1x", "trust_tier": "anonymous"},
-    )
-    assert answer.headers["cache-control"] == "no-store"
-
-
-async def test_a_status_that_is_not_ok_is_a_503_for_whoever_watches():
-    async def sick():
-        return {"status": "ledger_away"}
-
-    async with client(sick) as http:
-        answer = await http.get("/api/healthz")
-    assert (answer.status_code, answer.json()["status"]) == (503, "ledger_away")
 
 
 @pytest.mark.parametrize(("how", "already"), [(PaidHow.PAID, False), (PaidHow.ALREADY, True)])
@@ -104,8 +82,6 @@ async def test_without_a_way_to_pay_there_is_no_route_to_pay():
     [
         ("GET", "/", 404, "not_found"),
         ("GET", "/docs", 404, "not_found"),
-        ("GET", "/openapi.json", 404, "not_found"),
-        ("DELETE", "/api/healthz", 405, "wrong_method"),
         ("GET", f"/api/dev/stub/pay/{HASH}", 405, "wrong_method"),
     ],
 )

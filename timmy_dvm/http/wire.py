@@ -1,0 +1,51 @@
+"""Bodies of this port: what is asked, and the few answers that are not views of the ledger.
+
+Names are camelCase but for the four that the first Timmy spelt in snake case. What is asked is read strictly and
+whole; of a text that is missing, empty or none the core says what to do, once for all doors.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+import msgspec
+from fastapi import Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+MAX_TEXT: Final = 65_536
+# Dollars are Decimals; programs want numbers.
+_json: Final = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def _text_or_nothing(value: object) -> object:
+    return value if isinstance(value, str) else ""
+
+
+RequestText = Annotated[str, BeforeValidator(_text_or_nothing), Field(max_length=MAX_TEXT)]
+"""The customer's own words; what is no text counts as missing."""
+Token = Annotated[str, Field(max_length=512)]
+
+
+class Asked(BaseModel):
+    """What somebody sends."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore", strict=True)
+
+
+class JobWanted(Asked):
+    """``POST /api/jobs``."""
+
+    request: RequestText = Field("", description="What to do, at most 500 characters.")
+    nostr_token: Token | None = Field(None, alias="nostr_token", description="In place of X-Nostr-Token.")
+    refund_address: Annotated[str, Field(max_length=320)] | None = Field(
+        None, description="A Lightning address for the change."
+    )
+    pay: Literal["steps", "once"] = Field(
+        "steps", description="steps: the eval fee first, the work later. once: one invoice for both, as on relays."
+    )
+
+
+def said(body: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer as JSON; nobody but who asked may keep it."""
+    kept = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(_json(body), status, kept, media_type="application/json")

@@ -1,0 +1,79 @@
+"""The HTTP door, put together for `app`: what its routes work with, one router for each resource. No rules."""
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fastapi import APIRouter
+
+from timmy_dvm.building import tokens_of
+from timmy_dvm.http import dev_pay, events, health, jobs, prices
+from timmy_dvm.http.addresses import Addresses
+from timmy_dvm.http.app import create_app
+from timmy_dvm.http.auth import Callers
+from timmy_dvm.http.dev_pay import Pay
+from timmy_dvm.http.idempotency import Idempotency
+from timmy_dvm.http.limits import Limits
+from timmy_dvm.http.open_places import OpenPlaces
+from timmy_dvm.http.server import Gate, Server, make_server
+from timmy_dvm.http.services import Services
+from timmy_dvm.http.watching import Watchers
+from timmy_dvm.nostr.hand_in import HandIn
+from timmy_dvm.partials import Partials
+from timmy_dvm.prices import PriceSource
+from timmy_dvm.relay_door import Ground
+
+
+def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, public_url: str) -> Services:
+    """What the routes work with; it hears from here on what is written."""
+    config, clock, randomness = ground.config, ground.clock, ground.randomness
+    watchers = Watchers()
+    open_places = OpenPlaces(config.limits.open_jobs_per_address)
+    ground.engine.listen(watchers.applied)
+    ground.engine.listen(open_places.applied)
+    return Services(
+        engine=ground.engine,
+        store=ground.store,
+        policy=ground.policy,
+        prices=btc_price,
+        clock=clock,
+        randomness=randomness,
+        partials=partials,
+        watchers=watchers,
+        callers=Callers(tokens_of(config, randomness, public_url), public_url, clock),
+        addresses=Addresses([ipaddress.ip_network(text) for text in config.http.trusted_proxies]),
+        idempotency=Idempotency(ground.store, clock, randomness),
+        open_places=open_places,
+        network=ground.wallet.network,
+        public_url=public_url,
+    )
+
+
+def routers_of(
+    services: Services, hand_in: HandIn, show_health: Callable[[], Awaitable[dict[str, Any]]], pay: Pay | None
+) -> list[APIRouter]:
+    """All routes, in the order of the API's description."""
+    routers = [
+        jobs.routes(services),
+        events.routes(services, hand_in),
+        prices.routes(services),
+        health.routes(show_health),
+    ]
+    if pay is not None:
+        routers.append(dev_pay.routes(pay))
+    return routers
+
+
+def server_of(ground: Ground, routers: Sequence[APIRouter]) -> Server:
+    """The port, behind its limits."""
+    limits = ground.config.limits
+    app = create_app(routers, ground.randomness.new_id)
+    return make_server(
+        Limits(app, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes),
+        Gate(
+            read_s=limits.read_seconds,
+            connections=limits.connections,
+            per_address=limits.connections_per_address,
+        ),
+        header_bytes=limits.header_bytes,
+    )
