@@ -25,5 +25,4 @@ class FreeAnswerGiven:
 
     @property
     def id(self) -> str:
-        """See `facts`: the ledger takes it once."""
         return f"free:{self.answer_id}"

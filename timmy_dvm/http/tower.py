@@ -27,7 +27,7 @@ class _Asset:
     tag: str
 
 
-def tower_router() -> APIRouter:
+def routes() -> APIRouter:
     """``GET /tower/`` and its assets, read once."""
     router = APIRouter(include_in_schema=False)
     assets = _assets()

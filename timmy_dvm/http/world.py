@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from timmy_dvm.clock import Clock
+from timmy_dvm.http.faults import Fault
+from timmy_dvm.http.wire import said
 from timmy_dvm.nostr.bucket import TokenBucket
 from timmy_dvm.world.chat import Chat
 from timmy_dvm.world.frames import NoFrame, read_message
@@ -25,7 +26,7 @@ _TOO_FAST: Final = 1008
 _AddressOf = Callable[[HTTPConnection], str]
 
 
-def world_router(
+def routes(
     workshop: Workshop, chat: Chat, clock: Clock, *, address_of: _AddressOf, origins: frozenset[str]
 ) -> APIRouter:
     """``GET /api/world`` and ``WS /api/ws``.
@@ -38,12 +39,12 @@ def world_router(
         origins: pages of other addresses that may look on, ``https://timmy.example``. Our own always may, and so
             may who is no page.
     """
-    router = APIRouter()
+    router = APIRouter(tags=["world"])
 
     @router.get("/api/world")
-    async def world() -> JSONResponse:
-        shown = msgspec.to_builtins(workshop.snapshot())
-        return JSONResponse({**shown, "trust_tier": "anonymous"}, headers={"Cache-Control": "no-store"})
+    async def world() -> Response:
+        """What there is to see in the Workshop just now."""
+        return said({**msgspec.to_builtins(workshop.snapshot()), "trust_tier": "anonymous"})
 
     @router.websocket("/api/ws")
     async def look_on(socket: WebSocket) -> None:
@@ -73,9 +74,8 @@ def _may_look(socket: WebSocket, origins: frozenset[str]) -> bool:
 
 
 async def _refuse(socket: WebSocket, status: int, code: str, sentence: str) -> None:
-    body = {"error": sentence, "code": code, "trust_tier": "anonymous"}
     with contextlib.suppress(WebSocketDisconnect):
-        await socket.send_denial_response(JSONResponse(body, status))
+        await socket.send_denial_response(Fault(status, code, sentence).answer())
 
 
 async def _attend(socket: WebSocket, watcher: Watcher, chat: Chat, pace: TokenBucket) -> None:
@@ -109,6 +109,6 @@ async def _hear(socket: WebSocket, watcher: Watcher, chat: Chat, pace: TokenBuck
             await socket.close(_TOO_FAST, "too many frames")
             return
         with contextlib.suppress(NoFrame):  # whoever writes their own client may send anything; it costs a token
-            said = read_message(message.get("text") or message.get("bytes") or "")
-            if said is not None:
-                chat.hear(watcher, said)
+            words = read_message(message.get("text") or message.get("bytes") or "")
+            if words is not None:
+                chat.hear(watcher, words)

@@ -19,7 +19,6 @@ from timmy_dvm.world.watchers import Watcher
 from timmy_dvm.world.workshop import Workshop
 
 REPLIES_PER_MINUTE: Final = 3
-"""To one address."""
 HEARD_PER_MINUTE: Final = 12
 """Of one address; what is more is shown to nobody."""
 HEARD_PER_SECOND: Final = 3
@@ -42,12 +41,15 @@ class Chat:
         workshop: where it is told.
         talker: who thinks of replies.
         clock: its monotonic time counts the limits.
+        per_minute: replies to one address.
     """
 
-    def __init__(self, workshop: Workshop, talker: Talker, clock: Clock) -> None:
+    def __init__(
+        self, workshop: Workshop, talker: Talker, clock: Clock, per_minute: int = REPLIES_PER_MINUTE
+    ) -> None:
         self._workshop = workshop
         self._talker = talker
-        self._replies = PerMinute(REPLIES_PER_MINUTE, clock)
+        self._replies = PerMinute(per_minute, clock)
         self._of_address = PerMinute(HEARD_PER_MINUTE, clock)
         self._of_all = TokenBucket(HEARD_PER_SECOND, clock, room=4 * HEARD_PER_SECOND)
         self._replying: set[asyncio.Task[None]] = set()

@@ -8,9 +8,8 @@ from fastapi import FastAPI
 from websockets.asyncio.client import connect
 
 from tests.timmy_dvm.world.shop import a_shop
+from timmy_dvm.http import tower, world
 from timmy_dvm.http.server import Gate, bind, make_server
-from timmy_dvm.http.tower import tower_router
-from timmy_dvm.http.world import world_router
 
 TIMEOUT_S = 20
 ALLOWED = "https://app.example"
@@ -38,7 +37,7 @@ async def served(talker=None, *, read_s=600, connections=100, per_address=50, at
         listening = bind("127.0.0.1", 0)
         app = FastAPI()
         app.include_router(
-            world_router(
+            world.routes(
                 shop.workshop,
                 shop.chat,
                 shop.clock,
@@ -46,7 +45,7 @@ async def served(talker=None, *, read_s=600, connections=100, per_address=50, at
                 origins=frozenset({ALLOWED}),
             )
         )
-        app.include_router(tower_router())
+        app.include_router(tower.routes())
         gate = Gate(read_s=read_s, connections=connections, per_address=per_address)
         server = make_server(app, gate, header_bytes=8_192)
         task = asyncio.create_task(server.serve([listening]))
