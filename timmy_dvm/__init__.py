@@ -12,6 +12,7 @@ The files in the order a job meets them:
   `payees`, to whoever gives an invoice for a refund
 - `partials`, what is being written, for whoever shows it
 - `views`, read-only answers
+- `world`, the Workshop: what anybody may see of it, and a chat; `free_answers`, what nobody pays for
 - `app`, where all of it is put together, with `relay_door` and `http_door`
 
 Around them: `config`, `identity` (keys on disk), `clock` (time and randomness), `log`, and `cli` with `commands`.

@@ -133,9 +133,9 @@ const PEOPLE = {
   ],
 };
 
-/** One of the five, by id, with bench and lamp, at a place. */
-export function person(id, name, [x, y, scale]) {
-  const lampAt = id === "timmy" ? [] : [lamp(0, -238)];
+/** One of the five, by id, with bench and light, at a place; where no cord can hang the light is unseen. */
+export function person(id, name, [x, y, scale], hangs) {
+  const lampAt = id === "timmy" ? [] : [hangs ? lamp(0, -238) : disc(0, -150, 170, "lamp-glow")];
   const label = s("text", { class: "name", y: id === "timmy" ? 34 : 26 });
   label.textContent = name;
   return group({ id: `at-${id}`, transform: `translate(${x} ${y}) scale(${scale})` }, ...lampAt, ...PEOPLE[id](), label);
@@ -143,7 +143,7 @@ export function person(id, name, [x, y, scale]) {
 
 /** A job: a small glowing parcel. Its name is one of our own word pairs. */
 export function parcel(label) {
-  const name = s("text", { class: "parcel-name", y: -36 });
+  const name = s("text", { class: "parcel-name", y: 20 });
   name.textContent = label;
   return group({ class: "parcel" }, disc(0, -12, 46, "parcel-glow"), box(-17, -26, 34, 27, "parcel-box", { rx: 4 }), path("M0-26V1M-17-15H17", "parcel-string"), path("M-9-34Q0-18 9-34Q0-26-9-34Z", "parcel-box"), name);
 }

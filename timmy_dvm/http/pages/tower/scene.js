@@ -5,8 +5,8 @@ import { comet, definitions, parcel, person, room, s, shelf, window_ } from "./d
 const SHAPES = {
   wide: { w: 1200, h: 600, floor: 372, window: [600, 128], shelves: [[60, 232, 150, 1], [950, 232, 190, 4], [330, 168, 130, 2], [740, 168, 130, 6]],
     places: { alpha: [150, 532, 1], beta: [376, 556, 1], timmy: [600, 470, 1], gamma: [824, 556, 1], delta: [1050, 532, 1] } },
-  tall: { w: 640, h: 800, floor: 400, window: [320, 132], shelves: [[34, 214, 140, 1], [466, 214, 140, 4]],
-    places: { timmy: [320, 462, 0.9], alpha: [132, 556, 0.92], beta: [508, 556, 0.92], gamma: [508, 760, 0.92], delta: [132, 760, 0.92] } },
+  tall: { low: ["gamma", "delta"], w: 640, h: 812, floor: 384, window: [320, 130], shelves: [[34, 214, 140, 1], [466, 214, 140, 4]],
+    places: { timmy: [320, 446, 0.9], alpha: [132, 532, 0.92], beta: [508, 532, 0.92], gamma: [508, 772, 0.92], delta: [132, 772, 0.92] } },
 };
 const NAMES = { alpha: "Alpha", beta: "Beta", timmy: "Timmy", gamma: "Gamma", delta: "Delta" };
 const BENCH_TOP = 64;
@@ -35,7 +35,7 @@ export class Scene {
     this.air = s("g", {});
     this.svg.replaceChildren(title, definitions(), room(shape.w, shape.h, shape.floor), window_(...shape.window),
       ...shape.shelves.map((one) => shelf(...one)), this.sky, s("g", {}, ...motes),
-      ...people.map((id) => person(id, NAMES[id], shape.places[id])), this.air);
+      ...people.map((id) => person(id, NAMES[id], shape.places[id], !shape.low?.includes(id))), this.air);
     for (const id of working) this.svg.querySelector(`#${id}`)?.classList.add("working");
     for (const [label, job] of this.parcels) {
       job.node = parcel(label);
@@ -123,6 +123,16 @@ export class Scene {
       [job.x, job.y] = this.spot(label, job);
       job.node.setAttribute("transform", `translate(${job.x} ${job.y})`);
     }
+    this.stagger();
+  }
+
+  /** Names of neighbours at two heights, so that both can be read. */
+  stagger() {
+    const seen = {};
+    for (const job of this.parcels.values()) {
+      seen[job.at] = (seen[job.at] ?? 0) + 1;
+      job.node.querySelector(".parcel-name").setAttribute("y", seen[job.at] % 2 ? 20 : 38);
+    }
   }
 
   crowd() {
@@ -160,7 +170,7 @@ export class Scene {
     if (!this.shape.places[id]) return;
     this.hush(id);
     const node = document.createElement("div");
-    node.className = "bubble";
+    node.className = `bubble ${id}`;
     node.textContent = text;
     this.bubbles.append(node);
     const [x, y, scale] = this.shape.places[id];

@@ -18,6 +18,7 @@ const SEEN = {
   "job:expired": "An invoice was not paid and ran out.",
   "job:cancelled": "A request was taken back.",
 };
+const TOLD_BY_TIMMY = new Set(["job:complete", "job:rejected", "job:failed"]);
 
 const scene = new Scene($("scene"), $("bubbles"));
 const people = new Map();
@@ -69,7 +70,7 @@ function write(at, fill) {
   const time = document.createElement("time");
   const when = at ? new Date(at) : new Date();
   time.dateTime = when.toISOString();
-  time.textContent = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  time.textContent = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const words = document.createElement("span");
   fill(words, line);
   line.append(time, words);
@@ -160,7 +161,9 @@ const heard = {
         then(() => scene.say(agentId, text));
     }
   },
-  world_event({ event, at }) { writeSeen(event, at); },
+  world_event({ event, at }) {
+    if (!TOLD_BY_TIMMY.has(event)) writeSeen(event, at);
+  },
 };
 
 // --- The connection ---
