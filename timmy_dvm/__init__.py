@@ -15,7 +15,8 @@ The files in the order a job meets them:
 - `world`, the Workshop: what anybody may see of it, and a chat; `free_answers`, what nobody pays for
 - `app`, where all of it is put together, with `relay_door` and `http_door`
 
-Around them: `config`, `identity` (keys on disk), `clock` (time and randomness), `log`, and `cli` with `commands`.
+Around them: `config`, `identity` (keys on disk), `clock` (time and randomness), `garbage` (short pauses), `log`,
+and `cli` with `commands`.
 """
 
 __version__ = "0.1.0"

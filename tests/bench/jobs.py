@@ -113,6 +113,7 @@ async def timmy(
     from timmy_dvm.clock import SystemClock, SystemRandomness
     from timmy_dvm.config import load
     from timmy_dvm.engine import Engine
+    from timmy_dvm.garbage import keep_what_is_loaded
 
     clock, randomness = SystemClock(), SystemRandomness()
     path = folder / "wallet.jsonl"
@@ -136,7 +137,9 @@ async def timmy(
     Engine.__init__ = paying
     ready = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(app.run(ready.set_result))
-    yield (await ready).relays[0], app.public_key
+    relay = (await ready).relays[0]
+    keep_what_is_loaded()  # as `timmy run` does
+    yield relay, app.public_key
     app.stop()
     await running
 

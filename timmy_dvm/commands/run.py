@@ -11,6 +11,7 @@ from ledger.store import StoreUnavailable
 from timmy_dvm.app import App, Ready
 from timmy_dvm.commands.options import Shared, UserError, shared_options
 from timmy_dvm.config import Config
+from timmy_dvm.garbage import keep_what_is_loaded
 
 
 @click.command("run")
@@ -36,6 +37,7 @@ async def _serve(config: Config) -> None:
 
 
 def _tell(ready: Ready) -> None:
+    keep_what_is_loaded()
     click.echo(ready.line(), err=True)
     if sys.stdout.isatty():
         click.echo(f"Timmy is {ready.npub}\n  relays  {', '.join(ready.relays)}\n  web     {ready.http}")
