@@ -10,6 +10,7 @@ from typing import Final
 
 from ledger.records import Applied
 from timmy_dvm.clock import Clock
+from timmy_dvm.log import get_logger
 from timmy_dvm.nostr.bucket import TokenBucket
 from timmy_dvm.world.diary import Diary
 from timmy_dvm.world.frames import Frame, WorldEvent, WorldState, encode
@@ -19,6 +20,7 @@ from timmy_dvm.world.watchers import Watcher, Watchers
 STEPS_PER_SECOND: Final = 30
 STEPS_SAVED_UP: Final = 60
 CATCH_UP_S: Final = 1
+log = get_logger("world")
 
 
 class Workshop:
@@ -45,7 +47,10 @@ class Workshop:
 
     def committed(self, applied: Applied) -> None:
         """Hear of a commit (`Engine.listen`). Never waits and never raises."""
-        self._steps_of(self._scene.committed(applied, self._clock.now()))
+        try:
+            self._steps_of(self._scene.committed(applied, self._clock.now()))
+        except Exception:  # what is shown must never stand in the way of what was paid for
+            log.exception("a commit could not be shown", action="commit_unshown")
 
     def join(self, address: str) -> Watcher | None:
         """Let somebody look on: the first frame in their queue is the snapshot. None: there is no room."""

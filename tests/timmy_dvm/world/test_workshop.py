@@ -117,6 +117,12 @@ async def test_in_a_storm_steps_are_left_out_and_then_the_whole_picture_comes():
         assert len(last["parcels"]) + last["more"] == 200
 
 
+async def test_a_mistake_in_the_picture_is_no_customers_affair():
+    async with a_shop() as shop:
+        shop.scene.committed = lambda *_: 1 / 0
+        await served(shop)
+
+
 async def test_who_does_not_read_is_given_up_and_holds_up_nobody():
     async with a_shop(Script()) as shop:
         slow, quick = shop.watch(), shop.watch(BOB)
