@@ -455,6 +455,12 @@ FROM entries JOIN postings ON postings.entry = entries.id
 WHERE entries.code = 'routing' AND entries.at >= :since
     AND postings.account = (SELECT id FROM accounts WHERE name = 'routing_fees');
 
+-- name: free_answers_since
+SELECT coalesce(-sum(postings.amount_msat), 0)
+FROM entries JOIN postings ON postings.entry = entries.id
+WHERE entries.code = 'free_answer' AND entries.at >= :since
+    AND postings.account = (SELECT id FROM accounts WHERE name = 'shortfall');
+
 -- The fee of a pay-out comes out of its own sum.
 -- name: fee_caps_in_flight
 SELECT coalesce(sum(payments.max_fee_msat), 0) FROM payments JOIN refunds ON refunds.row = payments.refund
@@ -516,6 +522,13 @@ WHERE postings.entry = :row ORDER BY postings.amount_msat > 0, accounts.id;
 
 -- name: setting
 SELECT value FROM settings WHERE key = :key;
+
+-- name: write_world_event
+INSERT INTO world_events (at, type) VALUES (:at, :type);
+
+-- Newest first.
+-- name: world_events
+SELECT at, type FROM world_events ORDER BY row DESC LIMIT :limit;
 
 -- name: answer
 SELECT body_hash, seed, status, answer FROM answers WHERE key = :key;

@@ -321,6 +321,38 @@ class DevPaid(Answered):
     already_paid: bool
 
 
+class RefundMoved(Answered):
+    """A refund that was claimed."""
+
+    refund_state: RefundStateName
+    refund_amount_sats: Sats
+
+
+class Withdrawal(Answered):
+    """A refund as a phone wallet takes it."""
+
+    lnurl: str = Field(description="LNURL-withdraw (LUD-03); show it as a QR code. It is good for one payment.")
+    amount_sats: Sats
+
+
+class Lnurl(BaseModel):
+    """An answer of LUD-03, with HTTP's 200 whether or not it can be done."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Tried(Answered):
+    """A free try."""
+
+    result: str
+
+
+class Snapshot(Answered):
+    """What there is to see in the Workshop."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 RATE_HEADERS: Final[Mapping[str, Any]] = {
     "X-RateLimit-Limit": {"description": "How many there are in all.", "schema": {"type": "integer"}},
     "X-RateLimit-Remaining": {"description": "How many are left.", "schema": {"type": "integer"}},
