@@ -340,6 +340,10 @@ class Lnurl(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
+    status: Literal["OK", "ERROR"] = perhaps("Of a withdrawal, and of what can't be done.")
+    reason: str = perhaps("Why it can't be done.")
+    tag: Literal["withdrawRequest"] = perhaps("Of the terms.")
+
 
 class Tried(Answered):
     """A free try."""
