@@ -1,6 +1,7 @@
 """A refund that goes by itself, and a process that dies over it, or a wallet that takes its time: one payout."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -87,3 +88,24 @@ async def test_a_slow_wallet_keeps_a_refund_pending_and_no_second_invoice_is_ask
         is_another = sent.payment_hash != row.payment_hash
         assert (is_another, len(service.made)) == ((False, 1) if truth is Sent.SUCCEEDED else (True, 2))
         await house.books_are_right()
+
+
+async def test_killed_while_an_address_is_asked_it_is_asked_again(tmp_path):
+    url = f"sqlite:///{tmp_path / 'timmy.db'}"
+    clock, way = ManualClock(), Way(deadline_s=60)
+    wallet = SimulatedWallet(
+        seed=b"timmy", now=clock.now, random_bytes=SeededRandomness("wallet").token, balance_msat=100_000_000
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        async with a_house(url, fetch=way, wallet=wallet, clock=clock) as house:
+            customer = house.customer
+            service = await stack.enter_async_context(an_address(invoices_of(house)))
+            way.ports[NAME] = service.port
+            service.mood = "silent"
+            await sold(house, refund_to=ADDRESS)
+            await house.until(lambda: service.requests)
+        service.mood = ""
+        async with a_house(url, fetch=way, wallet=wallet, clock=clock) as house:
+            (sent,) = await refund_is(house, "sent")
+            assert customer.received == {sent.payment_hash: sent.amount}
+            await house.books_are_right()
