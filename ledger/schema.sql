@@ -347,6 +347,7 @@ CREATE TABLE refunds (
     origin             TEXT NOT NULL DEFAULT '', -- of no job: the door's note on how to answer; empty once forgotten
     target             TEXT, -- where it goes by itself; NULL: it is claimed, or was forgotten
     session_id         TEXT REFERENCES sessions (id), -- the closed session whose rest it is
+    kept_for_way_msat  INTEGER NOT NULL DEFAULT 0 CHECK (kept_for_way_msat >= 0),
     CONSTRAINT in_flight_has_its_hash CHECK (state NOT IN ('sending', 'in_doubt', 'sent') OR payment_hash IS NOT NULL)
 ) STRICT;
 

@@ -10,14 +10,14 @@ import dataclasses
 
 from ledger import accounts
 from ledger.entries import Code, Entry, transfer
-from ledger.money import MSATS_PER_SAT, ZERO, Msats, msats_from_sats, sats_down, sats_up
+from ledger.money import MSATS_PER_SAT, ZERO, Msats, sats_down, sats_up
 from ledger.records import JobState, RefundRecord, RefundState
 from timmy_dvm.core import refunds, session_money
 from timmy_dvm.core.actions import OperationDone, PayRefund, RefundMoved, Refused
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.credit_facts import PayoutAsked
 from timmy_dvm.core.facts import PaymentOut, PayResult
-from timmy_dvm.core.giving_back import Returned
+from timmy_dvm.core.giving_back import Returned, largest
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.session_facts import SessionCloseAsked
 from timmy_dvm.core.transitions import refund_moves
@@ -31,13 +31,6 @@ _SHOWN_AS = {RefundState.SENT: JobState.COMPLETE, RefundState.CREDITED: JobState
 def is_payout(row: RefundRecord | None) -> bool:
     """Whether a refund pays credit out."""
     return row is not None and row.job_id is None
-
-
-def largest(credit: Msats, policy: Policy) -> Msats:
-    """The largest sum in whole sats that a credit pays out, with its fee cap beside it; 0 where there is none."""
-    # With the reserve at 1 %, rounded up, and at least 2 sats: sum + reserve <= credit holds for exactly these.
-    bound = min(credit - policy.fee_reserve(ZERO), 100 * credit // 101)
-    return msats_from_sats(sats_down(Msats(max(0, bound))))
 
 
 def asked(case: Case, fact: PayoutAsked, policy: Policy) -> Decision:

@@ -17,8 +17,8 @@ from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced
 from timmy_dvm.core.refunds import (
     CLAIMABLE,
+    fee_cap,
     hold,
-    our_fee,
     payment,
     reserve_is_there,
     try_later,
@@ -51,7 +51,7 @@ def invoiced(case: Case, fact: RefundInvoiced, policy: Policy) -> Decision:
         state=refund_moves(row.state, RefundState.SENDING),
         payment_hash=fact.payment_hash,
         bolt11=fact.bolt11,
-        max_fee=our_fee(case, row, policy),
+        max_fee=fee_cap(case, row, policy),
         note="",
         due_at=None,
     )

@@ -17,6 +17,7 @@ from timmy_dvm.core import asking, credit, free_tier, payouts, refunds, refusing
 from timmy_dvm.core.actions import CloseIdleSession, OperationDone, Refused
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import InvoiceNotMade, InvoiceUnpaid, PaymentSeen, RequestReceived
+from timmy_dvm.core.giving_back import largest
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.session_facts import (
     SessionAsked,
@@ -226,7 +227,7 @@ def close_asked(case: Case, fact: SessionCloseAsked, policy: Policy) -> Decision
         return _not_open(session)
     sent = Decision()
     if fact.bolt11 is not None and case.credit:
-        refusal = payouts.why_not_payable(case, fact, payouts.largest(case.credit, policy), policy)
+        refusal = payouts.why_not_payable(case, fact, largest(case.credit, policy), policy)
         if refusal is not None or fact.amount is None:
             return Decision(tells=(Tell(refusal or _exactly(case.credit, policy), _NOWHERE),))
         sent = payouts.sent_out(
@@ -297,7 +298,7 @@ def _claimed(case: Case, session: SessionRecord, fact: SessionCloseAsked, policy
 
 def claimable(amount: Msats, policy: Policy) -> Msats:
     """For how much a BOLT11 must be that claims a held amount: less what is kept for the way, where that fits."""
-    return payouts.largest(amount, policy) or Msats(amount - amount % 1_000)
+    return largest(amount, policy) or Msats(amount - amount % 1_000)
 
 
 def _nothing_of_that_sum(case: Case, held: list[RefundRecord], policy: Policy) -> Refused:
@@ -312,7 +313,7 @@ def _nothing_of_that_sum(case: Case, held: list[RefundRecord], policy: Policy) -
 
 
 def _exactly(has: Msats, policy: Policy) -> Refused:
-    most = sats_down(payouts.largest(has, policy))
+    most = sats_down(largest(has, policy))
     sentence = f"Send an invoice for 1 to {most} whole sats: the rest of your {sats_down(has)} pays for the way."
     return Refused(code="wrong_amount", sentence=sentence)
 

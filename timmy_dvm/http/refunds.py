@@ -83,7 +83,7 @@ def routes(services: Services, claims: Claims) -> APIRouter:
             if (word := claims.word_for(row)) is not None:
                 url = f"{services.public_url}{WITHDRAW}?{urlencode({'k1': word})}"
                 tier = str(await services.tier_of(story.job.pubkey))
-                body = {"lnurl": lnurl.encode(url), "amountSats": sats_down(row.amount), "trust_tier": tier}
+                body = {"lnurl": lnurl.encode(url), "amountSats": sats_down(row.sendable), "trust_tier": tier}
                 return said(body)
         raise Fault(409, "nothing_owed", "Nothing waits to be claimed for this job: look at it with GET.")
 
@@ -94,7 +94,9 @@ def routes(services: Services, claims: Claims) -> APIRouter:
         if isinstance(row, Refused):
             return said(lnurl.refused(row.sentence))
         callback = f"{services.public_url}{WITHDRAW}/pay"
-        return said(lnurl.withdraw_terms(callback=callback, k1=k1, amount=row.amount, description="Timmy refund"))
+        return said(
+            lnurl.withdraw_terms(callback=callback, k1=k1, amount=row.sendable, description="Timmy refund")
+        )
 
     @router.get(f"{WITHDRAW}/pay", responses=_LNURL)
     async def withdraw(k1: K1 = "", pr: Annotated[str, Query(max_length=_MAX_INVOICE)] = "") -> Response:
@@ -134,7 +136,7 @@ async def _claimed(services: Services, claims: Claims, story: Story, asked: Clai
         except TimeoutError:
             pass  # it is on its way, and the job tells when it has arrived
     tier = str(await services.tier_of(story.job.pubkey))
-    body = {"refundState": shown_state((row,)), "refundAmountSats": sats_down(row.amount), "trust_tier": tier}
+    body = {"refundState": shown_state((row,)), "refundAmountSats": sats_down(row.sendable), "trust_tier": tier}
     return said(body)
 
 
