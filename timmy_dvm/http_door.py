@@ -9,9 +9,11 @@ from fastapi import APIRouter
 from timmy_dvm.building import token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
 from timmy_dvm.http import demo, dev_pay, events, health, identity, jobs, prices, refunds, world
+from timmy_dvm.http.access import AccessLog
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
+from timmy_dvm.http.cors import Cors
 from timmy_dvm.http.dev_pay import PaidHow, Pay
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
@@ -106,8 +108,9 @@ def server_of(ground: Ground, routers: Sequence[APIRouter]) -> Server:
     """The port, behind its limits."""
     limits = ground.config.limits
     app = create_app(routers, ground.randomness.new_id)
+    limited = Limits(app, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes)
     return make_server(
-        Limits(app, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes),
+        AccessLog(Cors(limited, ground.config.http.cors_origins), ground.clock),
         Gate(
             read_s=limits.read_seconds,
             connections=limits.connections,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import httpx
+from starlette.types import ASGIApp
 
 from relay_client.keys import Keys
 from tests.flows.house import BTC, House, a_house
@@ -61,6 +62,7 @@ class Door:
     house: House
     http: httpx.AsyncClient
     services: Services
+    app: ASGIApp
 
     def token(self, keys: Keys = ALICE) -> str:
         """A token of this key."""
@@ -103,7 +105,7 @@ async def a_door(*, more=lambda _: (), peer=("203.0.113.9", 40_000), **parts) ->
         transport = httpx.ASGITransport(app, client=peer)
         hooks = {"response": [described(app)]}
         async with httpx.AsyncClient(transport=transport, base_url=URL, event_hooks=hooks) as http:
-            yield Door(house, http, services)
+            yield Door(house, http, services, app)
 
 
 def events_of(text: str) -> list[tuple[str, dict]]:
