@@ -202,11 +202,11 @@ def tokens_of(config: Config, clock: Clock, randomness: Randomness, audience: st
     table = config.http
     if table.token_not_before > clock.now():
         raise ConfigError("http.token_not_before: lies ahead, so no token would count; take the time it is now")
-    secrets = [token_secret_of(config, randomness)]
+    signing = [token_secret_of(config, randomness)]
     previous = table.read_token_previous_secret()
     if previous is not None:
-        secrets.append(_strong("http.token_previous_secret_file", previous, MIN_TOKEN_SECRET_CHARS))
-    return Tokens([SigningKey(secret, table.token_not_before) for secret in secrets], audience)
+        signing.append(_strong("http.token_previous_secret_file", previous, MIN_TOKEN_SECRET_CHARS))
+    return Tokens([SigningKey(secret, table.token_not_before) for secret in signing], audience)
 
 
 def admin_token_of(config: Config) -> Secret | None:

@@ -1,6 +1,7 @@
 """``/api/identity``: a Nostr key proves itself once and gets a token; and how a key stands here."""
 
 import json
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
@@ -10,26 +11,39 @@ from relay_client.keys import npub, parse_public_key
 from timmy_dvm.core.actions import OperationDone
 from timmy_dvm.core.facts import Op, QuestionAsked
 from timmy_dvm.core.trust import Tier
+from timmy_dvm.http.answers import answers
 from timmy_dvm.http.auth import unauthorized
+from timmy_dvm.http.description import ASKER
 from timmy_dvm.http.faults import Fault
+from timmy_dvm.http.identity_answers import Challenge, LoggedIn, Me
 from timmy_dvm.http.logins import VERIFY_PATH
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.wire import VerifyWanted, said
 from timmy_dvm.views import when
+
+_LOGGED_IN: Final = answers(
+    LoggedIn,
+    "A token for the key that signed.",
+    problems={
+        400: "No event, or `pubkey` is not the event's.",
+        401: "The event proves nothing, or its challenge has ended or was used.",
+    },
+)
+_ME: Final = answers(Me, "The key as it stands now.", problems={401: "No credential, or one that is none."})
 
 
 def routes(services: Services) -> APIRouter:
     """The routes of this resource."""
     router = APIRouter(tags=["identity"])
 
-    @router.post("/api/identity/challenge")
+    @router.post("/api/identity/challenge", responses=answers(Challenge, "A fresh challenge."))
     async def challenge() -> Response:
         """A challenge to be signed within two minutes, good for one login."""
         issued = services.logins.challenge()
         tier = str(Tier.ANONYMOUS)
         return said({"challenge": issued.text, "expiresAt": when(issued.expires_at), "trust_tier": tier})
 
-    @router.post(VERIFY_PATH)
+    @router.post(VERIFY_PATH, responses=_LOGGED_IN)
     async def verify(wanted: VerifyWanted) -> Response:
         """A token, good for a day, for the key that signed the challenge in an event of kind 22242 or 27235."""
         _check_claim(wanted)
@@ -46,7 +60,7 @@ def routes(services: Services) -> APIRouter:
         }
         return said(body)
 
-    @router.get("/api/identity/me")
+    @router.get("/api/identity/me", responses=_ME, openapi_extra=ASKER)
     async def me(request: Request) -> Response:
         """How a key stands: its score, its tier and why, and its free sats of the day. Looking changes nothing."""
         pubkey = await services.asker(request)
