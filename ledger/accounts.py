@@ -63,6 +63,13 @@ def session(session_id: str) -> str:
     return f"session:{session_id}"
 
 
+def credit(session_id: str | None, pubkey: str | None) -> str | None:
+    """The prepaid account that a job draws on: that of its session where it has one, else its key's."""
+    if session_id is not None:
+        return session(session_id)
+    return None if pubkey is None else customer(pubkey)
+
+
 def refund(refund_id: str) -> str:
     """One amount on its way back to somebody."""
     return f"refund:{refund_id}"
@@ -71,6 +78,11 @@ def refund(refund_id: str) -> str:
 def family(name: str) -> str:
     """``job`` for ``job:<id>``; the name itself where there is only one such account."""
     return name.partition(":")[0]
+
+
+def owner(name: str) -> str:
+    """``<id>`` for ``job:<id>``; empty where there is only one such account."""
+    return name.partition(":")[2]
 
 
 def kind_of(name: str) -> Kind:

@@ -19,6 +19,7 @@ QUERIES: Final = named_queries("audit.sql")
 _GRAPHS: Final = """
     SELECT 'job', from_state, to_state FROM job_transitions
     UNION ALL SELECT 'refund', from_state, to_state FROM refund_transitions
+    UNION ALL SELECT 'session', from_state, to_state FROM session_transitions
 """
 
 
@@ -83,7 +84,7 @@ def _missing_constraints(connection: sqlite3.Connection) -> list[Finding]:
 
 
 def _graphs(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
-    """Every step that a job or a refund may take."""
+    """Every step that a job, a refund or a session may take."""
     return {tuple(row) for row in connection.execute(_GRAPHS)}
 
 

@@ -105,6 +105,35 @@ SELECT
     'its invoice fills ' || invoices.account || ', asked for was ' || topups.account
 FROM topups JOIN invoices ON invoices.payment_hash = topups.payment_hash WHERE invoices.account <> topups.account;
 
+-- name: I2 a session holds nothing unless it is open
+SELECT 'session ' || sessions.id, 'it is ' || sessions.state || ', and holds ' || accounts.balance_msat || ' msat'
+FROM sessions JOIN accounts ON accounts.name = 'session:' || sessions.id
+WHERE sessions.state <> 'active' AND accounts.balance_msat <> 0;
+
+-- name: I2 money in a session has its row
+SELECT 'account ' || accounts.name, 'it holds ' || accounts.balance_msat || ' msat, and there is no such session'
+FROM accounts LEFT JOIN sessions ON sessions.id = substr(accounts.name, length('session:') + 1)
+WHERE accounts.name GLOB 'session:?*' AND accounts.balance_msat <> 0 AND sessions.row IS NULL;
+
+-- name: I2 what a request took of its session is what its row says, and of no other
+WITH taken AS (
+    SELECT jobs.row AS job, accounts.name, -sum(source.amount_msat) AS amount_msat
+    FROM jobs
+    JOIN accounts AS mine ON mine.name = 'job:' || jobs.id
+    JOIN postings ON postings.account = mine.id
+    JOIN entries ON entries.id = postings.entry AND entries.code = 'credit_used'
+    JOIN postings AS source ON source.entry = entries.id AND source.amount_msat < 0
+    JOIN accounts ON accounts.id = source.account
+    WHERE jobs.session_id IS NOT NULL GROUP BY jobs.row, accounts.name
+)
+SELECT
+    'job ' || jobs.id,
+    'its row says ' || jobs.credit_used_msat || ' msat of session ' || jobs.session_id || ', booked are '
+        || coalesce(taken.amount_msat, 0) || ' of ' || coalesce(taken.name, 'none')
+FROM jobs LEFT JOIN taken ON taken.job = jobs.row
+WHERE jobs.session_id IS NOT NULL
+    AND (coalesce(taken.amount_msat, 0) <> jobs.credit_used_msat OR taken.name <> 'session:' || jobs.session_id);
+
 -- name: I3 what we owe is never less than nothing
 SELECT 'account ' || name, 'it may not go below 0 and stands at ' || balance_msat || ' msat'
 FROM accounts WHERE kind = 'owed' AND balance_msat < 0;
@@ -119,6 +148,8 @@ SELECT what || ' ' || id, 'it is there ' || count(*) || ' times' FROM (
     UNION ALL SELECT 'invoice', payment_hash FROM invoices
     UNION ALL SELECT 'top-up', id FROM topups
     UNION ALL SELECT 'refund', id FROM refunds
+    UNION ALL SELECT 'session', id FROM sessions
+    UNION ALL SELECT 'top-up that waits', account FROM topups WHERE ended_at IS NULL AND account GLOB 'session:?*'
     UNION ALL SELECT 'event', id FROM events
 ) GROUP BY what, id HAVING count(*) > 1;
 
@@ -178,6 +209,22 @@ WHERE state NOT IN (SELECT from_state FROM job_transitions UNION SELECT to_state
 -- name: I6 every refund is in a state of its graph
 SELECT 'refund ' || id, 'there is no state ' || state FROM refunds
 WHERE state NOT IN (SELECT from_state FROM refund_transitions UNION SELECT to_state FROM refund_transitions);
+
+-- name: I6 every session is in a state of its graph
+SELECT 'session ' || id, 'there is no state ' || state FROM sessions
+WHERE state NOT IN (SELECT from_state FROM session_transitions UNION SELECT to_state FROM session_transitions);
+
+-- name: I6 a session that waits for its deposit has a top-up that waits
+SELECT 'session ' || id, 'it waits for its deposit, and there is no invoice to pay' FROM sessions
+WHERE state = 'awaiting_payment' AND NOT EXISTS (
+    SELECT 1 FROM topups WHERE topups.account = 'session:' || sessions.id AND topups.ended_at IS NULL
+);
+
+-- name: I6 a session that is open will be looked at when it was idle
+SELECT 'session ' || id, 'it is open, and nothing will ever close it' FROM sessions
+WHERE state = 'active' AND NOT EXISTS (
+    SELECT 1 FROM outbox WHERE outbox.kind = 'CloseIdleSession' AND instr(outbox.body, sessions.id) > 0
+);
 
 -- name: I6 a job has ended if and only if its state is final
 SELECT
@@ -342,8 +389,19 @@ SELECT
         || (jobs.share_eval_msat + jobs.share_work_msat) || ' msat its account holds '
         || coalesce(accounts.balance_msat, 0)
 FROM jobs LEFT JOIN accounts ON accounts.name = 'job:' || jobs.id
-WHERE jobs.state IN ('evaluating', 'executing') AND coalesce(accounts.balance_msat, 0)
+WHERE jobs.session_id IS NULL AND jobs.state IN ('evaluating', 'executing') AND coalesce(accounts.balance_msat, 0)
     < jobs.share_eval_msat + (jobs.mode = 'once' OR jobs.state = 'executing') * jobs.share_work_msat;
+
+-- Of the rest the pool has set all aside, or it is offered: then what the pool lacks in the end is asked of the
+-- session, and may be our own loss.
+-- name: I10 a request in a session that works has in its account what was taken for it
+SELECT
+    'job ' || jobs.id,
+    'it is ' || jobs.state || ', and of ' || jobs.credit_used_msat || ' msat taken from its session its account holds '
+        || coalesce(accounts.balance_msat, 0)
+FROM jobs LEFT JOIN accounts ON accounts.name = 'job:' || jobs.id
+WHERE jobs.session_id IS NOT NULL AND jobs.ended_at IS NULL
+    AND coalesce(accounts.balance_msat, 0) <> jobs.credit_used_msat;
 
 -- name: I10 a job that costs its customer nothing was reserved in full
 SELECT

@@ -41,6 +41,20 @@ UPDATE identities SET
     last_seen = :last_seen
 WHERE pubkey = :pubkey AND version = :version;
 
+-- name: insert_session
+INSERT INTO sessions (id, version, state, nostr_pubkey, created_at, used_at, ended_at, refund_to)
+VALUES (:id, 1, :state, :pubkey, :created_at, :used_at, :ended_at, :refund_to)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: update_session
+UPDATE sessions SET
+    version = version + 1,
+    state = :state,
+    used_at = :used_at,
+    ended_at = :ended_at,
+    refund_to = :refund_to
+WHERE id = :id AND version = :version;
+
 -- name: insert_job
 INSERT INTO jobs (
     id, version, state, door, mode, event_id, nostr_pubkey, request_hash, eval_fee_msat, work_fee_msat,
@@ -48,14 +62,14 @@ INSERT INTO jobs (
     share_work_msat, credit_used_msat, refund_to, free_tier, absorbed_sats, eval_runs, work_runs, eval_passed,
     eval_input_tokens, eval_output_tokens, actual_input_tokens, actual_output_tokens, actual_cost_usd, truncated,
     charge_eval_msat, charge_work_msat, shortfall_msat, pool_credit_msat, reason, error_message, asked_at,
-    created_at, paid_at, ended_at, due_at
+    created_at, paid_at, ended_at, due_at, session_id
 ) VALUES (
     :id, 1, :state, :door, :mode, :event_id, :pubkey, :request_hash, :eval_fee, :work_fee,
     :estimated_cost, :margin_percent, :btc_price, :btc_price_source, :work_model, :max_output_tokens, :share_eval,
     :share_work, :credit_used, :refund_to, :free_tier, :absorbed_sats, :eval_runs, 0, NULL,
     0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, NULL, NULL, :asked_at,
-    :created_at, :paid_at, NULL, :due_at
+    :created_at, :paid_at, NULL, :due_at, :session_id
 );
 
 -- name: update_job
@@ -123,11 +137,11 @@ WHERE account = excluded.account AND amount_msat = excluded.amount_msat;
 INSERT INTO refunds (
     id, version, job, pubkey, amount_msat, reason, state, kept_fee_room_msat, payment_hash, bolt11, max_fee_msat,
     fee_msat, attempts, note, created_at, updated_at, due_at, origin,
-    target
+    target, session_id
 ) VALUES (
     :id, 1, (SELECT row FROM jobs WHERE id = :job_id), :pubkey, :amount, :reason, :state, :kept_fee_room,
     :payment_hash, :bolt11, :max_fee, :fee, :attempts, :note, :created_at, :updated_at, :due_at, :origin,
-    :target
+    :target, :session_id
 ) ON CONFLICT (id) DO NOTHING;
 
 -- name: update_refund
@@ -408,6 +422,18 @@ SELECT * FROM topups WHERE payment_hash = :payment_hash;
 
 -- name: waiting_topups_of_key_listed
 SELECT * FROM topups WHERE nostr_pubkey = :pubkey AND ended_at IS NULL ORDER BY row LIMIT :limit;
+
+-- name: session
+SELECT * FROM sessions WHERE id = :id;
+
+-- name: deposit_of_account
+SELECT * FROM topups WHERE account = :account AND account GLOB 'session:?*' ORDER BY row LIMIT 1;
+
+-- name: open_topup_of_account
+SELECT * FROM topups WHERE account = :account AND account GLOB 'session:?*' AND ended_at IS NULL;
+
+-- name: refunds_of_session
+SELECT refunds.*, NULL AS job_id FROM refunds WHERE session_id = :session_id ORDER BY row;
 
 -- name: payment_is_known
 SELECT 1 FROM payments WHERE payment_hash = :payment_hash;

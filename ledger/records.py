@@ -12,6 +12,7 @@ from ledger.credit import TopUpRecord
 from ledger.entries import Entry
 from ledger.money import MicroUsd, Msats
 from ledger.reservations import NewReservation, ReservationEnd
+from ledger.sessions import SessionRecord
 
 
 class JobState(StrEnum):
@@ -86,7 +87,7 @@ class NewJob:
     """A job about to be written. ``share_*`` is the customer's part of the quote, fixed from here on.
 
     ``request`` is the text as the model will get it; ``origin`` is the door's own note (JSON) on how to answer;
-    ``follows`` is the id of the job whose thread this one goes on with.
+    ``follows`` is the id of the job whose thread this one goes on with; ``session_id`` is the session that pays.
     """
 
     id: str
@@ -98,6 +99,7 @@ class NewJob:
     request: str
     origin: str
     follows: str | None = None
+    session_id: str | None = None
     quote: Quote
     share_eval: Msats
     share_work: Msats
@@ -133,6 +135,7 @@ class JobRecord:
     share_work: Msats
     credit_used: Msats
     refund_to: str | None
+    session_id: str | None = None
     free_tier: bool = False
     absorbed_sats: int = 0
     eval_runs: int = 0
@@ -204,6 +207,7 @@ class RefundRecord:
 
     A refund of no job pays prepaid credit out: ``amount`` is the BOLT11's and ``max_fee`` together, for what it
     costs comes out of the sum. ``origin`` is the door's own note (JSON) on how to answer about it, written once.
+    ``session_id`` is the closed session whose rest it is.
     """
 
     id: str
@@ -225,6 +229,7 @@ class RefundRecord:
     due_at: int | None = None
     origin: str = ""
     target: str | None = None
+    session_id: str | None = None
 
     @property
     def invoiced(self) -> Msats:
@@ -321,8 +326,8 @@ class NewEvent:
 class Change:
     """All that one fact changes, written in one transaction or not at all.
 
-    ``job`` holds the whole new row and the version it was decided on; the same goes for ``identity`` and
-    ``refunds``, where version 0 is a row that is not there yet; one refund may stand there twice, a step and the
+    ``job`` holds the whole new row and the version it was decided on; the same goes for ``identity``, ``session``
+    and ``refunds``, where version 0 is a row that is not there yet; a refund may stand there twice, a step and the
     next. A reservation begins before the entries are booked and ends after them. Entries are booked in their
     order, and a floor holds after each. Events are written with the outbox row that publishes them
     (:data:`PUBLISH`). ``result`` belongs to ``job`` or ``new_job``, one of which must be there.
@@ -335,6 +340,7 @@ class Change:
     job: JobRecord | None = None
     result: str | None = None
     identity: IdentityRecord | None = None
+    session: SessionRecord | None = None
     reservation: NewReservation | None = None
     entries: tuple[Entry, ...] = ()
     reservation_end: ReservationEnd | None = None

@@ -115,6 +115,49 @@ CREATE TABLE identities (
     last_seen           INTEGER NOT NULL
 ) STRICT;
 
+-- Credit that is kept over HTTP, with a macaroon as its key; its money is in the account `session:<id>`.
+CREATE TABLE sessions (
+    row          INTEGER PRIMARY KEY,
+    id           TEXT NOT NULL UNIQUE, -- random 128 bits: a bearer secret
+    version      INTEGER NOT NULL,
+    state        TEXT NOT NULL,
+    nostr_pubkey TEXT REFERENCES identities (pubkey),
+    created_at   INTEGER NOT NULL,
+    used_at      INTEGER NOT NULL, -- 30 days after this it is closed
+    ended_at     INTEGER,
+    refund_to    TEXT,
+    CONSTRAINT closed_has_its_time CHECK ((state = 'closed') = (ended_at IS NOT NULL))
+) STRICT;
+
+-- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.
+CREATE TABLE session_transitions (
+    from_state TEXT NOT NULL,
+    to_state   TEXT NOT NULL,
+    PRIMARY KEY (from_state, to_state)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO session_transitions (from_state, to_state) VALUES
+    ('awaiting_payment', 'active'),
+    ('awaiting_payment', 'expired'),
+    ('expired', 'active'),
+    ('active', 'closed');
+
+CREATE TRIGGER session_is_born_unpaid BEFORE INSERT ON sessions
+WHEN NEW.state <> 'awaiting_payment'
+BEGIN SELECT raise(ABORT, 'a session begins awaiting payment'); END;
+
+CREATE TRIGGER session_follows_its_graph BEFORE UPDATE OF state ON sessions
+WHEN NEW.state <> OLD.state AND NOT EXISTS (
+    SELECT 1 FROM session_transitions WHERE from_state = OLD.state AND to_state = NEW.state
+)
+BEGIN SELECT raise(ABORT, 'a session may not go from the state it is in to that one'); END;
+
+CREATE TRIGGER session_keeps_its_terms BEFORE UPDATE OF id, nostr_pubkey, created_at ON sessions
+BEGIN SELECT raise(ABORT, 'a session stays whose it is'); END;
+
+CREATE TRIGGER sessions_are_kept BEFORE DELETE ON sessions
+BEGIN SELECT raise(ABORT, 'sessions are never deleted: money may come late'); END;
+
 -- Jobs ----------------------------------------------------------------------------------------------------------
 
 CREATE TABLE jobs (
@@ -161,6 +204,7 @@ CREATE TABLE jobs (
     paid_at              INTEGER,
     ended_at             INTEGER,
     due_at               INTEGER, -- the next moment something must be decided even if nothing happens
+    session_id           TEXT REFERENCES sessions (id), -- whose credit pays for it, and takes back what is left
     CONSTRAINT never_above_the_price CHECK (share_eval_msat + share_work_msat <= eval_fee_msat + work_fee_msat),
     CONSTRAINT never_above_the_share CHECK (charge_eval_msat + charge_work_msat <= share_eval_msat + share_work_msat),
     CONSTRAINT ended_has_its_time CHECK (
@@ -207,7 +251,7 @@ BEGIN SELECT raise(ABORT, 'a job may not go from the state it is in to that one'
 
 CREATE TRIGGER job_keeps_its_terms BEFORE UPDATE OF
     id, door, mode, event_id, nostr_pubkey, request_hash, eval_fee_msat, work_fee_msat, estimated_cost_usd,
-    margin_pct, btc_price_usd, btc_price_source, work_model, max_output_tokens, asked_at, created_at
+    margin_pct, btc_price_usd, btc_price_source, work_model, max_output_tokens, asked_at, created_at, session_id
 ON jobs
 BEGIN SELECT raise(ABORT, 'what was told when the job was made is never changed'); END;
 
@@ -264,6 +308,10 @@ CREATE TABLE topups (
 
 CREATE INDEX topups_of_key ON topups (nostr_pubkey, created_at) WHERE nostr_pubkey IS NOT NULL;
 CREATE INDEX topups_waiting ON topups (nostr_pubkey) WHERE ended_at IS NULL;
+-- Of a session the first is its deposit, and one at most waits.
+CREATE UNIQUE INDEX one_open_topup_a_session ON topups (account)
+WHERE ended_at IS NULL AND account GLOB 'session:?*';
+CREATE INDEX topups_of_session ON topups (account) WHERE account GLOB 'session:?*';
 
 CREATE TRIGGER topup_keeps_its_terms BEFORE UPDATE OF id, event_id, account, nostr_pubkey, amount_msat, created_at
 ON topups
@@ -298,12 +346,14 @@ CREATE TABLE refunds (
     due_at             INTEGER,
     origin             TEXT NOT NULL DEFAULT '', -- of no job: the door's note on how to answer; empty once forgotten
     target             TEXT, -- where it goes by itself; NULL: it is claimed, or was forgotten
+    session_id         TEXT REFERENCES sessions (id), -- the closed session whose rest it is
     CONSTRAINT in_flight_has_its_hash CHECK (state NOT IN ('sending', 'in_doubt', 'sent') OR payment_hash IS NOT NULL)
 ) STRICT;
 
 CREATE INDEX refunds_of_job ON refunds (job) WHERE job IS NOT NULL;
 CREATE INDEX refunds_open ON refunds (row) WHERE state NOT IN ('sent', 'credited', 'paid_elsewhere');
 CREATE INDEX payouts_of_key ON refunds (pubkey) WHERE job IS NULL;
+CREATE INDEX refunds_of_session ON refunds (session_id) WHERE session_id IS NOT NULL;
 
 -- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.
 CREATE TABLE refund_transitions (
@@ -340,6 +390,7 @@ BEGIN SELECT raise(ABORT, 'a refund may not go from the state it is in to that o
 
 CREATE TRIGGER refund_keeps_its_amount BEFORE UPDATE ON refunds
 WHEN NEW.amount_msat <> OLD.amount_msat OR NEW.id <> OLD.id OR NEW.job IS NOT OLD.job
+    OR NEW.session_id IS NOT OLD.session_id
 BEGIN SELECT raise(ABORT, 'the amount of a refund is never changed'); END;
 
 CREATE TRIGGER refunds_are_kept BEFORE DELETE ON refunds

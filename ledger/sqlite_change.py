@@ -29,6 +29,7 @@ from ledger.records import (
     Stale,
 )
 from ledger.reservations import NewReservation, ReservationEnd
+from ledger.sessions import SessionRecord
 from ledger.sqlite_rows import (
     action_from,
     entry_columns,
@@ -44,6 +45,7 @@ from ledger.sqlite_rows import (
     reservation_end_columns,
     topup_columns,
 )
+from ledger.sqlite_sessions import session_columns
 from ledger.sqlite_view import SQL, SqliteView
 from ledger.store import Decide, RuleBroken
 
@@ -79,6 +81,8 @@ def _write(connection: sqlite3.Connection, fact: FactRecord, change: Change) -> 
     """Everything in the order in which rows refer to each other."""
     if change.identity is not None:
         _write_identity(connection, change.identity)
+    if change.session is not None:
+        _write_session(connection, change.session)
     job = _write_job(connection, change)
     values = fact_columns(fact, _job_of(fact, change))
     (fact_row,) = connection.execute(SQL["insert_fact"], values).fetchone()
@@ -117,6 +121,12 @@ def _job_of(fact: FactRecord, change: Change) -> str | None:
 def _write_identity(connection: sqlite3.Connection, identity: IdentityRecord) -> None:
     statement = SQL["update_identity" if identity.version else "insert_identity"]
     if not connection.execute(statement, identity_columns(identity)).rowcount:
+        raise Undone(Stale())
+
+
+def _write_session(connection: sqlite3.Connection, session: SessionRecord) -> None:
+    statement = SQL["update_session" if session.version else "insert_session"]
+    if not connection.execute(statement, session_columns(session)).rowcount:
         raise Undone(Stale())
 
 

@@ -78,6 +78,7 @@ def job_from(row: sqlite3.Row) -> JobRecord:
         paid_at=row["paid_at"],
         ended_at=row["ended_at"],
         due_at=row["due_at"],
+        session_id=row["session_id"],
     )
 
 
@@ -103,6 +104,7 @@ def job_begun(job: NewJob) -> JobRecord:
         created_at=job.created_at,
         paid_at=job.paid_at,
         due_at=job.due_at,
+        session_id=job.session_id,
     )
 
 
@@ -136,6 +138,7 @@ def new_job_columns(job: NewJob) -> Parameters:
         "created_at": job.created_at,
         "paid_at": job.paid_at,
         "due_at": job.due_at,
+        "session_id": job.session_id,
     }
 
 
@@ -288,6 +291,7 @@ def refund_from(row: sqlite3.Row) -> RefundRecord:
         due_at=row["due_at"],
         origin=row["origin"],
         target=row["target"],
+        session_id=row["session_id"],
     )
 
 
@@ -313,6 +317,7 @@ def refund_columns(refund: RefundRecord) -> Parameters:
         "due_at": refund.due_at,
         "origin": refund.origin,
         "target": refund.target,
+        "session_id": refund.session_id,
     }
 
 

@@ -27,6 +27,7 @@ from ledger.records import (
     Turn,
 )
 from ledger.reservations import Grant, PoolBooks, PoolMove, TierUse
+from ledger.sessions import SessionRecord
 from ledger.sqlite_rows import (
     action_from,
     event_from,
@@ -37,6 +38,7 @@ from ledger.sqlite_rows import (
     refund_from,
     topup_from,
 )
+from ledger.sqlite_sessions import session_from
 from ledger.store import Delivery, Story
 
 T = TypeVar("T")
@@ -120,6 +122,22 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         waiting = self._all(topup_from, "waiting_topups_of_key_listed", pubkey=pubkey, limit=limit)
         return tuple((topup, self.invoice(topup.payment_hash or "")) for topup in waiting)
+
+    def session(self, session_id: str) -> SessionRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(session_from, "session", id=session_id)
+
+    def deposit_of(self, session_id: str) -> TopUpRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(topup_from, "deposit_of_account", account=accounts.session(session_id))
+
+    def open_topup_of(self, session_id: str) -> TopUpRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(topup_from, "open_topup_of_account", account=accounts.session(session_id))
+
+    def refunds_of_session(self, session_id: str) -> Sequence[RefundRecord]:
+        """See :class:`ledger.store.View`."""
+        return self._all(refund_from, "refunds_of_session", session_id=session_id)
 
     def unfinished_of(self, pubkey: str) -> Unfinished:
         """See :class:`ledger.store.View`."""

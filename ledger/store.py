@@ -3,7 +3,7 @@
 **One atomic method.** :meth:`Store.commit` takes a fact and the function that decides what it changes. The
 function runs *inside* the writing transaction, on what that transaction sees, so nothing can change between
 the look and the leap. Everything it returns is written together: fact, job, texts, entries, invoices, refunds,
-identity, events and outbox. Either all of it is there after a crash, or none.
+identity, session, events and outbox. Either all of it is there after a crash, or none.
 
 **Races have named outcomes**, decided by constraints and not by looking first: a fact's id was taken before
 (``Replayed``), a versioned row moved (``Stale``), an account would go below its floor (``Short``). Nothing is
@@ -39,6 +39,7 @@ from ledger.records import (
     Turn,
 )
 from ledger.reservations import PoolBooks
+from ledger.sessions import SessionRecord
 
 T = TypeVar("T")
 
@@ -110,6 +111,18 @@ class View(Protocol):
 
     def waiting_topups_of(self, pubkey: str, limit: int) -> Sequence[tuple[TopUpRecord, InvoiceRecord | None]]:
         """A key's top-ups that wait, oldest first, at most ``limit``; each with its invoice once that is made."""
+
+    def session(self, session_id: str) -> SessionRecord | None:
+        """A session, or None."""
+
+    def deposit_of(self, session_id: str) -> TopUpRecord | None:
+        """The top-up that a session was opened with, or None."""
+
+    def open_topup_of(self, session_id: str) -> TopUpRecord | None:
+        """The top-up of a session that waits, or None. At most one, by a unique index."""
+
+    def refunds_of_session(self, session_id: str) -> Sequence[RefundRecord]:
+        """What of a closed session is on its way back, or was, oldest first."""
 
     def unfinished_of(self, pubkey: str) -> Unfinished:
         """What of a key is not over yet. Reads along all jobs of the key."""

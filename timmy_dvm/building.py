@@ -90,6 +90,9 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         http_invoice_s=config.pricing.http_invoice_minutes * 60,
         relay_invoice_s=config.pricing.relay_invoice_minutes * 60,
         topup_max=msats_from_sats(limits.topup_max_sats),
+        session_min=msats_from_sats(limits.session_min_sats),
+        session_max=msats_from_sats(limits.session_max_sats),
+        session_idle_s=limits.session_idle_days * 86_400,
         trust=trust_of(config.trust),
         daily_budgets=budgets_of(config.free_tier.daily_budget_sats),
         newcomers=newcomers_of(config.free_tier),
@@ -172,12 +175,17 @@ def dials_customers_relays(config: Config) -> bool:
     return config.nostr.customer_relays and config.lightning.backend != "simulated"
 
 
-def tokens_of(config: Config, randomness: Randomness, audience: str) -> Tokens:
-    """What signs and reads identity tokens; its secret is made at the first start, and kept beside the ledger."""
+def token_secret_of(config: Config, randomness: Randomness) -> bytes:
+    """What we sign with; made at the first start, and kept in the data folder."""
     table = config.http
     secret = table.token_secret or load_or_create_token(table.token_secret_file, randomness)
     redact(secret.reveal())
-    return Tokens([SigningKey(secret.reveal().encode())], audience)
+    return secret.reveal().encode()
+
+
+def tokens_of(config: Config, randomness: Randomness, audience: str) -> Tokens:
+    """What signs and reads identity tokens."""
+    return Tokens([SigningKey(token_secret_of(config, randomness))], audience)
 
 
 def pool_of(config: Config, relays: Iterable[str], keys: Keys, outside: Outside) -> RelayPool:

@@ -10,9 +10,10 @@ from ledger.records import (
     Turn,
 )
 from ledger.store import View
-from timmy_dvm import credit_books
+from timmy_dvm import credit_books, session_books
 from timmy_dvm.core import thread, trust
 from timmy_dvm.core.case import MAX_CLAIMS, Case
+from timmy_dvm.core.claiming import meant
 from timmy_dvm.core.credit_facts import TopUpAsked
 from timmy_dvm.core.facts import (
     CancelAsked,
@@ -28,17 +29,23 @@ from timmy_dvm.core.facts import (
     RefundDue,
     RequestReceived,
     RequestUnreadable,
+    WorkDone,
 )
 from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
-from timmy_dvm.core.refunds import meant
 
 _DAY = 86_400
 
 
 def load(view: View, fact: Fact) -> Case:
     """What the core is to decide on."""
-    if (case := credit_books.load(view, fact)) is not None:
-        return case
+    if isinstance(fact, RequestReceived) and fact.session_id is not None:
+        case = session_books.around(view, fact.session_id)
+        pubkey = None if case.session is None else case.session.pubkey
+        return case if pubkey is None else _pool_for(view, case, pubkey, fact.at)
+    return credit_books.load(view, fact) or session_books.load(view, fact) or _load(view, fact)
+
+
+def _load(view: View, fact: Fact) -> Case:
     match fact:
         case RequestReceived() | TopUpAsked():
             return _around_request(view, fact)
@@ -52,7 +59,7 @@ def load(view: View, fact: Fact) -> Case:
             return dataclasses.replace(_around_job(view, job), run_waits=waits)
         case PaymentSeen() | InvoiceUnpaid():
             return _around_invoice(view, fact.payment_hash, fact.at)
-        case EvalDone():
+        case EvalDone() | WorkDone():
             return _with_pool(view, _around_job(view, view.job(fact.job_id)), fact.at)
         case RefundClaimed() | CreditWished():
             return _around_claim(view, fact)
@@ -126,11 +133,13 @@ def _turns(view: View, fact: RequestReceived | QuestionAsked) -> tuple[Turn, ...
 def _around_job(view: View, job: JobRecord | None) -> Case:
     if job is None:
         return Case()
+    credit = accounts.credit(job.session_id, job.pubkey)
     return Case(
         job=job,
+        session=None if job.session_id is None else view.session(job.session_id),
         held=view.balance(accounts.job(job.id)),
         reserved=view.balance(accounts.reserved(job.id)),
-        credit=ZERO if job.pubkey is None else view.balance(accounts.customer(job.pubkey)),
+        credit=ZERO if credit is None else view.balance(credit),
         identity=None if job.pubkey is None else view.identity(job.pubkey),
         open_invoice=view.open_invoice_of(job.id),
         refunds=tuple(view.refunds_of(job.id)),
@@ -141,8 +150,10 @@ def _around_claim(view: View, fact: RefundClaimed | CreditWished) -> Case:
     if isinstance(fact, CreditWished):
         return _around_job(view, view.job_of_event(fact.request_event_id))
     claims: tuple[tuple[str | None, RefundRecord], ...] = ()
-    if fact.request_event_id is None:
-        claims = tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
+    if fact.job_id is not None:
+        job = view.job(fact.job_id)
+    elif fact.request_event_id is None:
+        claims = () if fact.pubkey is None else tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
         row = meant(claims, fact)
         job = None if row is None or row.job_id is None else view.job(row.job_id)
     else:

@@ -8,6 +8,7 @@ import dataclasses
 from ledger import accounts
 from ledger.credit import TopUpRecord
 from ledger.store import View
+from timmy_dvm import session_books
 from timmy_dvm.core.case import MAX_TOPUPS, Case
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked
 from timmy_dvm.core.facts import (
@@ -62,6 +63,8 @@ def around_balance(view: View, pubkey: str) -> Case:
 def _around(view: View, topup: TopUpRecord | None) -> Case | None:
     if topup is None:
         return None
+    if accounts.family(topup.account) == "session":
+        return dataclasses.replace(session_books.around(view, accounts.owner(topup.account)), topup=topup)
     identity = None if topup.pubkey is None else view.identity(topup.pubkey)
     return Case(topup=topup, credit=view.balance(topup.account), identity=identity)
 
@@ -77,6 +80,8 @@ def _around_payout_asked(view: View, fact: PayoutAsked) -> Case:
 
 def _around_payout(view: View, fact: PaymentOut) -> Case | None:
     row = view.refund(fact.refund_id)
+    if row is not None and row.session_id is not None:
+        return dataclasses.replace(session_books.around(view, row.session_id), refund=row)
     if row is None or row.job_id is not None or row.pubkey is None:
         return None
     return dataclasses.replace(around_key(view, row.pubkey), refund=row)

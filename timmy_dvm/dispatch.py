@@ -20,6 +20,7 @@ from timmy_dvm.core.actions import (
     Action,
     AskForInvoice,
     CheckInvoice,
+    CloseIdleSession,
     CreateInvoice,
     FindPayment,
     PayRefund,
@@ -27,6 +28,7 @@ from timmy_dvm.core.actions import (
     RunAgent,
 )
 from timmy_dvm.core.facts import RefundDue
+from timmy_dvm.core.session_facts import SessionIdle
 from timmy_dvm.engine import SHORT_ID, Contended, Engine
 from timmy_dvm.log import get_logger
 from timmy_dvm.outbox import Outbox
@@ -168,6 +170,9 @@ class Dispatch:
                 now = int(self._clock.now())
                 fact = RefundDue(refund_id=body.refund_id, attempts=body.attempts, at=now)
                 await self._engine.handle(fact, done=action.id)
+            case CloseIdleSession():
+                idle = SessionIdle(session_id=body.session_id, due_at=body.due_at, at=int(self._clock.now()))
+                await self._engine.handle(idle, done=action.id)
             case _:
                 assert_never(body)
 

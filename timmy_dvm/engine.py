@@ -198,6 +198,7 @@ class Engine:
             job=decision.job,
             result=decision.result,
             identity=decision.identity,
+            session=decision.session,
             reservation=decision.reservation,
             entries=decision.entries,
             reservation_end=decision.reservation_end,

@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from timmy_dvm.building import tokens_of
-from timmy_dvm.http import dev_pay, events, health, jobs, prices
+from timmy_dvm.building import token_secret_of, tokens_of
+from timmy_dvm.claims import Claims
+from timmy_dvm.http import dev_pay, events, health, jobs, prices, refunds
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
@@ -49,12 +50,29 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
     )
 
 
+def claims_of(ground: Ground) -> Claims:
+    """Takes claims of refunds."""
+    return Claims(
+        ground.engine,
+        ground.store,
+        ground.policy,
+        ground.clock,
+        network=ground.wallet.network,
+        secret=token_secret_of(ground.config, ground.randomness),
+    )
+
+
 def routers_of(
-    services: Services, hand_in: HandIn, show_health: Callable[[], Awaitable[dict[str, Any]]], pay: Pay | None
+    services: Services,
+    claims: Claims,
+    hand_in: HandIn,
+    show_health: Callable[[], Awaitable[dict[str, Any]]],
+    pay: Pay | None,
 ) -> list[APIRouter]:
     """All routes, in the order of the API's description."""
     routers = [
         jobs.routes(services),
+        refunds.routes(services, claims),
         events.routes(services, hand_in),
         prices.routes(services),
         health.routes(show_health),

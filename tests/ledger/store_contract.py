@@ -47,6 +47,7 @@ from tests.ledger.store_contract_credit import CreditContract, ForgettingContrac
 from tests.ledger.store_contract_jobs import JobContract
 from tests.ledger.store_contract_money import MoneyBackContract, MoneyContract
 from tests.ledger.store_contract_pool import BudgetContract, PoolBooksContract, PoolContract
+from tests.ledger.store_contract_sessions import SessionContract
 
 
 class CommitContract:
@@ -281,6 +282,7 @@ class StoreContract(
     PoolContract,
     BudgetContract,
     PoolBooksContract,
+    SessionContract,
     OutboxContract,
 ):
     """All of it."""

@@ -29,7 +29,7 @@ NAMES = [
     accounts.EARNED,
     accounts.SHORTFALL,
     "customer:k",
-    "session:s",
+    "customer:s",
 ]
 SHARE = 52_000
 BUDGET = Msats(70_000)

@@ -15,7 +15,6 @@ NOT_YET: Final = (
     "lightning.nwc.",
     "lightning.phoenixd.",
     "limits.model_usd_per_day",
-    "limits.session_",
     "nostr.owner_pubkey",
 )
 """Keys, or how their names begin."""

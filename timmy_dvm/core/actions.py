@@ -84,7 +84,23 @@ class RetryRefund(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     attempts: int
 
 
-Action = CreateInvoice | CheckInvoice | RunAgent | PayRefund | FindPayment | AskForInvoice | RetryRefund
+class CloseIdleSession(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Look whether a session was used since, and close it if not. ``due_at`` is the unix second of this look."""
+
+    session_id: str
+    due_at: int
+
+
+Action = (
+    CreateInvoice
+    | CheckInvoice
+    | RunAgent
+    | PayRefund
+    | FindPayment
+    | AskForInvoice
+    | RetryRefund
+    | CloseIdleSession
+)
 
 
 class PriceTold(msgspec.Struct, frozen=True, kw_only=True):

@@ -80,7 +80,7 @@ def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
     refusal = refusing.before_pricing(case, fact, policy)
     if refusal is not None:
         return _refused(refusal, case, fact)
-    quote = _quote(price(case, fact, policy))
+    quote = quote_of(price(case, fact, policy))
     stands = reserving.standing(case, fact.pubkey, fact.at, policy)
     terms = free_tier.terms(stands, quote.eval_fee, quote.work_fee, fact.door, fact.mode)
     # With an invoice for each step the pool is asked for its part when eval has passed.
@@ -91,7 +91,7 @@ def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
         return _refused(refusing.underbid(due_now), case, fact)
     if funding.missing and (refusal := refusing.to_wait(case, policy)):
         return _refused(refusal, case, fact)
-    decision = _new_job(case, fact, quote, (terms.share_eval, share_work), funding, policy)
+    decision = new_job(case, fact, quote, (terms.share_eval, share_work), funding, policy)
     return decision if funding.missing else reserving.starts(case, decision, fact.at, policy)
 
 
@@ -113,7 +113,8 @@ def price(case: Case, fact: RequestReceived | QuestionAsked, policy: Policy) -> 
     )
 
 
-def _quote(price: PriceBreakdown) -> Quote:
+def quote_of(price: PriceBreakdown) -> Quote:
+    """A price, locked."""
     return Quote(
         eval_fee=msats_from_sats(price.eval_fee_sats),
         work_fee=msats_from_sats(price.work_fee_sats),
@@ -126,9 +127,10 @@ def _quote(price: PriceBreakdown) -> Quote:
     )
 
 
-def _new_job(
+def new_job(
     case: Case, fact: RequestReceived, quote: Quote, shares: tuple[Msats, Msats], funding: Funding, policy: Policy
 ) -> Decision:
+    """A job of a request that was priced: covered it starts at once, else an invoice asks what is missing."""
     covered = not funding.missing
     share_eval, share_work = shares
     job = NewJob(
@@ -141,6 +143,7 @@ def _new_job(
         request=fact.text.strip(),
         origin=fact.origin,
         follows=fact.follows,
+        session_id=fact.session_id,
         quote=quote,
         share_eval=share_eval,
         share_work=share_work,
@@ -164,17 +167,17 @@ def _new_job(
     return Decision(
         new_job=job,
         identity=trust.met(case.identity, fact.pubkey, fact.at) if fact.pubkey else None,
-        entries=_use_credit(job.id, fact.pubkey, Step.EVAL, funding.from_credit),
+        entries=_use_credit(job, Step.EVAL, funding.from_credit),
         actions=(action,),
         tells=tells,
     )
 
 
-def _use_credit(job_id: str, pubkey: str | None, step: Step, amount: Msats) -> tuple[Entry, ...]:
-    if not amount or pubkey is None:
+def _use_credit(job: NewJob | JobRecord, step: Step, amount: Msats) -> tuple[Entry, ...]:
+    credit = accounts.credit(job.session_id, job.pubkey)
+    if not amount or credit is None:
         return ()
-    entry_id = f"credit_used:{job_id}:{step}"
-    return (transfer(entry_id, Code.CREDIT_USED, accounts.customer(pubkey), accounts.job(job_id), amount),)
+    return (transfer(f"credit_used:{job.id}:{step}", Code.CREDIT_USED, credit, accounts.job(job.id), amount),)
 
 
 def _invoice(
@@ -293,9 +296,10 @@ def ask_for_work(case: Case, job: JobRecord, at: int, policy: Policy) -> Decisio
     """Eval passed: work starts if its money is there, else the customer is asked for exactly what is missing."""
     if job.mode is Mode.STEPS:
         job = _offered_work(case, job, at, policy)
-    need = Msats(job.share_eval + job.share_work)
+    # What a session's request may need was taken before eval: nothing is asked for any more.
+    need = Msats(job.share_eval + job.share_work) if job.session_id is None else case.held
     funding = fund(need, case.held, case.credit)
-    entries = _use_credit(job.id, job.pubkey, Step.WORK, funding.from_credit)
+    entries = _use_credit(job, Step.WORK, funding.from_credit)
     credited = dataclasses.replace(job, credit_used=Msats(job.credit_used + funding.from_credit))
     if funding.missing:
         waiting = dataclasses.replace(

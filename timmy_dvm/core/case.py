@@ -11,6 +11,7 @@ from ledger.entries import Entry
 from ledger.money import ZERO, Msats
 from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord, Turn
 from ledger.reservations import NewReservation, ReservationEnd
+from ledger.sessions import SessionRecord
 from timmy_dvm.core.actions import Action, Message
 
 MAX_CLAIMS = 50
@@ -28,7 +29,8 @@ class Case:
         job: the job it is about, if there is one.
         held: what is in the job's account.
         run_waits: whether the run that the job is in waits for a place: nobody has begun it.
-        credit: what the key has as credit.
+        session: the session the fact speaks of, or the job's.
+        credit: what the key has as credit; of a session, what is in it.
         reserved: what the pool has set aside for the job.
         pool: what the pool can set aside.
         reserved_of_key: what it has set aside for all jobs of the key.
@@ -46,8 +48,9 @@ class Case:
         turns: what of its thread goes with a request that follows a job of the same key, oldest first; none where
             that job is another's, has no answer, or was forgotten.
         topup: the top-up the fact speaks of.
-        topups: the key's top-ups that wait, at most :data:`MAX_TOPUPS`, each with its invoice once that is made.
-        payouts: the key's credit that is on its way out.
+        topups: the key's top-ups that wait, at most :data:`MAX_TOPUPS`, each with its invoice once that is made;
+            of a session, the one at most.
+        payouts: the key's credit that is on its way out; of a session, all its refunds.
         unfinished, remembered: what of the key is not over yet, and of how many ended jobs there are texts.
         open_jobs, jobs_last_minute, cancelled_last_hour: jobs and top-ups of this key. ``open_invoices``: of all.
         ours: what is in the wallet by our books beyond all that is payable and the fee caps of refunds in flight;
@@ -59,6 +62,7 @@ class Case:
     job: JobRecord | None = None
     held: Msats = ZERO
     run_waits: bool = False
+    session: SessionRecord | None = None
     credit: Msats = ZERO
     reserved: Msats = ZERO
     pool: Msats = ZERO
@@ -116,6 +120,7 @@ class Decision:
     job: JobRecord | None = None
     result: str | None = None
     identity: IdentityRecord | None = None
+    session: SessionRecord | None = None
     reservation: NewReservation | None = None
     entries: tuple[Entry, ...] = ()
     reservation_end: ReservationEnd | None = None

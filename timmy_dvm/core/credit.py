@@ -10,7 +10,7 @@ import hashlib
 from ledger import accounts
 from ledger.credit import TopUpRecord
 from ledger.money import MSATS_PER_SAT, Msats, sats_down, sats_up
-from ledger.records import InvoiceRecord
+from ledger.records import Door, InvoiceRecord
 from timmy_dvm.core import asking, refusing
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, CreditAdded, OperationDone, PriceTold, Refused
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
@@ -33,16 +33,20 @@ def asked(case: Case, fact: TopUpAsked, policy: Policy) -> Decision:
         origin=fact.origin,
         created_at=fact.at,
     )
-    wanted = CreateInvoice(
+    return Decision(topups=(row,), actions=(Do(invoice_of(row, fact.door, fact.at, policy)),))
+
+
+def invoice_of(row: TopUpRecord, door: Door, at: int, policy: Policy) -> CreateInvoice:
+    """The invoice that a top-up waits for."""
+    return CreateInvoice(
         job_id="",
         topup_id=row.id,
         key=hashlib.sha256(f"invoice:{row.id}:topup".encode()).hexdigest()[:32],
         amount=row.amount,
         memo=f"Timmy {row.id[:8]}",
-        expiry_s=policy.invoice_s(fact.door),
-        give_up_at=fact.at + policy.invoice_patience_s,
+        expiry_s=policy.invoice_s(door),
+        give_up_at=at + policy.invoice_patience_s,
     )
-    return Decision(topups=(row,), actions=(Do(wanted),))
 
 
 def _why_not(case: Case, fact: TopUpAsked, policy: Policy) -> Refused | None:
@@ -75,8 +79,8 @@ def invoice_made(case: Case, fact: InvoiceMade, policy: Policy) -> Decision:
         invoices=(row,),
         actions=(Do(look, row.expires_at + policy.check_after_s),),
     )
-    if topup.ended_at is not None:
-        return written  # taken back meanwhile: nobody is shown this invoice
+    if topup.ended_at is not None or case.session is not None:
+        return written  # taken back meanwhile, nobody is shown it; and who fills a session waits at the door
     price = PriceTold(
         amount=row.amount,
         bolt11=row.bolt11,

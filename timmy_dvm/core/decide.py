@@ -6,7 +6,19 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, credit, forgetting, free_answers, payouts, questions, refunds, running, sending
+from timmy_dvm.core import (
+    asking,
+    claiming,
+    credit,
+    forgetting,
+    free_answers,
+    payouts,
+    questions,
+    refunds,
+    running,
+    sending,
+    sessions,
+)
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
@@ -32,12 +44,21 @@ from timmy_dvm.core.facts import (
 )
 from timmy_dvm.core.free_facts import FreeAnswerGiven
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
+from timmy_dvm.core.refund_facts import (
+    CreditWished,
+    RefundFact,
+    RefundInvoiced,
+    RefundNotInvoiced,
+    RefundWithdrawn,
+)
+from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
 
 
 def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
     """What follows from ``fact``, given the books around it. Pure, and total over all facts."""
     match fact:
+        case RequestReceived() if fact.session_id is not None:
+            return sessions.requested(case, fact, policy)
         case RequestReceived():
             return asking.asked(case, fact, policy)
         case RequestUnreadable():
@@ -60,6 +81,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return credit.invoice_made(case, fact, policy)
         case InvoiceMade():
             return asking.invoice_made(case, fact, policy)
+        case InvoiceNotMade() | PaymentSeen() | InvoiceUnpaid() if case.session is not None:
+            return sessions.of_its_invoice(case, fact, policy)
         case InvoiceNotMade() if fact.topup_id is not None:
             return credit.invoice_not_made(case, fact)
         case InvoiceNotMade():
@@ -82,8 +105,24 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return running.interrupted(case, fact, policy)
         case DeadlinePassed():
             return running.overdue(case, fact, policy)
+        case RefundClaimed() | RefundDue() | PaymentOut():
+            return _of_a_refund(case, fact, policy)
+        case RefundInvoiced() | RefundNotInvoiced() | CreditWished() | RefundWithdrawn():
+            return _of_a_refund(case, fact, policy)
+        case SessionAsked() | SessionTopUpAsked() | SessionCloseAsked() | SessionIdle():
+            return sessions.decided(case, fact, policy)
+        case FreeAnswerGiven():
+            return free_answers.given(fact)
+        case _:
+            assert_never(fact)
+
+
+def _of_a_refund(
+    case: Case, fact: RefundClaimed | RefundDue | PaymentOut | RefundFact, policy: Policy
+) -> Decision:
+    match fact:
         case RefundClaimed():
-            return refunds.claimed(case, fact, policy)
+            return claiming.claimed(case, fact, policy)
         case RefundDue():
             return refunds.due_again(case, fact, policy)
         case RefundInvoiced():
@@ -93,12 +132,10 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
         case CreditWished():
             return sending.turned_into_credit(case, fact)
         case RefundWithdrawn():
-            return sending.withdrawn(case, fact, policy)
+            return claiming.withdrawn(case, fact, policy)
         case PaymentOut() if payouts.is_payout(case.refund):
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():
             return refunds.paid_out(case, fact, policy)
-        case FreeAnswerGiven():
-            return free_answers.given(fact)
         case _:
             assert_never(fact)

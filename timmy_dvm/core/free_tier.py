@@ -164,7 +164,7 @@ def offered(quote: Quote, share_eval: Msats, share_work: Msats) -> Msats:
     return Msats(quote.eval_fee + quote.work_fee - share_eval - share_work)
 
 
-def grant(reserved: Msats, eval_cost: Msats, work_cost: Msats, door: Door, mode: Mode) -> Msats:
+def grant(reserved: Msats, eval_cost: Msats, work_cost: Msats, *, with_eval: bool) -> Msats:
     """What the pool pays of a job that was done: its cost, as far as the pool covers it and was set aside."""
-    covered = work_cost + (eval_cost if pays_eval(door, mode) else 0)
+    covered = work_cost + (eval_cost if with_eval else 0)
     return Msats(min(covered, reserved))

@@ -12,12 +12,14 @@ from ledger import accounts
 from ledger.entries import Code, Entry, transfer
 from ledger.money import MSATS_PER_SAT, ZERO, Msats, msats_from_sats, sats_down, sats_up
 from ledger.records import JobState, RefundRecord, RefundState
-from timmy_dvm.core import refunds
+from timmy_dvm.core import refunds, session_money
 from timmy_dvm.core.actions import OperationDone, PayRefund, RefundMoved, Refused
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.credit_facts import PayoutAsked
 from timmy_dvm.core.facts import PaymentOut, PayResult
+from timmy_dvm.core.giving_back import Returned
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.session_facts import SessionCloseAsked
 from timmy_dvm.core.transitions import refund_moves
 
 PAYOUT = "payout"
@@ -44,37 +46,69 @@ def asked(case: Case, fact: PayoutAsked, policy: Policy) -> Decision:
     if refusal is not None or fact.amount is None:
         told = refusal or _wrong_amount(case, policy)
         return Decision(tells=(Tell(told, fact.origin),)) if fact.answered else IGNORED
-    cap = policy.fee_reserve(fact.amount)
-    leaves = Msats(fact.amount + cap)
+    home = accounts.customer(fact.pubkey)
+    sent = sent_out(fact, fact.amount, home, policy, pubkey=fact.pubkey, origin=fact.origin)
+    row = sent.refunds[-1]
+    on_its_way = _on_its_way(fact.amount, row.max_fee, Msats(case.credit - row.amount))
+    return dataclasses.replace(sent, tells=(Tell(on_its_way, fact.origin),))
+
+
+def sent_out(
+    fact: PayoutAsked | SessionCloseAsked,
+    amount: Msats,
+    home: str,
+    policy: Policy,
+    *,
+    pubkey: str | None = None,
+    session_id: str | None = None,
+    origin: str = "",
+    reason: str = PAYOUT,
+) -> Decision:
+    """``amount`` and its fee cap leave the account ``home``, and the payment of the fact's BOLT11 begins.
+
+    The refund stands there twice, as it is born and as it is sent.
+    """
+    cap = policy.fee_reserve(amount)
     owed = RefundRecord(
         id=fact.refund_id,
         version=0,
         job_id=None,
-        pubkey=fact.pubkey,
-        amount=leaves,
-        reason=PAYOUT,
+        pubkey=pubkey,
+        amount=Msats(amount + cap),
+        reason=reason,
         state=RefundState.OWED,
         created_at=fact.at,
         updated_at=fact.at,
-        origin=fact.origin,
+        origin=origin,
+        session_id=session_id,
     )
+    sent = sent_again(dataclasses.replace(owed, version=1), fact, amount)
+    entry = transfer(f"owed:{owed.id}", Code.OWED, home, accounts.refund(owed.id), owed.amount, reason)
+    return dataclasses.replace(sent, refunds=(owed, *sent.refunds), entries=(entry,))
+
+
+def sent_again(row: RefundRecord, fact: PayoutAsked | SessionCloseAsked, amount: Msats) -> Decision:
+    """The payment of a refund of credit begins: what its amount is above the BOLT11's is there for the way."""
+    if fact.bolt11 is None:
+        raise ValueError("a payment needs the invoice it is for")
+    cap = Msats(row.amount - amount)
     sending = dataclasses.replace(
-        owed,
-        version=1,
-        state=refund_moves(owed.state, RefundState.SENDING),
+        row,
+        state=refund_moves(row.state, RefundState.SENDING),
         payment_hash=fact.payment_hash,
         bolt11=fact.bolt11,
         max_fee=cap,
-        attempts=1,
+        attempts=row.attempts + 1,
+        updated_at=fact.at,
     )
-    pay = PayRefund(refund_id=owed.id, payment_hash=fact.payment_hash, bolt11=fact.bolt11, max_fee=cap, attempts=1)
-    customer, refund = accounts.customer(fact.pubkey), accounts.refund(owed.id)
-    return Decision(
-        refunds=(owed, sending),
-        entries=(transfer(f"owed:{owed.id}", Code.OWED, customer, refund, leaves, PAYOUT),),
-        actions=(Do(pay),),
-        tells=(Tell(_on_its_way(fact.amount, cap, Msats(case.credit - leaves)), fact.origin),),
+    pay = PayRefund(
+        refund_id=row.id,
+        payment_hash=fact.payment_hash,
+        bolt11=fact.bolt11,
+        max_fee=cap,
+        attempts=sending.attempts,
     )
+    return Decision(refunds=(sending,), actions=(Do(pay),))
 
 
 def _on_its_way(amount: Msats, cap: Msats, left: Msats) -> OperationDone:
@@ -97,8 +131,13 @@ def _why_not(case: Case, fact: PayoutAsked, policy: Policy) -> Refused | None:
             code="already_sending", sentence="A payment of your balance is on its way: wait for its result."
         )
     most = largest(case.credit, policy)
-    if not most:
-        return _too_small(case)
+    return why_not_payable(case, fact, most, policy) if most else _too_small(case)
+
+
+def why_not_payable(
+    case: Case, fact: PayoutAsked | SessionCloseAsked, most: Msats, policy: Policy
+) -> Refused | None:
+    """Why a BOLT11 can't be paid out of prepaid credit that has ``most`` for it, or None."""
     if not fact.rail_ok:
         return Refused(code="wrong_network", sentence="That invoice is for another network than our wallet's.")
     if fact.amount is None or not MSATS_PER_SAT <= fact.amount <= most or fact.amount % MSATS_PER_SAT:
@@ -136,13 +175,13 @@ def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
     if row is None or row.state not in refunds.IN_FLIGHT or row.payment_hash != fact.payment_hash:
         return IGNORED
     if fact.result is PayResult.SUCCEEDED:
-        return _sent(case, row, fact)
+        return _sent(case, row, fact, policy)
     if fact.result is PayResult.FAILED and fact.attempts == row.attempts:
-        return _back(case, row, fact)
+        return _back(case, row, fact) if row.session_id is None else _held(row, fact)
     return refunds.paid_out(case, fact, policy)
 
 
-def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
+def _sent(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> Decision:
     """The sum left, and what the way cost leaves with it. More than the cap was never the customer's to pay."""
     fee = Msats(min(fact.fee, row.max_fee))
     refund, rest = accounts.refund(row.id), Msats(row.max_fee - fee)
@@ -154,6 +193,9 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
         entries.append(transfer(f"overfee:{row.id}", Code.ROUTING, accounts.ROUTING_FEES, accounts.NODE, over))
     if rest:
         entries.append(_credited(row, rest))
+    swept = Returned()
+    if rest and case.session is not None:
+        swept = session_money.swept(case.session, rest, cause=row.id, reason="fee", at=fact.at, policy=policy)
     done = dataclasses.replace(
         row, state=refund_moves(row.state, RefundState.SENT), fee=fact.fee, updated_at=fact.at, note=""
     )
@@ -162,7 +204,25 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
         f"{sats_down(amount)} sats were sent to your invoice; the way cost {way}. "
         f"Your balance is {sats_down(Msats(case.credit + rest))} sats now."
     )
-    return Decision(refunds=(done,), entries=tuple(entries), tells=_moved(done, amount, sentence))
+    return Decision(
+        refunds=(done, *swept.refunds),
+        entries=(*entries, *swept.entries),
+        tells=_moved(done, amount, sentence),
+    )
+
+
+def _held(row: RefundRecord, fact: PaymentOut) -> Decision:
+    """FAILED frees the money of a session that is closed: it is held, until its owner sends another invoice."""
+    held = dataclasses.replace(
+        row,
+        state=refund_moves(row.state, RefundState.HELD),
+        payment_hash=None,
+        bolt11=None,
+        max_fee=ZERO,
+        note=fact.detail[:200],
+        updated_at=fact.at,
+    )
+    return Decision(refunds=(held,))
 
 
 def _back(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
@@ -189,14 +249,15 @@ def _back(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
 
 
 def _credited(row: RefundRecord, amount: Msats) -> Entry:
-    if row.pubkey is None:
-        raise ValueError("only a key has credit")
-    return transfer(
-        f"credited:{row.id}", Code.CREDITED, accounts.refund(row.id), accounts.customer(row.pubkey), amount
-    )
+    home = accounts.credit(row.session_id, row.pubkey)
+    if home is None:
+        raise ValueError("only a key or a session has credit")
+    return transfer(f"credited:{row.id}", Code.CREDITED, accounts.refund(row.id), home, amount)
 
 
 def _moved(row: RefundRecord, amount: Msats, sentence: str) -> tuple[Tell, ...]:
+    if row.session_id is not None:
+        return ()  # its owner looks
     status = _SHOWN_AS[row.state]
     return (
         Tell(RefundMoved(state=row.state, sats=sats_down(amount), status=status, sentence=sentence), row.origin),

@@ -5,6 +5,7 @@ offered is judged again when the job starts, by the pool and the day of that mom
 """
 
 import dataclasses
+from dataclasses import dataclass
 
 import msgspec
 
@@ -74,6 +75,31 @@ def starts(case: Case, decision: Decision, at: int, policy: Policy) -> Decision:
         entries=(*decision.entries, entry),
         tells=tuple(_with_use(tell, use) for tell in decision.tells),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What is set aside only when the work is done: its row, and the entry that fills it."""
+
+    amount: Msats = ZERO
+    reservation: NewReservation | None = None
+    entries: tuple[Entry, ...] = ()
+
+
+def when_done(case: Case, job: JobRecord, cost: Msats, at: int, policy: Policy) -> Drawn:
+    """A session's request to which the pool offered a part, which is set aside now, as far as it still can."""
+    price = job.quote.eval_fee + job.quote.work_fee
+    if job.session_id is None or case.reserved or price <= job.credit_used:
+        return Drawn()
+    stands = standing(case, job.pubkey, at, policy)
+    amount = stands.may_have(Msats(min(cost, price - job.credit_used)))
+    if not amount:
+        return Drawn()
+    entry = transfer(f"reserved:{job.id}", Code.RESERVED, accounts.POOL, accounts.reserved(job.id), amount)
+    row = NewReservation(
+        job_id=job.id, tier=str(stands.tier), budget=max(stands.budget, stands.welcome), amount=amount, at=at
+    )
+    return Drawn(amount, row, (entry,))
 
 
 def _with_job(decision: Decision, amount: Msats) -> Decision:

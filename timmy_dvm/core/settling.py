@@ -13,8 +13,8 @@ from ledger import accounts
 from ledger.entries import Code, Entry, gather, transfer
 from ledger.money import ZERO, Msats, msats_from_sats, sats_down, sats_up
 from ledger.records import IdentityRecord, JobRecord, JobState, RefundRecord
-from ledger.reservations import ReservationEnd
-from timmy_dvm.core import free_tier, reserving, trust
+from ledger.reservations import NewReservation, ReservationEnd
+from timmy_dvm.core import free_tier, reserving, session_money, trust
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.giving_back import Returned, give_back
 from timmy_dvm.core.policy import Policy
@@ -34,6 +34,7 @@ class Settled:
     back: Returned
     identity: IdentityRecord | None
     reservation_end: ReservationEnd | None
+    reservation: NewReservation | None = None
 
 
 def settle(case: Case, job: JobRecord, state: JobState, work_cost: Msats, at: int, policy: Policy) -> Settled:
@@ -45,9 +46,13 @@ def settle(case: Case, job: JobRecord, state: JobState, work_cost: Msats, at: in
     eval_cost = job.quote.eval_fee if job.eval_passed is not None else ZERO
     cost = Msats(eval_cost + work_cost)
     done = state is JobState.COMPLETE
-    grant = free_tier.grant(case.reserved, eval_cost, work_cost, job.door, job.mode) if done else ZERO
-    share = Msats(job.share_eval + job.share_work)
-    charge = Msats(min(case.held, share, cost - grant))
+    drawn = reserving.when_done(case, job, cost, at, policy) if done else reserving.Drawn()
+    reserved = Msats(case.reserved + drawn.amount)
+    grant = free_tier.grant(reserved, eval_cost, work_cost, with_eval=_grants_eval(job)) if done else ZERO
+    due = _due(job, state, Msats(cost - grant))
+    more = _more_credit(case, job, due)
+    held = Msats(case.held + more)
+    charge = Msats(min(held, due))
     short = Msats(cost - grant - charge)
     charge_eval = Msats(min(charge, eval_cost))
     charge_work = Msats(charge - charge_eval)
@@ -57,30 +62,65 @@ def settle(case: Case, job: JobRecord, state: JobState, work_cost: Msats, at: in
         charge_eval=charge_eval,
         charge_work=charge_work,
         shortfall=short,
+        free_tier=job.free_tier or bool(drawn.amount),
         absorbed_sats=sats_down(grant),
-        pool_credit=_pool_credit(charge_work, policy),
+        credit_used=Msats(job.credit_used + more),
+        pool_credit=_pool_credit(charge if job.session_id else charge_work, policy),
         ended_at=at,
         due_at=None,
     )
-    back = give_back(
-        ended,
-        Msats(case.held - charge),
+    back = _back(case, ended, Msats(held - charge), at, policy)
+    if case.reserved and not done:
+        back = dataclasses.replace(back, sentence=f"{back.sentence} {_CLAIM_BACK}".strip())
+    entries = (
+        *drawn.entries,
+        *_used_more(ended, more),
+        *_books(ended, charge, grant, reserved),
+        *reserving.given_back(ended, Msats(reserved - grant)),
+        *_credited_pool(ended),
+        *back.entries,
+    )
+    end = reserving.end(ended, reserved, grant, at)
+    return Settled(ended, entries, back, _trusted(case.identity, ended, at, policy), end, drawn.reservation)
+
+
+def _grants_eval(job: JobRecord) -> bool:
+    """Whether what the pool set aside pays for the eval too: in a session it is spent as far as it reaches."""
+    return job.session_id is not None or free_tier.pays_eval(job.door, job.mode)
+
+
+def _due(job: JobRecord, state: JobState, cost: Msats) -> Msats:
+    """What the customer has to pay of a cost. Of a request that failed in a session nothing is debited."""
+    if job.session_id is not None and state is JobState.FAILED:
+        return ZERO
+    return Msats(min(job.share_eval + job.share_work, cost))
+
+
+def _more_credit(case: Case, job: JobRecord, due: Msats) -> Msats:
+    """What a session adds when its work is done: the part that the pool had offered and lacks, if it is there."""
+    return Msats(max(0, min(due - case.held, case.credit))) if job.session_id is not None else ZERO
+
+
+def _used_more(job: JobRecord, more: Msats) -> tuple[Entry, ...]:
+    if job.session_id is None or not more:
+        return ()
+    session = accounts.session(job.session_id)
+    return (transfer(f"credit_used:{job.id}:rest", Code.CREDIT_USED, session, accounts.job(job.id), more),)
+
+
+def _back(case: Case, job: JobRecord, left: Msats, at: int, policy: Policy) -> Returned:
+    """What is left in the account of a job that has ended, to whom it belongs."""
+    if job.session_id is not None:
+        return session_money.given_back(case.session, job, left, at, policy)
+    return give_back(
+        job,
+        left,
         from_credit=job.credit_used,
-        reason=_reason(ended),
+        reason=_reason(job),
         cause="end",
         at=at,
         policy=policy,
     )
-    if case.reserved and not done:
-        back = dataclasses.replace(back, sentence=f"{back.sentence} {_CLAIM_BACK}".strip())
-    entries = (
-        *_books(ended, charge, grant, case.reserved),
-        *reserving.given_back(ended, Msats(case.reserved - grant)),
-        *_credited_pool(ended),
-        *back.entries,
-    )
-    reservation_end = reserving.end(ended, case.reserved, grant, at)
-    return Settled(ended, entries, back, _trusted(case.identity, ended, at, policy), reservation_end)
 
 
 def _pool_credit(charge_work: Msats, policy: Policy) -> Msats:
@@ -151,6 +191,7 @@ def decision(settled: Settled, *tells: Tell, result: str | None = None) -> Decis
         job=settled.job,
         result=result,
         identity=settled.identity,
+        reservation=settled.reservation,
         entries=settled.entries,
         reservation_end=settled.reservation_end,
         refunds=settled.back.refunds,

@@ -1,4 +1,4 @@
-"""The two state tables. Everything about which state may follow which is in this file and nowhere else.
+"""The three state tables. Everything about which state may follow which is in this file and nowhere else.
 
 A pair that is not listed is refused and changes nothing. The ledger holds the same tables as constraints, and
 the diagram in ARCHITECTURE.md is drawn from them; tests compare all three.
@@ -7,6 +7,7 @@ the diagram in ARCHITECTURE.md is drawn from them; tests compare all three.
 from typing import Final
 
 from ledger.records import JobState, RefundState
+from ledger.sessions import SessionState
 
 JOB: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.AWAITING_EVAL_PAYMENT: frozenset({JobState.EVALUATING, JobState.EXPIRED, JobState.CANCELLED}),
@@ -38,6 +39,13 @@ REFUND: Final[dict[RefundState, frozenset[RefundState]]] = {
     RefundState.SENT: frozenset(),
     RefundState.CREDITED: frozenset(),
     RefundState.PAID_ELSEWHERE: frozenset(),
+}
+
+SESSION: Final[dict[SessionState, frozenset[SessionState]]] = {
+    SessionState.AWAITING_PAYMENT: frozenset({SessionState.ACTIVE, SessionState.EXPIRED}),
+    SessionState.EXPIRED: frozenset({SessionState.ACTIVE}),  # its deposit was paid late
+    SessionState.ACTIVE: frozenset({SessionState.CLOSED}),
+    SessionState.CLOSED: frozenset(),
 }
 
 BORN: Final = frozenset({JobState.AWAITING_EVAL_PAYMENT, JobState.EVALUATING})
@@ -76,8 +84,19 @@ def refund_moves(old: RefundState, new: RefundState) -> RefundState:
     return new
 
 
+def session_moves(old: SessionState, new: SessionState) -> SessionState:
+    """``new``, if it may follow ``old``.
+
+    Raises:
+        IllegalTransition: it may not.
+    """
+    if new not in SESSION[old]:
+        raise IllegalTransition(f"a session that is {old} can't become {new}")
+    return new
+
+
 def drawn() -> str:
-    """Both tables as Mermaid state diagrams, as they stand in ARCHITECTURE.md."""
+    """All tables as Mermaid state diagrams, as they stand in ARCHITECTURE.md."""
     lines = ["```mermaid", "stateDiagram-v2"]
     lines += [f"    [*] --> {state}" for state in JobState if state in BORN]
     lines += [f"    {old} --> {new}" for old in JobState for new in JobState if new in JOB[old]]
@@ -86,4 +105,7 @@ def drawn() -> str:
     lines += ["    [*] --> credited"]
     lines += [f"    {old} --> {new}" for old in RefundState for new in RefundState if new in REFUND[old]]
     lines += ["    sent --> [*]", "    credited --> [*]", "    paid_elsewhere --> [*]", "```"]
+    lines += ["", "```mermaid", "stateDiagram-v2", "    [*] --> awaiting_payment"]
+    lines += [f"    {old} --> {new}" for old in SessionState for new in SessionState if new in SESSION[old]]
+    lines += ["    closed --> [*]", "```"]
     return "\n".join(lines)

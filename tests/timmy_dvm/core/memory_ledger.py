@@ -13,7 +13,8 @@ from ledger.records import InvoiceState, JobState, RefundState
 from ledger.reservations import NewReservation, ReservationEnd
 from tests.timmy_dvm.core.builders import made_job
 from tests.timmy_dvm.core.memory_credit import BACK, MemoryCredit
-from timmy_dvm.core import refunds
+from tests.timmy_dvm.core.memory_sessions import MemorySessions
+from timmy_dvm.core import claiming
 from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.case import Case, Decision, Do
 from timmy_dvm.core.credit_facts import TopUpAsked
@@ -41,11 +42,12 @@ class Broken(AssertionError):
     """A decision asked for what no store may write."""
 
 
-class MemoryLedger(MemoryCredit):
+class MemoryLedger(MemoryCredit, MemorySessions):
     """Facts in, books out. Amounts are msat, balances credit-positive."""
 
     def __init__(self, policy: Policy, pool: int = 0) -> None:
-        super().__init__()
+        MemoryCredit.__init__(self)
+        MemorySessions.__init__(self)
         self.policy = policy
         self.balances: dict[str, int] = defaultdict(int)
         self.balances.update({accounts.POOL: pool, accounts.OPERATOR: -pool} if pool else {})
@@ -78,6 +80,7 @@ class MemoryLedger(MemoryCredit):
             self.identities[decision.identity.pubkey] = self._next_version(
                 self.identities.get(decision.identity.pubkey), decision.identity
             )
+        self.write_session(decision.session)
         if decision.new_job is not None:
             if decision.new_job.id in self.jobs:
                 raise Broken("two jobs of one id")
@@ -179,7 +182,8 @@ class MemoryLedger(MemoryCredit):
 
     def load(self, fact: Fact) -> Case:
         case = self._load(fact)
-        pubkey = case.job.pubkey if case.job else getattr(fact, "pubkey", None)
+        whose = case.job or case.session or fact
+        pubkey = getattr(whose, "pubkey", None)
         if pubkey is None:
             return case
         return dataclasses.replace(
@@ -204,8 +208,10 @@ class MemoryLedger(MemoryCredit):
         )  # fmt: skip
 
     def _load(self, fact: Fact) -> Case:
-        if (case := self.around_credit(fact)) is not None:
+        if (case := self.around_session(fact)) is not None:
             return case
+        if (case := self.around_credit(fact)) is not None:
+            return self.with_session_of(case)
         match fact:
             case RequestReceived() | TopUpAsked():
                 return self._around_request(fact)
@@ -220,7 +226,7 @@ class MemoryLedger(MemoryCredit):
                 return dataclasses.replace(self._around(job), run_waits=job is not None and self.run_waits(job.id))
             case RefundClaimed():
                 claims = self.claims_of(fact.pubkey) if fact.request_event_id is None else ()
-                row = refunds.meant(claims, fact)
+                row = claiming.meant(claims, fact)
                 named = fact.request_event_id and self.job_of(fact.request_event_id)
                 job = self.jobs[row.job_id] if row else named
                 return dataclasses.replace(
@@ -284,12 +290,14 @@ class MemoryLedger(MemoryCredit):
     def _around(self, job) -> Case:
         if job is None:
             return Case()
+        credit = accounts.credit(job.session_id, job.pubkey)
         still_open = [i for i in self.open_invoices() if i.job_id == job.id]
         return Case(
             job=job,
             held=Msats(self.balances[accounts.job(job.id)]),
             reserved=Msats(self.balances[accounts.reserved(job.id)]),
-            credit=Msats(self.balances[accounts.customer(job.pubkey)]) if job.pubkey else Msats(0),
+            session=self.sessions.get(job.session_id),
+            credit=Msats(self.balances[credit] if credit else 0),
             identity=self.identities.get(job.pubkey),
             open_invoice=still_open[-1] if still_open else None,
             refunds=tuple(self.refunds_of(job.id)),

@@ -18,6 +18,7 @@ from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import Fact, PayResult, Step
 from timmy_dvm.core.refund_facts import RefundFact
+from timmy_dvm.core.session_facts import SessionFact
 from timmy_dvm.core.transitions import JOB, REFUND, UNSERVED
 
 JOBS = """
@@ -355,7 +356,7 @@ def test_the_table_of_jobs_leaves_out_no_state_and_no_fact():
     assert shown == {(state, kind) for state in JobState for kind in about_jobs}
     elsewhere = {"RequestReceived", "RequestUnreadable", "RefundClaimed", "RefundDue", "PaymentOut"}
     elsewhere |= {"QuestionAsked", "MentionHeard", "FreeAnswerGiven"}
-    elsewhere |= {kind.__name__ for kind in (*get_args(CreditFact), *get_args(RefundFact))}
+    elsewhere |= {kind.__name__ for kind in (*get_args(CreditFact), *get_args(RefundFact), *get_args(SessionFact))}
     assert about_jobs | elsewhere == {kind.__name__ for kind in get_args(Fact)}
 
 

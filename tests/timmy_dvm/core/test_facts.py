@@ -6,6 +6,7 @@ import pytest
 
 from ledger.money import Msats
 from tests.timmy_dvm.core import builders as b
+from tests.timmy_dvm.core import session_builders as s
 from timmy_dvm.core.facts import MentionHeard, Op, PayResult, RequestUnreadable, Step
 
 UNREADABLE = RequestUnreadable(event_id="e1" * 32, origin=b.ORIGIN, code="junk", sentence="Why.", at=b.NOW)
@@ -16,7 +17,7 @@ DIFFERENT = [
     b.seen(None), b.seen(None, "0b" * 32), b.unpaid(), b.deadline(), b.deadline(b.DUE + 1),
     b.verdict(accepted=True), b.verdict(accepted=True, run=2), b.answer(1), b.answer(1, run=2), b.again(1),
     b.again(2), b.out(PayResult.FAILED), b.out(PayResult.FAILED, attempts=2), b.out(PayResult.UNKNOWN),
-    b.out(PayResult.FAILED, payment_hash="0b" * 32),
+    b.out(PayResult.FAILED, payment_hash="0b" * 32), *s.FACTS,
 ]  # fmt: skip
 
 

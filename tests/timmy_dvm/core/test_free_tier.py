@@ -159,8 +159,8 @@ def test_what_the_shares_leave_of_the_price_is_the_offer(standing, eval_fee, wor
 def test_a_grant_is_the_cost_as_far_as_it_was_reserved(actual, reserved, grant):
     """FRE-21; the eval is a part of it on relays alone."""
     eval_fee, work = b.sats(2), b.sats(actual)
-    over_http = free_tier.grant(b.sats(reserved), eval_fee, work, Door.HTTP, Mode.STEPS)
-    on_relays = free_tier.grant(b.sats(reserved), eval_fee, Msats(work - eval_fee), Door.NOSTR, Mode.ONCE)
+    over_http = free_tier.grant(b.sats(reserved), eval_fee, work, with_eval=False)
+    on_relays = free_tier.grant(b.sats(reserved), eval_fee, Msats(work - eval_fee), with_eval=True)
     assert over_http == on_relays == b.sats(grant)
 
 

@@ -1,10 +1,11 @@
-"""The two state tables are those of the design, and nothing follows but what they list."""
+"""The three state tables are those of the design, and nothing follows but what they list."""
 
 import pytest
 
 from ledger.records import JobState, RefundState
+from ledger.sessions import SessionState
 from timmy_dvm.core import transitions
-from timmy_dvm.core.transitions import IllegalTransition, job_moves, refund_moves
+from timmy_dvm.core.transitions import IllegalTransition, job_moves, refund_moves, session_moves
 
 # design.md section 4 and money.md section 5, as they are printed there, and what wire.md section 1 asks for beside
 # them: paid and not started, a request can be cancelled. And what money.md does not print: an operator may pay a
@@ -20,6 +21,13 @@ owed → sending | credited | held | paid_elsewhere
 sending → sent | owed | held | in_doubt
 in_doubt → sent | owed | held
 held → sending | credited | paid_elsewhere
+"""
+
+
+SESSION_PAGE = """
+awaiting_payment → active | expired
+expired → active
+active → closed
 """
 
 
@@ -40,7 +48,12 @@ def test_the_refund_table_is_the_page():
     assert pairs_in(transitions.REFUND) == pairs_of(REFUND_PAGE)
 
 
+def test_the_session_table_is_the_page():
+    assert pairs_in(transitions.SESSION) == pairs_of(SESSION_PAGE)
+
+
 def test_every_state_has_its_row():
+    assert set(transitions.SESSION) == set(SessionState)
     assert set(transitions.JOB) == set(JobState)
     assert set(transitions.REFUND) == set(RefundState)
 
@@ -65,6 +78,16 @@ def test_a_refund_moves_where_the_page_says_and_nowhere_else(old, new):
             refund_moves(old, new)
 
 
+@pytest.mark.parametrize("old", SessionState)
+@pytest.mark.parametrize("new", SessionState)
+def test_a_session_moves_where_the_page_says_and_nowhere_else(old, new):
+    if (old, new) in pairs_of(SESSION_PAGE):
+        assert session_moves(old, new) is new
+    else:
+        with pytest.raises(IllegalTransition, match=f"a session that is {old} can't become {new}"):
+            session_moves(old, new)
+
+
 def test_groups_of_states_cover_all_and_do_not_overlap():
     groups = (transitions.AWAITING, transitions.RUNNING, transitions.ENDED)
     assert frozenset().union(*groups) == frozenset(JobState)
@@ -81,11 +104,21 @@ def test_the_diagram_draws_every_pair_once():
     arrows = [tuple(line.split(" --> ")) for line in lines if " --> " in line]
     assert len(arrows) == len(set(arrows))
     between = {pair for pair in arrows if "[*]" not in pair}
-    assert between == pairs_of(JOB_PAGE) | pairs_of(REFUND_PAGE)
+    assert between == pairs_of(JOB_PAGE) | pairs_of(REFUND_PAGE) | pairs_of(SESSION_PAGE)
     assert {new for old, new in arrows if old == "[*]"} == {
-        "awaiting_eval_payment", "evaluating", "owed", "held", "credited",
+        "awaiting_eval_payment", "evaluating", "owed", "held", "credited", "awaiting_payment",
     }  # fmt: skip
-    final = {"complete", "rejected", "failed", "expired", "cancelled", "sent", "credited", "paid_elsewhere"}
+    final = {
+        "complete",
+        "rejected",
+        "failed",
+        "expired",
+        "cancelled",
+        "sent",
+        "credited",
+        "paid_elsewhere",
+        "closed",
+    }
     assert {old for old, new in arrows if new == "[*]"} == final
-    assert lines.count("```mermaid") == lines.count("stateDiagram-v2") == 2
-    assert lines.count("```") == 2
+    assert lines.count("```mermaid") == lines.count("stateDiagram-v2") == 3
+    assert lines.count("```") == 3

@@ -254,7 +254,7 @@ class World(RuleBasedStateMachine):
     def pay_refund(self, pick, says, really, fee):
         self.send(*self.picked(self.due_actions(PayRefund), pick), says, really, fee)
 
-    @precondition(lambda self: any(r.state in OPEN for r in self.ledger.refunds.values()))
+    @precondition(lambda self: any(r.state in OPEN for r in self.ledger.refunds_of_jobs()))
     @rule(pick=PICK, by_sum=st.booleans(), **SENDS)
     def claim_and_pay(self, pick, by_sum, says, really, fee):
         before = set(self.ledger.outbox)
