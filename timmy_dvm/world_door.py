@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from ledger.money import msats_from_sats
 from timmy_dvm.free_answers import FreeAnswers
 from timmy_dvm.http import demo, tower, world
+from timmy_dvm.http.demo import PerHour
 from timmy_dvm.http.services import Services
 from timmy_dvm.relay_door import Ground
 from timmy_dvm.world.chat import Chat
@@ -67,7 +68,7 @@ def world_door(ground: Ground, services: Services) -> WorldDoor:
     ground.engine.listen(workshop.committed)
     chat = Chat(workshop, free, clock, config.limits.chat_per_minute)
     routers = (
-        demo.routes(services, free, config.limits.demo_per_address_hour),
+        demo.routes(services, free, PerHour(config.limits.demo_per_address_hour, clock)),
         world.routes(
             workshop,
             chat,

@@ -109,6 +109,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return _of_a_refund(case, fact, policy)
         case RefundInvoiced() | RefundNotInvoiced() | CreditWished() | RefundWithdrawn():
             return _of_a_refund(case, fact, policy)
+        case FreeAnswerGiven():
+            return free_answers.given(fact)
         case SessionAsked() | SessionTopUpAsked() | SessionCloseAsked() | SessionIdle():
             return sessions.decided(case, fact, policy)
         case FreeAnswerGiven():

@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -13,6 +13,7 @@ from timmy_dvm.agent.runner import Refused as Declined
 from timmy_dvm.clock import Clock
 from timmy_dvm.core import refusing
 from timmy_dvm.free_answers import FreeAnswers, NoFreeAnswer
+from timmy_dvm.http.answers import RATE_HEADERS, Tried, answers
 from timmy_dvm.http.faults import Fault, refused
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.wire import MAX_TEXT, said
@@ -21,20 +22,16 @@ HOUR_S: Final = 3_600
 ADDRESSES: Final = 10_000
 """Remembered at one time; the one longest quiet is forgotten first."""
 
-_HEADERS: Final[dict[str, Any]] = {
-    "X-RateLimit-Limit": {"description": "Free answers for an address and hour.", "schema": {"type": "integer"}},
-    "X-RateLimit-Remaining": {"description": "How many are left.", "schema": {"type": "integer"}},
-    "X-RateLimit-Reset": {
-        "description": "Unix second at which there is one more, or now.",
-        "schema": {"type": "integer"},
+_ANSWERS: Final = answers(
+    Tried,
+    "The answer, in `result`.",
+    headers=RATE_HEADERS,
+    problems={
+        400: "There is no request, or more than 500 characters of it.",
+        429: "No more free answers, for this address or for today.",
     },
-}
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The answer, in `result`.", "headers": _HEADERS},
-    400: {"description": "There is no request, or more than 500 characters of it."},
-    429: {"description": "No more free answers, for this address or for today.", "headers": _HEADERS},
-    503: {"description": "The model gave no answer."},
-}
+)
+_ANSWERS[429]["headers"] = RATE_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +87,9 @@ class PerHour:
             self._taken[address].pop()
 
 
-def routes(services: Services, free: FreeAnswers, per_address_hour: int) -> APIRouter:
+def routes(services: Services, free: FreeAnswers, allowance: PerHour) -> APIRouter:
     """The routes of this resource."""
     router = APIRouter(tags=["demo"])
-    allowance = PerHour(per_address_hour, services.clock)
 
     @router.get("/api/demo", responses=_ANSWERS)
     async def demo(

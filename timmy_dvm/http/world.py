@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from timmy_dvm.clock import Clock
+from timmy_dvm.http.answers import Snapshot, answers
 from timmy_dvm.http.faults import Fault
 from timmy_dvm.http.wire import said
 from timmy_dvm.nostr.bucket import TokenBucket
@@ -41,7 +42,7 @@ def routes(
     """
     router = APIRouter(tags=["world"])
 
-    @router.get("/api/world")
+    @router.get("/api/world", responses=answers(Snapshot, "The scene."))
     async def world() -> Response:
         """What there is to see in the Workshop just now."""
         return said({**msgspec.to_builtins(workshop.snapshot()), "trust_tier": "anonymous"})

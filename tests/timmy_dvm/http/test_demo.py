@@ -17,7 +17,7 @@ def a_demo(*, per_hour=5, limit_sats=100, **more):
     def routers(services):
         house = more["house"] = services
         shop = Shop(_House(house), limit_sats=limit_sats)
-        return (demo.routes(services, shop.free, per_hour),)
+        return (demo.routes(services, shop.free, demo.PerHour(per_hour, services.clock)),)
 
     parts = {name: more[name] for name in ("proxies", "peer") if name in more}
     return a_door(more=routers, **parts)
