@@ -113,8 +113,6 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return free_answers.given(fact)
         case SessionAsked() | SessionTopUpAsked() | SessionCloseAsked() | SessionIdle():
             return sessions.decided(case, fact, policy)
-        case FreeAnswerGiven():
-            return free_answers.given(fact)
         case _:
             assert_never(fact)
 
@@ -139,5 +137,7 @@ def _of_a_refund(
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():
             return refunds.paid_out(case, fact, policy)
+        case FreeAnswerGiven():
+            return free_answers.given(fact)
         case _:
             assert_never(fact)
