@@ -26,7 +26,7 @@ def clock():
     return ManualClock()
 
 
-async def test_the_first_is_written_at_once_and_what_comes_next_a_second_later(clock):
+async def test_the_first_is_written_at_once_and_what_comes_next_a_moment_later(clock):
     book = Book()
     diary = Diary(book, clock)
     running = asyncio.create_task(diary.run())
