@@ -15,7 +15,7 @@ log = get_logger("world")
 
 
 class Diary:
-    """Notes events as they come; somebody runs :meth:`run`, which writes them in batches, four a second at most."""
+    """Notes events as they come; somebody runs :meth:`run`, which writes batches, four a second at most."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
