@@ -84,12 +84,11 @@ def describe(app: FastAPI) -> None:
 
 
 def _tell_problems_as_json(document: Mapping[str, Any]) -> None:
-    """FastAPI describes a route's problems in the media type of its success: an event stream's are JSON too."""
+    """FastAPI describes problems in the media type of a route's success: a stream's are JSON too."""
     for operations in document["paths"].values():
         for operation in operations.values():
             for answer in operation["responses"].values():
-                content = answer.get("content", {})
-                if content.get("text/event-stream", {}).get("schema") == _PROBLEM:
+                if any(content.get("schema") == _PROBLEM for content in answer.get("content", {}).values()):
                     answer["content"] = {"application/json": {"schema": dict(_PROBLEM)}}
 
 
