@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from timmy_dvm.building import token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
-from timmy_dvm.http import demo, dev_pay, events, health, identity, jobs, prices, refunds, world
+from timmy_dvm.http import demo, dev_pay, events, health, identity, jobs, prices, refunds, testkit, world
 from timmy_dvm.http.access import AccessLog
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
@@ -82,6 +82,7 @@ def routers_of(
         identity.routes(services),
         prices.routes(services),
         health.routes(show_health),
+        testkit.routes(services),
     ]
     if pay is not None:
         routers.append(dev_pay.routes(pay))
