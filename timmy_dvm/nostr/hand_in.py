@@ -89,14 +89,17 @@ class HandIn:
         try:
             event = Event.from_wire(raw)
         except InvalidEvent as error:
-            raise _not_taken("bad_event", f"That is no valid event: {error}. Sign it anew.") from None
+            raise _not_taken("bad_event", f"{error} Send the event as its author signed it.") from None
         now = int(self._clock.now())
         asked = nip90.read(event, self._keys, now=now, not_before=now - LONGEST_LATE_S, terms=self._terms)
         came = _Came(event)
         match asked:
             case nip90.NotForUs():
                 if await self._store.look(lambda view: view.job_of_event(event.id)) is None:
-                    raise _not_taken("not_for_us", f"That event asks nothing of this service: {asked.why}.")
+                    raise _not_taken(
+                        "not_for_us",
+                        f"That event asks nothing of this service: {asked.why}. Send a job request (NIP-90) that names it, or nobody.",
+                    )
             case nip90.Unreadable():
                 raise _not_taken(asked.code, asked.sentence)
             case nip90.JobAsked() if asked.wanted is None:
