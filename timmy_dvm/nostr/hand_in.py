@@ -96,10 +96,8 @@ class HandIn:
         match asked:
             case nip90.NotForUs():
                 if await self._store.look(lambda view: view.job_of_event(event.id)) is None:
-                    raise _not_taken(
-                        "not_for_us",
-                        f"That event asks nothing of this service: {asked.why}. Send a job request (NIP-90) that names it, or nobody.",
-                    )
+                    sentence = f"That event asks nothing of this service: {asked.why}. Hand in a request for it."
+                    raise _not_taken("not_for_us", sentence)
             case nip90.Unreadable():
                 raise _not_taken(asked.code, asked.sentence)
             case nip90.JobAsked() if asked.wanted is None:
