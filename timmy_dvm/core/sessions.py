@@ -274,7 +274,7 @@ def _told(rows: tuple[RefundRecord, ...], sentence: str) -> Tell:
         refundAmountSats=sum(sats_down(row.invoiced) for row in rows),
         maxFeeSats=sum(sats_up(row.max_fee) for row in rows),
         refundState=refunds.shown_state(rows),
-        message=sentence,
+        message=sentence or "This session is closed.",
     )
 
 
