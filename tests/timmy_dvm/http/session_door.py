@@ -102,10 +102,13 @@ async def a_desk(**parts) -> AsyncIterator[Desk]:
 
     def routers(services):
         made.append(keys_of(services))
-        mine = Sessions(services=services, keys=made[0], look=lambda payment_hash: look[0](payment_hash))
+        mine = Sessions(services=services, keys=made[0], look=look)
         return l402_door.routes(mine), sessions.routes(mine)
 
-    look: list = []
+    async def look(payment_hash: str) -> None:
+        await house[0].payments.look(payment_hash)
+
+    house: list = []
     async with a_door(more=routers, **parts) as door:
-        look.append(door.house.payments.look)
+        house.append(door.house)
         yield Desk(door, made[0])
