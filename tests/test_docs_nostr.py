@@ -286,7 +286,7 @@ def test_every_word_that_is_a_command_in_private():
 
 def test_what_a_claim_answers():
     told = set()
-    for name in ("refunds", "payouts"):
+    for name in ("claiming", "payouts"):
         source = (ROOT / f"timmy_dvm/core/{name}.py").read_text()
         body = re.search(r'"op": "refund",(.*?)\}', source, re.DOTALL)[1]
         told |= set(re.findall(r'"([A-Za-z]+)":', body))

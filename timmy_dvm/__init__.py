@@ -10,6 +10,7 @@ The files in the order a job meets them:
 - `agent`, who does the work; `prices`, what a bitcoin costs; `outbound`, `resolver` and
   `fetching`, the only way to a stranger's address; `web`, that way to a page, and
   `payees`, to whoever gives an invoice for a refund
+- `claims`, refunds asked for at a door without events
 - `partials`, what is being written, for whoever shows it
 - `views`, read-only answers
 - `app`, where all of it is put together, with `relay_door` and `http_door`

@@ -21,7 +21,6 @@ from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
 from timmy_dvm.core.trust import TrustRules
-from timmy_dvm.http.session_keys import SessionKeys
 from timmy_dvm.http.tokens import SigningKey, Tokens
 from timmy_dvm.identity import load_or_create_key, load_or_create_token
 from timmy_dvm.log import get_logger, redact
@@ -176,22 +175,17 @@ def dials_customers_relays(config: Config) -> bool:
     return config.nostr.customer_relays and config.lightning.backend != "simulated"
 
 
-def tokens_of(config: Config, randomness: Randomness, audience: str) -> Tokens:
-    """What signs and reads identity tokens."""
-    return Tokens([SigningKey(_token_secret(config, randomness))], audience)
-
-
-def session_keys_of(config: Config, randomness: Randomness, public_url: str, clock: Clock) -> SessionKeys:
-    """What makes and reads the macaroons of sessions. With another secret, none that was given out opens one."""
-    return SessionKeys(_token_secret(config, randomness), public_url, clock)
-
-
-def _token_secret(config: Config, randomness: Randomness) -> bytes:
-    """Made at the first start, and kept beside the ledger."""
+def token_secret_of(config: Config, randomness: Randomness) -> bytes:
+    """What we sign with; made at the first start, and kept in the data folder."""
     table = config.http
     secret = table.token_secret or load_or_create_token(table.token_secret_file, randomness)
     redact(secret.reveal())
     return secret.reveal().encode()
+
+
+def tokens_of(config: Config, randomness: Randomness, audience: str) -> Tokens:
+    """What signs and reads identity tokens."""
+    return Tokens([SigningKey(token_secret_of(config, randomness))], audience)
 
 
 def pool_of(config: Config, relays: Iterable[str], keys: Keys, outside: Outside) -> RelayPool:

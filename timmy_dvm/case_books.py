@@ -13,6 +13,7 @@ from ledger.store import View
 from timmy_dvm import credit_books, session_books
 from timmy_dvm.core import thread, trust
 from timmy_dvm.core.case import MAX_CLAIMS, Case
+from timmy_dvm.core.claiming import meant
 from timmy_dvm.core.credit_facts import TopUpAsked
 from timmy_dvm.core.facts import (
     CancelAsked,
@@ -31,7 +32,6 @@ from timmy_dvm.core.facts import (
     WorkDone,
 )
 from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
-from timmy_dvm.core.refunds import meant
 
 _DAY = 86_400
 
@@ -150,8 +150,10 @@ def _around_claim(view: View, fact: RefundClaimed | CreditWished) -> Case:
     if isinstance(fact, CreditWished):
         return _around_job(view, view.job_of_event(fact.request_event_id))
     claims: tuple[tuple[str | None, RefundRecord], ...] = ()
-    if fact.request_event_id is None:
-        claims = tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
+    if fact.job_id is not None:
+        job = view.job(fact.job_id)
+    elif fact.request_event_id is None:
+        claims = () if fact.pubkey is None else tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
         row = meant(claims, fact)
         job = None if row is None or row.job_id is None else view.job(row.job_id)
     else:

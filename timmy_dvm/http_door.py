@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from timmy_dvm.building import session_keys_of, tokens_of
-from timmy_dvm.http import dev_pay, events, health, jobs, l402_door, prices
+from timmy_dvm.building import token_secret_of, tokens_of
+from timmy_dvm.claims import Claims
+from timmy_dvm.http import dev_pay, events, health, jobs, l402_door, prices, refunds
 from timmy_dvm.http import sessions as session_routes
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
@@ -18,6 +19,7 @@ from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.open_places import OpenPlaces
 from timmy_dvm.http.server import Gate, Server, make_server
 from timmy_dvm.http.services import Services
+from timmy_dvm.http.session_keys import SessionKeys
 from timmy_dvm.http.session_work import Look, Sessions
 from timmy_dvm.http.watching import Watchers
 from timmy_dvm.nostr.hand_in import HandIn
@@ -53,13 +55,26 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
 
 def sessions_of(ground: Ground, services: Services, look: Look) -> Sessions:
     """What the routes of sessions work with; ``look`` reads our wallet's record of an invoice."""
-    keys = session_keys_of(ground.config, ground.randomness, services.public_url, ground.clock)
-    return Sessions(services=services, keys=keys, look=look)
+    secret = token_secret_of(ground.config, ground.randomness)
+    return Sessions(services=services, keys=SessionKeys(secret, services.public_url, ground.clock), look=look)
+
+
+def claims_of(ground: Ground) -> Claims:
+    """Takes claims of refunds."""
+    return Claims(
+        ground.engine,
+        ground.store,
+        ground.policy,
+        ground.clock,
+        network=ground.wallet.network,
+        secret=token_secret_of(ground.config, ground.randomness),
+    )
 
 
 def routers_of(
     services: Services,
     sessions: Sessions,
+    claims: Claims,
     hand_in: HandIn,
     show_health: Callable[[], Awaitable[dict[str, Any]]],
     pay: Pay | None,
@@ -67,6 +82,7 @@ def routers_of(
     """All routes, in the order of the API's description."""
     routers = [
         jobs.routes(services),
+        refunds.routes(services, claims),
         l402_door.routes(sessions),
         session_routes.routes(sessions),
         events.routes(services, hand_in),

@@ -1,4 +1,4 @@
-"""L402 clients that were not written here: each buys a request, goes on until the credit is gone, and pays for more.
+"""L402 clients that were not written here: each buys a request, goes on until the credit is gone, pays for more.
 
 They know nothing of sessions. The port is a real one, on loopback; their wallet is the one outside.
 """

@@ -6,7 +6,18 @@ after the deadline, a second verdict) is remembered and changes nothing.
 
 from typing import assert_never
 
-from timmy_dvm.core import asking, credit, forgetting, payouts, questions, refunds, running, sending, sessions
+from timmy_dvm.core import (
+    asking,
+    claiming,
+    credit,
+    forgetting,
+    payouts,
+    questions,
+    refunds,
+    running,
+    sending,
+    sessions,
+)
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
@@ -107,7 +118,7 @@ def _of_a_refund(
 ) -> Decision:
     match fact:
         case RefundClaimed():
-            return refunds.claimed(case, fact, policy)
+            return claiming.claimed(case, fact, policy)
         case RefundDue():
             return refunds.due_again(case, fact, policy)
         case RefundInvoiced():
@@ -117,7 +128,7 @@ def _of_a_refund(
         case CreditWished():
             return sending.turned_into_credit(case, fact)
         case RefundWithdrawn():
-            return sending.withdrawn(case, fact, policy)
+            return claiming.withdrawn(case, fact, policy)
         case PaymentOut() if payouts.is_payout(case.refund):
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():

@@ -300,15 +300,18 @@ class DeadlinePassed:
 class RefundClaimed:
     """The customer sent a BOLT11 for money we hold. The door has decoded it; nothing is judged yet.
 
-    ``request_event_id`` names the job; None is whichever refund of this key's has that sum. ``origin`` is the
-    claim's own, so that the answer goes to the claim.
+    Who claims is told by ``pubkey``, the key that a door has proved, or by ``by_secret``: whether the job's claim
+    secret was shown. ``job_id`` names the job where its id is known, else ``request_event_id``; neither is
+    whichever refund of this key's has that sum. ``origin`` is the claim's own, so that the answer goes to the
+    claim; it and ``event_id`` are empty at a door without events, where ``version`` is the refund's as the door
+    saw it: so a BOLT11 that was refused, or came too late, may be tried again.
     ``amount`` is None for an invoice without one; ``rail_ok`` is whether it is for our wallet's network.
     ``answered`` is False where a refusal would be one error too many for this key.
     """
 
-    event_id: str
+    event_id: str | None
     request_event_id: str | None
-    pubkey: str
+    pubkey: str | None
     bolt11: str
     payment_hash: str
     amount: Msats | None
@@ -317,10 +320,14 @@ class RefundClaimed:
     origin: str
     at: int
     answered: bool = True
+    by_secret: bool = False
+    version: int = 0
     job_id: str | None = None
 
     @property
     def id(self) -> str:
+        if self.event_id is None:
+            return f"claimed:{self.job_id}:{self.payment_hash}:{self.version}"
         return f"request:{self.event_id}"
 
 

@@ -79,7 +79,7 @@ class RefundWithdrawn:
 
     @property
     def id(self) -> str:
-        return f"withdrawn:{self.refund_id}:{self.payment_hash}"
+        return f"withdrawn:{self.refund_id}:{self.payment_hash}:{self.version}"
 
 
 RefundFact = RefundInvoiced | RefundNotInvoiced | CreditWished | RefundWithdrawn

@@ -4,136 +4,22 @@
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import assert_never
 
 from ledger import accounts
 from ledger.entries import Code, transfer
 from ledger.money import ZERO, Msats, sats_down
 from ledger.records import RefundRecord, RefundState
-from timmy_dvm.core.actions import FindPayment, OperationDone, PayRefund, RefundMoved, Refused, RetryRefund
+from timmy_dvm.core.actions import FindPayment, PayRefund, RefundMoved, RetryRefund
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
-from timmy_dvm.core.facts import PaymentOut, PayResult, RefundClaimed, RefundDue
+from timmy_dvm.core.facts import PaymentOut, PayResult, RefundDue
 from timmy_dvm.core.giving_back import CLAIM_BY, ask, place
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.refund_facts import RefundWithdrawn
-from timmy_dvm.core.transitions import ENDED, refund_moves
+from timmy_dvm.core.transitions import refund_moves
 
 CLAIMABLE = frozenset({RefundState.HELD, RefundState.OWED})
 """Nothing is in flight: the customer may name a (new) BOLT11."""
 IN_FLIGHT = frozenset({RefundState.SENDING, RefundState.IN_DOUBT})
-_SUMS_NAMED = 5
-
-
-def meant(claims: Sequence[tuple[str | None, RefundRecord]], fact: RefundClaimed) -> RefundRecord | None:
-    """Which of a key's open refunds a claim that names no job is for: the oldest of exactly its sum.
-
-    Equal sums are the same to their owner, so there is never a choice to ask about.
-    """
-    return next((row for _, row in claims if row.state in CLAIMABLE and row.amount == fact.amount), None)
-
-
-def claimed(case: Case, fact: RefundClaimed, policy: Policy) -> Decision:
-    """The customer sent a BOLT11 for money we hold."""
-    row = next(
-        (r for r in case.refunds if r.state in CLAIMABLE and r.amount == fact.amount),
-        None,
-    )
-    refusal = _why_not(case, fact, row, policy)
-    if refusal is not None or row is None or fact.amount is None:
-        told = Tell(refusal or nothing_to_claim(case), fact.origin)
-        return Decision(tells=(told,)) if fact.answered else IGNORED
-    sending = dataclasses.replace(
-        row,
-        state=refund_moves(row.state, RefundState.SENDING),
-        payment_hash=fact.payment_hash,
-        bolt11=fact.bolt11,
-        max_fee=our_fee(case, row, policy),
-        attempts=row.attempts + 1,
-        note="",
-        updated_at=fact.at,
-        due_at=None,
-        target=None,
-    )
-    said = OperationDone(
-        body={
-            "op": "refund",
-            "refundState": "pending",
-            "refundAmountSats": sats_down(row.amount),
-            "state": "sending",
-        }
-    )
-    return Decision(refunds=(sending,), actions=(Do(payment(sending)),), tells=(Tell(said, fact.origin),))
-
-
-def _why_not(case: Case, fact: RefundClaimed, row: RefundRecord | None, policy: Policy) -> Refused | None:
-    """Why a claim is refused, or None. The order is from who may ask to what they ask."""
-    if case.job is None and fact.request_event_id is None:
-        return _nothing_of_that_sum(case)
-    refusal = why_not_owner(case, fact.pubkey)
-    if refusal is not None:
-        return refusal
-    return nothing_to_claim(case) if row is None else why_not_payable(case, fact, row, policy)
-
-
-def why_not_owner(case: Case, pubkey: str) -> Refused | None:
-    """Why a key may not have the money of the case's job, or None."""
-    if case.job is None:
-        return Refused(code="unknown_job", sentence="No such job. Name your own request's event id in param job.")
-    if case.job.pubkey != pubkey:
-        return Refused(code="not_yours", sentence="Only the key that asked for the job may claim its refund.")
-    return None
-
-
-def why_not_payable(
-    case: Case, fact: RefundClaimed | RefundWithdrawn, row: RefundRecord, policy: Policy
-) -> Refused | None:
-    """Why a BOLT11 of the right sum can't be paid, or None."""
-    if not fact.rail_ok:
-        return Refused(code="wrong_network", sentence="That invoice is for another network than our wallet's.")
-    if fact.expires_at < fact.at + policy.claim_life_s:
-        sentence = f"That invoice ends too soon: send one that is valid for {policy.claim_life_s} seconds or more."
-        return Refused(code="expires_too_soon", sentence=sentence)
-    if case.hash_is_ours:
-        return Refused(code="own_invoice", sentence="That invoice is one of ours: send one from your own wallet.")
-    if case.hash_is_used:
-        return Refused(code="used_invoice", sentence="That invoice was used before: send a fresh one.")
-    if not reserve_is_there(case, row, policy):
-        return Refused(
-            code="fee_reserve",
-            sentence="Our wallet can't set the routing fee aside now. The money stays yours: ask again later.",
-        )
-    return None
-
-
-def nothing_to_claim(case: Case) -> Refused:
-    """The sentence for a claim that meets no held refund of that sum, by what there is instead."""
-    if any(r.state in IN_FLIGHT for r in case.refunds):
-        return Refused(
-            code="already_sending", sentence="A payment of this refund is on its way: wait for its result."
-        )
-    held = [r for r in case.refunds if r.state in CLAIMABLE]
-    if held:
-        sums = " or ".join(str(sats_down(r.amount)) for r in held)
-        return Refused(code="wrong_amount", sentence=f"Send an invoice for exactly {sums} sats.")
-    if case.job is not None and case.job.state not in ENDED:
-        sentence = "This request has not ended yet: what is left of your money is yours to claim when it has."
-        return Refused(code="not_ended", sentence=sentence)
-    sentence = "Nothing is held for this request: what there was to give back was sent or credited already."
-    return Refused(code="nothing_owed", sentence=sentence)
-
-
-def _nothing_of_that_sum(case: Case) -> Refused:
-    """The sentence for a claim by its sum alone, by what the key has open instead."""
-    rows = [row for _, row in case.claims]
-    sums = dict.fromkeys(sats_down(row.amount) for row in rows if row.state in CLAIMABLE)
-    if sums:
-        named = " or ".join(map(str, list(sums)[:_SUMS_NAMED]))
-        return Refused(code="wrong_amount", sentence=f"Send an invoice for exactly {named} sats.")
-    if rows:
-        return Refused(code="already_sending", sentence="Your refund is on its way: wait for its result.")
-    sentence = "Nothing waits for you here: what there was to give back was sent or credited already."
-    return Refused(code="nothing_owed", sentence=sentence)
 
 
 def reserve_is_there(case: Case, row: RefundRecord, policy: Policy) -> bool:

@@ -1,4 +1,4 @@
-"""A refund that goes by itself to an address, one that is withdrawn, and one that becomes credit instead. Pure.
+"""A refund that goes by itself to an address, and one that becomes credit instead. Pure.
 
 The address is asked for an invoice first, and nothing has moved until it gives one. From there on it is a payment
 like any other: `sending` is written with its one hash before our wallet is called, and only what FAILED for
@@ -9,22 +9,19 @@ import dataclasses
 
 from ledger.money import Msats, sats_down
 from ledger.records import RefundRecord, RefundState
-from timmy_dvm.core.actions import OperationDone, Refused
+from timmy_dvm.core.actions import OperationDone
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
+from timmy_dvm.core.claiming import nothing_to_claim, why_not_owner
 from timmy_dvm.core.giving_back import credited
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
+from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced
 from timmy_dvm.core.refunds import (
     CLAIMABLE,
-    IN_FLIGHT,
     hold,
-    nothing_to_claim,
     our_fee,
     payment,
     reserve_is_there,
     try_later,
-    why_not_owner,
-    why_not_payable,
 )
 from timmy_dvm.core.transitions import refund_moves
 
@@ -80,7 +77,7 @@ def not_invoiced(case: Case, fact: RefundNotInvoiced, policy: Policy) -> Decisio
 def turned_into_credit(case: Case, fact: CreditWished) -> Decision:
     """All of a job's money that is held becomes its key's credit, at once and at no cost."""
     rows = [row for row in case.refunds if row.state in CLAIMABLE]
-    refusal = why_not_owner(case, fact.pubkey) or (None if rows else nothing_to_claim(case))
+    refusal = why_not_owner(case, fact) or (None if rows else nothing_to_claim(case))
     if refusal is not None:
         return Decision(tells=(Tell(refusal, fact.origin),)) if fact.answered else IGNORED
     back = [
@@ -107,38 +104,3 @@ def turned_into_credit(case: Case, fact: CreditWished) -> Decision:
         }
     )
     return Decision(refunds=tuple(back), entries=tuple(map(credited, back)), tells=(Tell(said, fact.origin),))
-
-
-def withdrawn(case: Case, fact: RefundWithdrawn, policy: Policy) -> Decision:
-    """A BOLT11 came by LNURL-withdraw. Its word is used up by whatever moved the refund, itself first of all.
-
-    Nobody is told: the door answers by whether something followed (:func:`why_not_withdrawn` has the sentence).
-    """
-    row = case.refund
-    if row is None or why_not_withdrawn(case, fact, policy) is not None:
-        return IGNORED
-    sending = dataclasses.replace(
-        row,
-        state=refund_moves(row.state, RefundState.SENDING),
-        payment_hash=fact.payment_hash,
-        bolt11=fact.bolt11,
-        max_fee=our_fee(case, row, policy),
-        attempts=row.attempts + 1,
-        target=None,
-        note="",
-        updated_at=fact.at,
-        due_at=None,
-    )
-    return Decision(refunds=(sending,), actions=(Do(payment(sending)),))
-
-
-def why_not_withdrawn(case: Case, fact: RefundWithdrawn, policy: Policy) -> Refused | None:
-    """Why a withdrawal is refused, or None."""
-    row = case.refund
-    if row is None or row.version != fact.version or row.state not in CLAIMABLE:
-        code = "already_sending" if row is not None and row.state in IN_FLIGHT else "nothing_owed"
-        return Refused(code=code, sentence="This withdrawal was used before, or the money has moved on.")
-    if fact.amount != row.amount:
-        sentence = f"Send an invoice for exactly {sats_down(row.amount)} sats."
-        return Refused(code="wrong_amount", sentence=sentence)
-    return why_not_payable(case, fact, row, policy)

@@ -20,6 +20,7 @@ from timmy_dvm.http.job_views import job_view, write_origin
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.watching import Watch
 from timmy_dvm.http.wire import JobWanted, said
+from timmy_dvm.payees import why_not_address
 
 INVOICE_S: Final = 8.0
 """Within this our wallet makes an invoice, or whoever waits for it is told to look again."""
@@ -37,6 +38,8 @@ def routes(services: Services) -> APIRouter:
     async def ask(wanted: JobWanted, request: Request) -> Response:
         """Ask for a job: 201 with the first invoice, or, where the pool or credit covers it, a job that runs."""
         pubkey = await services.asker(request, wanted.nostr_token)
+        if wanted.refund_address and (why_not := why_not_address(wanted.refund_address)) is not None:
+            raise Fault(400, "bad_refund_address", why_not)
 
         async def work(seed: Seed) -> Response:
             return await _ask(services, wanted, pubkey, services.addresses.bucket(request), seed)
@@ -118,7 +121,7 @@ def _fact(
         btc=services.prices.current(),
         asked_at=at,
         at=at,
-        refund_to=wanted.refund_address,
+        refund_to=wanted.refund_address or None,
     )
 
 

@@ -57,6 +57,8 @@ KEY = "ab" * 32
 STRANGER = "cd" * 32
 HASH = "0a" * 32
 OUT = "0f" * 32
+FRESH = "0d" * 32
+"""Of a claim's BOLT11, which nothing was paid to before."""
 BOLT11 = "lnbc1invoice"
 ORIGIN = '{"id":"request"}'
 CLAIM = '{"id":"claim"}'
@@ -268,7 +270,7 @@ def claim(amount: int | None = 21, **changes) -> RefundClaimed:
         request_event_id=EVENT,
         pubkey=KEY,
         bolt11=BOLT11,
-        payment_hash=OUT,
+        payment_hash=FRESH,
         amount=None if amount is None else sats(amount),
         rail_ok=True,
         expires_at=NOW + 3_600,

@@ -14,7 +14,7 @@ from ledger.reservations import NewReservation, ReservationEnd
 from tests.timmy_dvm.core.builders import made_job
 from tests.timmy_dvm.core.memory_credit import BACK, MemoryCredit
 from tests.timmy_dvm.core.memory_sessions import MemorySessions
-from timmy_dvm.core import refunds
+from timmy_dvm.core import claiming
 from timmy_dvm.core.actions import RunAgent
 from timmy_dvm.core.case import Case, Decision, Do
 from timmy_dvm.core.credit_facts import TopUpAsked
@@ -226,7 +226,7 @@ class MemoryLedger(MemoryCredit, MemorySessions):
                 return dataclasses.replace(self._around(job), run_waits=job is not None and self.run_waits(job.id))
             case RefundClaimed():
                 claims = self.claims_of(fact.pubkey) if fact.request_event_id is None else ()
-                row = refunds.meant(claims, fact)
+                row = claiming.meant(claims, fact)
                 named = fact.request_event_id and self.job_of(fact.request_event_id)
                 job = self.jobs[row.job_id] if row else named
                 return dataclasses.replace(

@@ -7,7 +7,7 @@ import pytest
 from ledger.money import ZERO, Msats
 from ledger.records import JobState, RefundState
 from tests.timmy_dvm.core import builders as b
-from timmy_dvm.core import giving_back, refunds
+from timmy_dvm.core import claiming, giving_back, refunds
 from timmy_dvm.core.case import IGNORED, Case
 from timmy_dvm.core.decide import decide
 from timmy_dvm.core.facts import PayResult
@@ -73,7 +73,7 @@ def claimed_by_sum(rows, *, of_job=(), **changes):
     """What the ledger loads for such a claim, decided on."""
     fact = b.claim(request_event_id=None, **changes)
     claims = tuple((b.EVENT, row) for row in rows)
-    row = refunds.meant(claims, fact)
+    row = claiming.meant(claims, fact)
     case = Case(job=COMPLETE, refunds=(*of_job, row), ours=b.sats(1_000)) if row else Case()
     return decide(dataclasses.replace(case, claims=claims), fact, b.POLICY)
 
@@ -142,10 +142,10 @@ def test_a_claim_writes_the_one_payment_hash_before_anything_is_sent():
     decision = claimed(books(b.refund(note="old trouble")))
     (row,) = decision.refunds
     assert (row.state, row.payment_hash, row.bolt11, row.attempts, row.note) == (
-        RefundState.SENDING, b.OUT, b.BOLT11, 1, "",
+        RefundState.SENDING, b.FRESH, b.BOLT11, 1, "",
     )  # fmt: skip
     action = decision.actions[0].action
-    assert (action.payment_hash, action.bolt11, action.attempts, action.max_fee) == (b.OUT, b.BOLT11, 1, 3_000)
+    assert (action.payment_hash, action.bolt11, action.attempts, action.max_fee) == (b.FRESH, b.BOLT11, 1, 3_000)
     assert decision.tells[0].origin == b.CLAIM
     assert decision.tells[0].message.body == {
         "op": "refund", "refundState": "pending", "refundAmountSats": 21, "state": "sending",

@@ -8,7 +8,7 @@ from ledger import accounts
 from ledger.money import ZERO, Msats
 from ledger.records import JobState, RefundState
 from tests.timmy_dvm.core import builders as b
-from timmy_dvm.core import sending
+from timmy_dvm.core import claiming
 from timmy_dvm.core.actions import AskForInvoice, PayRefund, RetryRefund
 from timmy_dvm.core.case import IGNORED, Case
 from timmy_dvm.core.decide import decide
@@ -264,7 +264,7 @@ def test_a_wish_for_credit_is_refused_with_a_sentence(code, fact, case):
 # Withdrawn -------------------------------------------------------------------------------------------------------
 
 DRAWN = RefundWithdrawn(
-    refund_id=b.REFUND, version=1, bolt11=b.BOLT11, payment_hash=b.OUT, amount=b.sats(21), rail_ok=True,
+    refund_id=b.REFUND, version=1, bolt11=b.BOLT11, payment_hash=b.FRESH, amount=b.sats(21), rail_ok=True,
     expires_at=b.NOW + 600, at=b.NOW,
 )  # fmt: skip
 
@@ -272,9 +272,9 @@ DRAWN = RefundWithdrawn(
 def test_a_withdrawal_is_sent_and_has_used_its_word_up():
     decision = decide(books(b.refund()), DRAWN, b.POLICY)
     (row,) = decision.refunds
-    assert (row.state, row.payment_hash, row.target) == (RefundState.SENDING, b.OUT, None)
+    assert (row.state, row.payment_hash, row.target) == (RefundState.SENDING, b.FRESH, None)
     moved_on = books(dataclasses.replace(row, version=2))
-    assert decide(moved_on, dataclasses.replace(DRAWN, payment_hash="0d" * 32), b.POLICY) is IGNORED
+    assert decide(moved_on, dataclasses.replace(DRAWN, payment_hash="0c" * 32), b.POLICY) is IGNORED
 
 
 @pytest.mark.parametrize(
@@ -295,4 +295,4 @@ def test_a_withdrawal_is_refused_for_what_a_claim_is(code, fact, case):
     drawn = dataclasses.replace(DRAWN, **fact)
     there = books(b.refund(), **case)
     assert decide(there, drawn, b.POLICY) is IGNORED
-    assert sending.why_not_withdrawn(there, drawn, b.POLICY).code == code
+    assert claiming.judged_withdrawal(there, drawn, b.POLICY).code == code

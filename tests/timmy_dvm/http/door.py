@@ -81,11 +81,11 @@ class Door:
         await self.house.state_is(job_id, *states)
         return await self.job(job_id)
 
-    async def complete(self, text: str = QUESTION, **fields) -> dict:
-        """A job that was asked for, paid and done, with its claim secret."""
+    async def complete(self, text: str = QUESTION, *, end: str = "complete", **fields) -> dict:
+        """A job that was asked for, paid and over, with its claim secret."""
         asked = await self.ask(text, pay="once", **fields)
         await self.pay(asked["evalInvoice"])
-        return {**await self.reach(asked["jobId"], "complete"), "claimSecret": asked["claimSecret"]}
+        return {**await self.reach(asked["jobId"], end), "claimSecret": asked["claimSecret"]}
 
 
 @contextlib.asynccontextmanager

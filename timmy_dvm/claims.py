@@ -1,0 +1,182 @@
+"""Claims of refunds at a door without events (HTTP): by BOLT11, and by LNURL-withdraw (LUD-03). No rules.
+
+The door has proved who asks before it comes here. What is refused is not written down; what is taken is a fact,
+and the answer is the refund as it stands, so the same claim again has the same answer and moves nothing.
+"""
+
+import dataclasses
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from ledger.records import RefundRecord
+from ledger.store import Store, View
+from lightning import bolt11
+from lightning.errors import InvalidInvoice
+from timmy_dvm import case_books
+from timmy_dvm.clock import Clock
+from timmy_dvm.core.actions import Refused
+from timmy_dvm.core.case import Case
+from timmy_dvm.core.claiming import judged, judged_withdrawal
+from timmy_dvm.core.facts import RefundClaimed
+from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.refund_facts import RefundWithdrawn
+from timmy_dvm.core.refunds import CLAIMABLE
+from timmy_dvm.engine import Engine
+
+_K1: Final = re.compile(r"([0-9a-f]{32})([0-9a-f]{8})([0-9a-f]{32})", re.ASCII)
+"""A refund's id, its version, and our mark on both."""
+_MARK_CHARS: Final = 32
+_MOVED_ON: Final = Refused(
+    code="nothing_owed", sentence="This withdrawal was used before, or the money has moved on."
+)
+_BUSY: Final = Refused(code="busy", sentence="The books are moving just now: ask once more.")
+_Fact = TypeVar("_Fact", RefundClaimed, RefundWithdrawn)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Who claims what of which job.
+
+    Args:
+        job_id: as the door was given it.
+        invoice: a BOLT11 as it was received.
+        pubkey: the key that the door has proved to be the claimant's, hex; None: none.
+        by_secret: whether the job's own claim secret was shown.
+    """
+
+    job_id: str
+    invoice: str
+    pubkey: str | None = None
+    by_secret: bool = False
+
+
+class Claims:
+    """Takes claims.
+
+    All of them answer with the refund as it stands, or with why nothing has moved; the codes are those of the
+    relay door. They raise `StoreUnavailable` and `Contended` as `Engine.handle` does; the same claim may then be
+    handed in again.
+
+    Args:
+        engine: where facts go.
+        store: the books, to look at.
+        policy: what the operator decided.
+        clock: what time it is.
+        network: our wallet's, as BOLT11 writes it.
+        secret: of ours, 16 bytes or more: marks the words of withdrawals. Another one makes them all void.
+    """
+
+    def __init__(
+        self, engine: Engine, store: Store, policy: Policy, clock: Clock, *, network: str, secret: bytes
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._policy = policy
+        self._clock = clock
+        self._network = network
+        self._secret = secret
+
+    async def claim(self, asked: Claim) -> RefundRecord | Refused:
+        """Have a job's refund paid to a BOLT11 for exactly its sum."""
+        try:
+            invoice = bolt11.decode(asked.invoice)
+        except InvalidInvoice as error:
+            return Refused(code="bad_invoice", sentence=str(error))
+        fact = RefundClaimed(
+            event_id=None,
+            request_event_id=None,
+            job_id=asked.job_id,
+            pubkey=asked.pubkey,
+            by_secret=asked.by_secret,
+            bolt11=_bare(asked.invoice),
+            payment_hash=invoice.payment_hash,
+            amount=invoice.amount_msat,
+            rail_ok=invoice.network == self._network,
+            expires_at=invoice.expires_at,
+            origin="",
+            at=self._now(),
+            answered=False,
+        )
+        found = await self._judged(judged, fact)
+        if not isinstance(found, Refused):
+            fact = dataclasses.replace(fact, version=found.version)
+        return await self._taken(judged, fact, found)
+
+    def word_for(self, row: RefundRecord) -> str | None:
+        """The one-time word (``k1``) with which a refund may be withdrawn, for who may claim it; None while nobody
+        may. Whatever moves the refund makes it void, so it is good for one payment.
+        """
+        if row.state not in CLAIMABLE:
+            return None
+        named = f"{row.id}{row.version:08x}"
+        return f"{named}{self._mark(named)}"
+
+    async def offered(self, k1: str) -> RefundRecord | Refused:
+        """What a word withdraws, as the first answer of LUD-03 tells: neither more nor less than its sum."""
+        named = self._read(k1)
+        if named is None:
+            return _MOVED_ON
+        row = await self._store.look(lambda view: view.refund(named[0]))
+        return _MOVED_ON if row is None or self.word_for(row) != k1.lower() else row
+
+    async def withdraw(self, k1: str, invoice_text: str) -> RefundRecord | Refused:
+        """Have what a word offers paid to a BOLT11 for exactly that sum (LUD-03's callback)."""
+        named = self._read(k1)
+        if named is None:
+            return _MOVED_ON
+        try:
+            invoice = bolt11.decode(invoice_text)
+        except InvalidInvoice as error:
+            return Refused(code="bad_invoice", sentence=str(error))
+        fact = RefundWithdrawn(
+            refund_id=named[0],
+            version=named[1],
+            bolt11=_bare(invoice_text),
+            payment_hash=invoice.payment_hash,
+            amount=invoice.amount_msat,
+            rail_ok=invoice.network == self._network,
+            expires_at=invoice.expires_at,
+            at=self._now(),
+        )
+        return await self._taken(judged_withdrawal, fact, await self._judged(judged_withdrawal, fact))
+
+    async def _taken(
+        self,
+        judge: Callable[[Case, _Fact, Policy], RefundRecord | Refused],
+        fact: _Fact,
+        found: RefundRecord | Refused,
+    ) -> RefundRecord | Refused:
+        if isinstance(found, Refused) or found.payment_hash == fact.payment_hash:
+            return found
+        await self._engine.handle(fact)
+        found = await self._judged(judge, fact)
+        # Between the two looks another claim may have been first, and even have failed already.
+        return found if isinstance(found, Refused) or found.payment_hash == fact.payment_hash else _BUSY
+
+    async def _judged(
+        self, judge: Callable[[Case, _Fact, Policy], RefundRecord | Refused], fact: _Fact
+    ) -> RefundRecord | Refused:
+        def look(view: View) -> RefundRecord | Refused:
+            return judge(case_books.load(view, fact), fact, self._policy)
+
+        return await self._store.look(look)
+
+    def _read(self, k1: str) -> tuple[str, int] | None:
+        """The refund and its version that a word of ours names; None where it is not ours."""
+        found = _K1.fullmatch(k1.lower())
+        if found is None or not hmac.compare_digest(found[3], self._mark(found[1] + found[2])):
+            return None
+        return found[1], int(found[2], 16)
+
+    def _mark(self, named: str) -> str:
+        return hmac.digest(self._secret, f"lnurl-withdraw:{named}".encode(), "sha256").hex()[:_MARK_CHARS]
+
+    def _now(self) -> int:
+        return int(self._clock.now())
+
+
+def _bare(text: str) -> str:
+    return text.strip().lower().removeprefix("lightning:")
