@@ -84,7 +84,7 @@ def give_back(
         target = None if small else _target(job, policy)
         waits = RefundState.HELD if target is None else RefundState.OWED
         returns(whole, RefundState.CREDITED if small else waits, reason, target)
-    asks = tuple(Do(ask(row)) for row in refunds if row.state is RefundState.OWED)
+    asks = tuple(Do(ask(row, policy)) for row in refunds if row.state is RefundState.OWED)
     return Returned(tuple(refunds), tuple(entries), _words(refunds), asks)
 
 
@@ -95,8 +95,8 @@ def _target(job: JobRecord, policy: Policy) -> str | None:
     return PROFILE if policy.asks_profiles and job.pubkey is not None else None
 
 
-def ask(row: RefundRecord) -> AskForInvoice:
-    """The question to where a refund goes.
+def ask(row: RefundRecord, policy: Policy) -> AskForInvoice:
+    """The question to where a refund goes; what a session's rest costs to send is taken out of it.
 
     Raises:
         ValueError: it goes nowhere by itself.
@@ -106,7 +106,7 @@ def ask(row: RefundRecord) -> AskForInvoice:
     return AskForInvoice(
         refund_id=row.id,
         attempts=row.attempts,
-        amount=row.amount,
+        amount=row.amount if row.session_id is None else policy.largest_payout(row.amount),
         address=None if row.target == PROFILE else row.target,
         pubkey=row.pubkey,
     )

@@ -10,7 +10,7 @@ import dataclasses
 
 from ledger import accounts
 from ledger.entries import Code, Entry, transfer
-from ledger.money import MSATS_PER_SAT, ZERO, Msats, msats_from_sats, sats_down, sats_up
+from ledger.money import MSATS_PER_SAT, ZERO, Msats, sats_down, sats_up
 from ledger.records import JobState, RefundRecord, RefundState
 from timmy_dvm.core import refunds, session_money
 from timmy_dvm.core.actions import OperationDone, PayRefund, RefundMoved, Refused
@@ -19,6 +19,7 @@ from timmy_dvm.core.credit_facts import PayoutAsked
 from timmy_dvm.core.facts import PaymentOut, PayResult
 from timmy_dvm.core.giving_back import Returned
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.refund_facts import RefundInvoiced
 from timmy_dvm.core.session_facts import SessionCloseAsked
 from timmy_dvm.core.transitions import refund_moves
 
@@ -35,9 +36,7 @@ def is_payout(row: RefundRecord | None) -> bool:
 
 def largest(credit: Msats, policy: Policy) -> Msats:
     """The largest sum in whole sats that a credit pays out, with its fee cap beside it; 0 where there is none."""
-    # With the reserve at 1 %, rounded up, and at least 2 sats: sum + reserve <= credit holds for exactly these.
-    bound = min(credit - policy.fee_reserve(ZERO), 100 * credit // 101)
-    return msats_from_sats(sats_down(Msats(max(0, bound))))
+    return policy.largest_payout(credit)
 
 
 def asked(case: Case, fact: PayoutAsked, policy: Policy) -> Decision:
@@ -87,7 +86,9 @@ def sent_out(
     return dataclasses.replace(sent, refunds=(owed, *sent.refunds), entries=(entry,))
 
 
-def sent_again(row: RefundRecord, fact: PayoutAsked | SessionCloseAsked, amount: Msats) -> Decision:
+def sent_again(
+    row: RefundRecord, fact: PayoutAsked | SessionCloseAsked | RefundInvoiced, amount: Msats
+) -> Decision:
     """The payment of a refund of credit begins: what its amount is above the BOLT11's is there for the way."""
     if fact.bolt11 is None:
         raise ValueError("a payment needs the invoice it is for")
@@ -177,7 +178,7 @@ def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
     if fact.result is PayResult.SUCCEEDED:
         return _sent(case, row, fact, policy)
     if fact.result is PayResult.FAILED and fact.attempts == row.attempts:
-        return _back(case, row, fact) if row.session_id is None else _held(row, fact)
+        return _back(case, row, fact) if row.session_id is None else _not_sent(case, row, fact, policy)
     return refunds.paid_out(case, fact, policy)
 
 
@@ -195,7 +196,9 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> De
         entries.append(_credited(row, rest))
     swept = Returned()
     if rest and case.session is not None:
-        swept = session_money.swept(case.session, rest, cause=row.id, reason="fee", at=fact.at, policy=policy)
+        swept = session_money.swept(
+            case.session, rest, cause=row.id, reason=session_money.FEE, at=fact.at, policy=policy
+        )
     done = dataclasses.replace(
         row, state=refund_moves(row.state, RefundState.SENT), fee=fact.fee, updated_at=fact.at, note=""
     )
@@ -211,8 +214,10 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> De
     )
 
 
-def _held(row: RefundRecord, fact: PaymentOut) -> Decision:
-    """FAILED frees the money of a session that is closed: it is held, until its owner sends another invoice."""
+def _not_sent(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> Decision:
+    """FAILED frees the rest of a session: its address is asked again, or it is held for its owner to claim."""
+    if row.target is not None:
+        return refunds.try_later(case, row, fact.detail, fact.at, policy)
     held = dataclasses.replace(
         row,
         state=refund_moves(row.state, RefundState.HELD),

@@ -65,7 +65,7 @@ def due_again(case: Case, fact: RefundDue, policy: Policy) -> Decision:
     if row is None or row.state not in CLAIMABLE or row.attempts != fact.attempts:
         return IGNORED
     if row.target is not None:
-        return Decision(actions=(Do(ask(row)),))
+        return Decision(actions=(Do(ask(row, policy)),))
     if row.state is RefundState.HELD:
         return IGNORED
     if not reserve_is_there(case, row, policy):

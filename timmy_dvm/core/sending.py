@@ -9,6 +9,7 @@ import dataclasses
 
 from ledger.money import Msats, sats_down
 from ledger.records import RefundRecord, RefundState
+from timmy_dvm.core import payouts
 from timmy_dvm.core.actions import OperationDone
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.claiming import nothing_to_claim, why_not_owner
@@ -44,6 +45,8 @@ def invoiced(case: Case, fact: RefundInvoiced, policy: Policy) -> Decision:
         return try_later(case, tried, "The address gave an invoice that ends too soon.", fact.at, policy)
     if case.hash_is_ours or case.hash_is_used:
         return try_later(case, tried, "The address gave an invoice that can't be paid to it.", fact.at, policy)
+    if row.session_id is not None:
+        return payouts.sent_again(row, fact, policy.largest_payout(row.amount))
     if not reserve_is_there(case, row, policy):
         return hold(case, dataclasses.replace(tried, note="The fee reserve is not there."))
     sending = dataclasses.replace(
