@@ -49,6 +49,8 @@ class Code(StrEnum):
     """``routing_fees → node``: what sending cost us."""
     DUST = "dust"
     """``job → customer`` or ``job → pool``: a rest below one sat."""
+    FREE_ANSWER = "free_answer"
+    """``shortfall → earned``: an answer outside any job that nobody paid, with its reason (chat, demo)."""
     REVERSAL = "reversal"
     """The mirror of an entry that should not have been made."""
 

@@ -137,11 +137,11 @@ WHERE account = excluded.account AND amount_msat = excluded.amount_msat;
 INSERT INTO refunds (
     id, version, job, pubkey, amount_msat, reason, state, kept_fee_room_msat, payment_hash, bolt11, max_fee_msat,
     fee_msat, attempts, note, created_at, updated_at, due_at, origin,
-    target, session_id
+    target, session_id, kept_for_way_msat
 ) VALUES (
     :id, 1, (SELECT row FROM jobs WHERE id = :job_id), :pubkey, :amount, :reason, :state, :kept_fee_room,
     :payment_hash, :bolt11, :max_fee, :fee, :attempts, :note, :created_at, :updated_at, :due_at, :origin,
-    :target, :session_id
+    :target, :session_id, :kept_for_way
 ) ON CONFLICT (id) DO NOTHING;
 
 -- name: update_refund
@@ -455,10 +455,16 @@ FROM entries JOIN postings ON postings.entry = entries.id
 WHERE entries.code = 'routing' AND entries.at >= :since
     AND postings.account = (SELECT id FROM accounts WHERE name = 'routing_fees');
 
--- The fee of a pay-out comes out of its own sum.
+-- name: free_answers_since
+SELECT coalesce(-sum(postings.amount_msat), 0)
+FROM entries JOIN postings ON postings.entry = entries.id
+WHERE entries.code = 'free_answer' AND entries.at >= :since
+    AND postings.account = (SELECT id FROM accounts WHERE name = 'shortfall');
+
+-- The fee of a pay-out comes out of its own sum, and so does that of some refunds.
 -- name: fee_caps_in_flight
 SELECT coalesce(sum(payments.max_fee_msat), 0) FROM payments JOIN refunds ON refunds.row = payments.refund
-WHERE payments.state = 'in_flight' AND refunds.job IS NOT NULL;
+WHERE payments.state = 'in_flight' AND refunds.job IS NOT NULL AND refunds.kept_for_way_msat = 0;
 
 -- name: pool_reserved
 SELECT coalesce(sum(reserved_msat), 0) FROM reservations WHERE ended_at IS NULL;
@@ -516,6 +522,13 @@ WHERE postings.entry = :row ORDER BY postings.amount_msat > 0, accounts.id;
 
 -- name: setting
 SELECT value FROM settings WHERE key = :key;
+
+-- name: write_world_event
+INSERT INTO world_events (at, type) VALUES (:at, :type);
+
+-- Newest first.
+-- name: world_events
+SELECT at, type FROM world_events ORDER BY row DESC LIMIT :limit;
 
 -- name: answer
 SELECT body_hash, seed, status, answer FROM answers WHERE key = :key;

@@ -205,7 +205,8 @@ class RefundRecord:
     or, when sent, to the one that arrived; earlier attempts stay in the table of payments. ``kept_fee_room`` is
     what we kept from the job: a refund never costs us more than that.
 
-    A refund of no job pays prepaid credit out: ``amount`` is the BOLT11's and ``max_fee`` together, for what it
+    ``kept_for_way``, written once, is what the sum itself pays for its way at most: its BOLT11 is of the rest. A
+    refund of no job pays prepaid credit out: ``amount`` is the BOLT11's and ``max_fee`` together, for what it
     costs comes out of the sum. ``origin`` is the door's own note (JSON) on how to answer about it, written once.
     ``session_id`` is the closed session whose rest it is.
     """
@@ -230,11 +231,22 @@ class RefundRecord:
     origin: str = ""
     target: str | None = None
     session_id: str | None = None
+    kept_for_way: Msats = Msats(0)
+
+    @property
+    def pays_its_way(self) -> bool:
+        """Whether what the way costs comes out of the sum, and not out of what is ours."""
+        return self.kept_for_way > 0 or self.job_id is None
+
+    @property
+    def sendable(self) -> Msats:
+        """What a BOLT11 for it must be of."""
+        return Msats(self.amount - self.kept_for_way)
 
     @property
     def invoiced(self) -> Msats:
         """What its BOLT11 is for."""
-        return self.amount if self.job_id is not None else Msats(self.amount - self.max_fee)
+        return Msats(self.amount - self.max_fee) if self.pays_its_way else self.amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

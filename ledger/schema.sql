@@ -54,6 +54,7 @@ CREATE TABLE entries (
 ) STRICT;
 
 CREATE INDEX entries_routing ON entries (at) WHERE code = 'routing'; -- what refunds cost us since midnight
+CREATE INDEX entries_free_answers ON entries (at) WHERE code = 'free_answer'; -- what was given away since midnight
 
 -- Postings are written first, while their entry is not there yet (hence the deferred reference). The entry's
 -- own row seals them: it is refused unless they balance, and after it no posting can be added.
@@ -346,6 +347,7 @@ CREATE TABLE refunds (
     origin             TEXT NOT NULL DEFAULT '', -- of no job: the door's note on how to answer; empty once forgotten
     target             TEXT, -- where it goes by itself; NULL: it is claimed, or was forgotten
     session_id         TEXT REFERENCES sessions (id), -- the closed session whose rest it is
+    kept_for_way_msat  INTEGER NOT NULL DEFAULT 0 CHECK (kept_for_way_msat >= 0),
     CONSTRAINT in_flight_has_its_hash CHECK (state NOT IN ('sending', 'in_doubt', 'sent') OR payment_hash IS NOT NULL)
 ) STRICT;
 
@@ -587,6 +589,16 @@ CREATE TABLE settings (
     key   TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What could be seen in the Workshop, for whoever wonders what happened there. Nothing of it is money or a job's.
+CREATE TABLE world_events (
+    row  INTEGER PRIMARY KEY,
+    at   INTEGER NOT NULL,
+    type TEXT NOT NULL -- `visitor:reply`, `job:complete`: a word of ours, never one of a visitor's
+) STRICT;
+
+CREATE TRIGGER world_events_are_few AFTER INSERT ON world_events
+BEGIN DELETE FROM world_events WHERE row <= NEW.row - 1000; END;
 
 -- What a fresh ledger knows -------------------------------------------------------------------------------------
 

@@ -261,6 +261,19 @@ class SqliteStore:
         """See :class:`ledger.store.Store`."""
         await self._write("write_setting", key=key, value=value)
 
+    async def note_world_events(self, events: Sequence[tuple[int, str]]) -> None:
+        """See :class:`ledger.store.Store`."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            for at, kind in events:
+                _execute(connection, "write_world_event", at=at, type=kind)
+
+        await self._to_write().run(write)
+
+    async def world_events(self, limit: int) -> Sequence[tuple[int, str]]:
+        """See :class:`ledger.store.Store`."""
+        return await self._read(lambda view: view.world_events(limit))
+
     async def begin_answer(self, key: str, body_hash: str, seed: str, at: int) -> AnswerRecord:
         """See :class:`ledger.store.Store`."""
 

@@ -292,6 +292,7 @@ def refund_from(row: sqlite3.Row) -> RefundRecord:
         origin=row["origin"],
         target=row["target"],
         session_id=row["session_id"],
+        kept_for_way=Msats(row["kept_for_way_msat"]),
     )
 
 
@@ -318,6 +319,7 @@ def refund_columns(refund: RefundRecord) -> Parameters:
         "origin": refund.origin,
         "target": refund.target,
         "session_id": refund.session_id,
+        "kept_for_way": refund.kept_for_way,
     }
 
 

@@ -169,6 +169,10 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return Msats(self._number("refund_fees_since", since=since))
 
+    def free_answers_since(self, since: int) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("free_answers_since", since=since))
+
     def fee_caps_in_flight(self) -> Msats:
         """See :class:`ledger.store.View`."""
         return Msats(self._number("fee_caps_in_flight"))
@@ -270,6 +274,10 @@ class SqliteView:
     def setting(self, key: str) -> str | None:
         """See :class:`ledger.store.Store`."""
         return self._one(lambda row: str(row["value"]), "setting", key=key)
+
+    def world_events(self, limit: int) -> Sequence[tuple[int, str]]:
+        """See :class:`ledger.store.Store`."""
+        return self._all(lambda row: (row["at"], row["type"]), "world_events", limit=limit)
 
     def answer(self, key: str) -> AnswerRecord:
         """What is noted under a key that was noted."""

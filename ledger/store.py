@@ -142,6 +142,9 @@ class View(Protocol):
     def refund_fees_since(self, since: int) -> Msats:
         """Routing fees booked as ours since a unix time."""
 
+    def free_answers_since(self, since: int) -> Msats:
+        """What answers outside any job have cost us since a unix time."""
+
     def fee_caps_in_flight(self) -> Msats:
         """The fee caps of all refunds whose payment may still be on its way, together; of a refund of no job it
         is not ours, and does not count.
@@ -306,6 +309,14 @@ class Store(Protocol):
 
     async def remember(self, key: str, value: str) -> None:
         """Remember a value; on disk when this returns."""
+
+    async def note_world_events(self, events: Sequence[tuple[int, str]]) -> None:
+        """Remember what could be seen in the Workshop, oldest first, as ``(unix time, type)``. Only the newest
+        thousand are kept; no decision reads them.
+        """
+
+    async def world_events(self, limit: int) -> Sequence[tuple[int, str]]:
+        """What could be seen lately, newest first."""
 
     async def begin_answer(self, key: str, body_hash: str, seed: str, at: int) -> AnswerRecord:
         """Note that a key of a client is used, on disk when this returns; what was noted first is answered."""

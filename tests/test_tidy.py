@@ -56,6 +56,7 @@ BROAD = {
     "timmy_dvm/nostr/publishing.py": (1, "a stranger's relay must not keep an event in the outbox for ever"),
     "timmy_dvm/nostr/streaming.py": (1, "a partial can be left out; a fault in one must not end the bot"),
     "timmy_dvm/nostr/letterbox.py": (1, "a stranger's message must not end the ear for everybody else"),
+    "timmy_dvm/world/workshop.py": (1, "what is shown must never stand in the way of what was paid for"),
     "ledger/writer.py": (1, "a decision's failure belongs to its caller and must not end the writer's thread"),
 }
 """Files that catch Exception or more and do not simply raise it again: how many times, and why."""

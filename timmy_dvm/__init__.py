@@ -13,6 +13,7 @@ The files in the order a job meets them:
 - `claims`, refunds asked for at a door without events
 - `partials`, what is being written, for whoever shows it
 - `views`, read-only answers
+- `world`, the Workshop: what anybody may see of it, and a chat; `free_answers`, what nobody pays for
 - `app`, where all of it is put together, with `relay_door` and `http_door`
 
 Around them: `config`, `identity` (keys on disk), `clock` (time and randomness), `garbage` (short pauses), `log`,

@@ -47,6 +47,7 @@ from timmy_dvm.runs import Runs
 from timmy_dvm.solvency import Watchdog
 from timmy_dvm.timers import Timers
 from timmy_dvm.wallet import WalletSteps
+from timmy_dvm.world_door import WorldDoor, world_door
 
 _READY_S = 20
 _LAST_MOMENTS_S = 2.5
@@ -147,7 +148,11 @@ class App:
         services = services_of(ground, btc_price, partials, public_url)
         health = Health(config, ground.keys, ground.pool, store, payments, watchdog)
         sessions = sessions_of(ground, services, payments.look)
-        routers = routers_of(services, sessions, claims_of(ground), door.hand_in, health.show, pay)
+        world = world_door(ground, services)
+        routers = [
+            *routers_of(services, sessions, claims_of(ground), door.hand_in, health.show, pay),
+            *world.routers,
+        ]
         return _Parts(
             Ready(ground.keys.npub, public_url, ground.pool.urls),
             ground.pool,
@@ -158,6 +163,7 @@ class App:
             payments,
             watchdog,
             btc_price if isinstance(btc_price, LivePrice) else None,
+            world,
             server_of(ground, routers),
             listening,
         )
@@ -215,6 +221,7 @@ class _Parts:
     payments: Payments
     watchdog: Watchdog
     btc_price: LivePrice | None
+    world: WorldDoor
     server: Server
     listening: socket.socket
 
@@ -231,6 +238,7 @@ class _Parts:
         tasks.append(group.create_task(self.dispatch.run()))
         tasks.append(group.create_task(self.payments.run()))
         tasks.append(group.create_task(self.timers.run()))
+        tasks += [group.create_task(part) for part in self.world.running]
         if self.btc_price is not None:
             tasks.append(group.create_task(self.btc_price.run()))
         with contextlib.suppress(TimeoutError):
@@ -255,6 +263,7 @@ class _Parts:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_MOMENTS_S):
                 await self.dispatch.idle()
+        await self.world.stop()
         for task in tasks:
             task.cancel()
 

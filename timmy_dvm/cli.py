@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "refunds": "Show what goes back to customers, or settle it by hand.",
     "retire": "Withdraw what was announced on the relays.",
     "init": "Write a commented configuration and make a key.",
+    "openapi": "Print the description of the HTTP port.",
     "check-config": "Read the configuration and say what is wrong with it.",
 }
 """A command and its short help, in the order of `--help`: `check-config` lives in `commands/check_config.py`."""

@@ -82,7 +82,9 @@ def short(text: str) -> str:
     return _LONG_HEX.sub(lambda found: found[0][:SHORT_ID], text)
 
 
-async def insist(engine: "Engine", sleep: Callable[[float], Awaitable[None]], fact: Fact, done: int) -> None:
+async def insist(
+    engine: "Engine", sleep: Callable[[float], Awaitable[None]], fact: Fact, done: int | None = None
+) -> None:
     """Hand in an outcome that must not be lost, as often as it takes: the ledger may be away for a while.
 
     What was done outside can't be done again, so its fact waits here until it is written; a process that dies

@@ -8,12 +8,12 @@ from fastapi import APIRouter
 
 from timmy_dvm.building import token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
-from timmy_dvm.http import dev_pay, events, health, jobs, l402_door, prices, refunds
+from timmy_dvm.http import demo, dev_pay, events, health, jobs, l402_door, prices, refunds, world
 from timmy_dvm.http import sessions as session_routes
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
-from timmy_dvm.http.dev_pay import Pay
+from timmy_dvm.http.dev_pay import PaidHow, Pay
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.open_places import OpenPlaces
@@ -92,6 +92,22 @@ def routers_of(
     if pay is not None:
         routers.append(dev_pay.routes(pay))
     return routers
+
+
+def description() -> dict[str, Any]:
+    """The port's whole description, the developers' route included; nothing is built or opened for it."""
+    # Routes use what they are given only when they serve.
+    absent: Any = None
+    routers = routers_of(absent, absent, absent, absent, absent, _nobody_pays)
+    routers += [
+        demo.routes(absent, absent, absent),
+        world.routes(absent, absent, absent, address_of=absent, origins=frozenset()),
+    ]
+    return create_app(routers, lambda: "").openapi()
+
+
+async def _nobody_pays(_: str) -> PaidHow:
+    return PaidHow.UNKNOWN
 
 
 def server_of(ground: Ground, routers: Sequence[APIRouter]) -> Server:

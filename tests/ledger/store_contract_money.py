@@ -113,6 +113,23 @@ class MoneyContract:
         for since, fees in ((100, 7), (101, 4), (201, 0)):
             assert await store.look(lambda view, since=since: view.refund_fees_since(since)) == fees
 
+    async def test_free_answers_are_counted_from_a_moment_on(self, store):
+        for at, amount in ((100, 3), (200, 4)):
+            await applied(
+                store, at=at, entries=(moves(accounts.SHORTFALL, accounts.EARNED, amount, Code.FREE_ANSWER),)
+            )
+        await applied(store, at=300, entries=(moves(accounts.SHORTFALL, accounts.EARNED, 50, Code.SETTLEMENT),))
+        for since, given in ((100, 7), (101, 4), (201, 0)):
+            assert await store.look(lambda view, since=since: view.free_answers_since(since)) == given
+
+    async def test_what_could_be_seen_is_kept_for_a_while_newest_first(self, store):
+        await store.note_world_events([(NOW + count, f"event:{count}") for count in range(1_200)])
+        await store.note_world_events(())
+        kept = await store.world_events(5_000)
+        assert len(kept) == 1_000
+        assert kept[0] == (NOW + 1_199, "event:1199")
+        assert await store.world_events(1) == kept[:1]
+
     async def test_the_books_are_opened_once_for_ever(self, store):
         assert await store.open_books(Msats(1_000_000), Msats(600), NOW)
         assert await balance(store, POOL) == 600

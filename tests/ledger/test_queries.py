@@ -56,9 +56,10 @@ WHOLE = {
     "pool_granted",
     "newest_grants",
     "paying_keys",
+    "world_events",
 }
-"""What is meant to read all of a table: lists for people, the outbox, whose finished rows leave, and what is read
-once at the start."""
+"""What is meant to read all of a table: lists for people, the outbox, whose finished rows leave, a table of 1,000
+rows, and what is read once at the start."""
 OPEN_ONES = {
     "jobs_waiting",
     "jobs_due",

@@ -227,6 +227,21 @@ class ClaudeAgent:
             on_text=on_text,
             turns=task.turns,
         )
+        return await self._answer(call, deadline_s)
+
+    async def small_talk(self, said: str, *, deadline_s: float) -> Answer:
+        """Say a word or two (``Agent.small_talk``)."""
+        call = _Call(
+            self._eval_model,
+            system=prompts.TALK_SYSTEM,
+            text=prompts.clean(said),
+            max_tokens=prompts.TALK_MAX_OUTPUT_TOKENS,
+            temperature=None,
+            usable=lambda text: bool(text.strip()),
+        )
+        return await self._answer(call, deadline_s)
+
+    async def _answer(self, call: _Call, deadline_s: float) -> Answer:
         done, lost = await self._run(call, deadline_s)
         usage = done.usage(call)
         if done.stop_reason == "refusal":

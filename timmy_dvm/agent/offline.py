@@ -20,6 +20,15 @@ from timmy_dvm.core.pricing import BYTES_PER_TOKEN, estimate_input_tokens, estim
 OFFLINE_MODEL = "offline"
 REJECT, FAIL, REFUSE = "[reject]", "[fail]", "[refuse]"
 
+TALK_DELAY_S = 0.4
+SMALL_TALK = (
+    "Welcome to my workshop! Mind the sparks; gamma is forging an answer.",
+    "Ah, a visitor! Ask me anything at the counter: a few sats buy an answer, and you get the change back.",
+    "My wand is resting today: I run without a language model. The books balance all the same.",
+    "Hm, a fine thought. Even a wizard must look that up, and delta would want it paid to the last sat.",
+)
+"""What is said to visitors without a model."""
+
 _REJECTED = "Requests that begin with [reject] are rejected by the offline agent. Remove it to get an answer."
 _REFUSED = "Requests that begin with [refuse] are refused by the offline agent. Remove it to get an answer."
 
@@ -111,6 +120,7 @@ class OfflineAgent:
         self._eval_model = eval_model
         self._work_model = work_model
         self._closed = False
+        self._talks = 0
 
     @property
     def eval_model(self) -> str:
@@ -148,6 +158,14 @@ class OfflineAgent:
         if opening.startswith(REFUSE):
             raise Refused(_REFUSED, usage=Usage(model, asked, estimate_tokens(_REFUSED)))
         return Answer(text, Usage(model, asked, estimate_tokens(text)), truncated)
+
+    async def small_talk(self, said: str, *, deadline_s: float) -> Answer:
+        """One of four sentences, in turn, after 0.4 s."""
+        await self._within(deadline_s, lambda: self._pause(TALK_DELAY_S))
+        text = SMALL_TALK[self._talks % len(SMALL_TALK)]
+        self._talks += 1
+        asked = estimate_tokens(prompts.TALK_SYSTEM) + estimate_tokens(prompts.clean(said))
+        return Answer(text, Usage(self._eval_model, asked, estimate_tokens(text)), truncated=False)
 
     async def aclose(self) -> None:
         """Later calls end in ``Unavailable``; there is nothing to close."""

@@ -196,6 +196,15 @@ class Agent(Protocol):
         """
         ...
 
+    async def small_talk(self, said: str, *, deadline_s: float) -> Answer:
+        """A word or two in reply to a visitor, by the model that judges; `prompts.TALK_MAX_OUTPUT_TOKENS` at most.
+
+        Raises:
+            Refused: the model declined.
+            AgentError: any other end without an answer.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Close connections. Calls still running end in ``Unavailable``. Safe to repeat."""
         ...

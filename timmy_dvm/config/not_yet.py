@@ -8,14 +8,12 @@ if TYPE_CHECKING:
     from timmy_dvm.config.model import Config
 
 NOT_YET: Final = (
-    "free_tier.demo_sats_per_day",
     "http.admin_token",
     "http.cors_origins",
     "lightning.cln.",
     "lightning.lnd.",
     "lightning.nwc.",
     "lightning.phoenixd.",
-    "limits.demo_per_address_hour",
     "limits.model_usd_per_day",
     "nostr.owner_pubkey",
 )

@@ -14,7 +14,7 @@ from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import RefundClaimed
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import CreditWished, RefundWithdrawn
-from timmy_dvm.core.refunds import CLAIMABLE, IN_FLIGHT, our_fee, payment, reserve_is_there, shown_state
+from timmy_dvm.core.refunds import CLAIMABLE, IN_FLIGHT, fee_cap, payment, reserve_is_there, shown_state
 from timmy_dvm.core.transitions import ENDED, refund_moves
 
 _SUMS_NAMED = 5
@@ -34,7 +34,7 @@ def _of_hash(rows: Sequence[RefundRecord], payment_hash: str) -> RefundRecord | 
 
 
 def _of_sum(rows: Sequence[RefundRecord], amount: Msats | None) -> RefundRecord | None:
-    return next((row for row in rows if row.state in CLAIMABLE and row.amount == amount), None)
+    return next((row for row in rows if row.state in CLAIMABLE and row.sendable == amount), None)
 
 
 def judged(case: Case, fact: RefundClaimed, policy: Policy) -> RefundRecord | Refused:
@@ -71,7 +71,7 @@ def _answered(row: RefundRecord, fact: RefundClaimed) -> tuple[Tell, ...]:
         body={
             "op": "refund",
             "refundState": shown_state((row,)),
-            "refundAmountSats": sats_down(row.amount),
+            "refundAmountSats": sats_down(row.sendable),
             "state": str(row.state),
         }
     )
@@ -84,7 +84,7 @@ def _sending(case: Case, row: RefundRecord, fact: RefundClaimed | RefundWithdraw
         state=refund_moves(row.state, RefundState.SENDING),
         payment_hash=fact.payment_hash,
         bolt11=fact.bolt11,
-        max_fee=our_fee(case, row, policy),
+        max_fee=fee_cap(case, row, policy),
         attempts=row.attempts + 1,
         target=None,
         note="",
@@ -139,7 +139,7 @@ def nothing_to_claim(case: Case) -> Refused:
         )
     held = [r for r in case.refunds if r.state in CLAIMABLE]
     if held:
-        sums = " or ".join(str(sats_down(r.amount)) for r in held)
+        sums = " or ".join(str(sats_down(r.sendable)) for r in held)
         return Refused(code="wrong_amount", sentence=f"Send an invoice for exactly {sums} sats.")
     if case.job is not None and case.job.state not in ENDED:
         sentence = "This request has not ended yet: what is left of your money is yours to claim when it has."
@@ -151,7 +151,7 @@ def nothing_to_claim(case: Case) -> Refused:
 def _nothing_of_that_sum(case: Case) -> Refused:
     """The sentence for a claim by its sum alone, by what the key has open instead."""
     rows = [row for _, row in case.claims]
-    sums = dict.fromkeys(sats_down(row.amount) for row in rows if row.state in CLAIMABLE)
+    sums = dict.fromkeys(sats_down(row.sendable) for row in rows if row.state in CLAIMABLE)
     if sums:
         named = " or ".join(map(str, list(sums)[:_SUMS_NAMED]))
         return Refused(code="wrong_amount", sentence=f"Send an invoice for exactly {named} sats.")
@@ -181,7 +181,7 @@ def judged_withdrawal(case: Case, fact: RefundWithdrawn, policy: Policy) -> Refu
     if row is None or row.version != fact.version or row.state not in CLAIMABLE:
         code = "already_sending" if row is not None and row.state in IN_FLIGHT else "nothing_owed"
         return Refused(code=code, sentence="This withdrawal was used before, or the money has moved on.")
-    if fact.amount != row.amount:
-        sentence = f"Send an invoice for exactly {sats_down(row.amount)} sats."
+    if fact.amount != row.sendable:
+        sentence = f"Send an invoice for exactly {sats_down(row.sendable)} sats."
         return Refused(code="wrong_amount", sentence=sentence)
     return why_not_payable(case, fact, row, policy) or row

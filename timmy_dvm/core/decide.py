@@ -11,6 +11,7 @@ from timmy_dvm.core import (
     claiming,
     credit,
     forgetting,
+    free_answers,
     payouts,
     questions,
     refunds,
@@ -41,6 +42,7 @@ from timmy_dvm.core.facts import (
     RunInterrupted,
     WorkDone,
 )
+from timmy_dvm.core.free_facts import FreeAnswerGiven
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import (
     CreditWished,
@@ -107,6 +109,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return _of_a_refund(case, fact, policy)
         case RefundInvoiced() | RefundNotInvoiced() | CreditWished() | RefundWithdrawn():
             return _of_a_refund(case, fact, policy)
+        case FreeAnswerGiven():
+            return free_answers.given(fact)
         case SessionAsked() | SessionTopUpAsked() | SessionCloseAsked() | SessionIdle():
             return sessions.decided(case, fact, policy)
         case _:
@@ -133,5 +137,7 @@ def _of_a_refund(
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():
             return refunds.paid_out(case, fact, policy)
+        case FreeAnswerGiven():
+            return free_answers.given(fact)
         case _:
             assert_never(fact)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from ledger.money import Msats
 from ledger.records import Door, Mode
 from timmy_dvm.core.credit_facts import CreditFact
+from timmy_dvm.core.free_facts import FreeAnswerGiven
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.core.refund_facts import RefundFact
 from timmy_dvm.core.session_facts import SessionFact
@@ -382,6 +383,7 @@ Fact = (
     | RefundDue
     | PaymentOut
     | CreditFact
+    | FreeAnswerGiven
     | RefundFact
     | SessionFact
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ledger import accounts
 from ledger.entries import Code, Entry, transfer
-from ledger.money import MSATS_PER_SAT, ZERO, Msats, sats_down
+from ledger.money import MSATS_PER_SAT, ZERO, Msats, msats_from_sats, sats_down, sats_up
 from ledger.records import JobRecord, RefundRecord, RefundState
 from timmy_dvm.core.actions import AskForInvoice
 from timmy_dvm.core.case import Do
@@ -25,6 +25,9 @@ PROFILE = "profile"
 """The target of a refund that goes to whatever address the customer's profile names when it is sent."""
 NO_TARGET = "none"
 """What a customer writes who wants to claim change, and have it go nowhere by itself."""
+
+
+_GOES_OUT = frozenset({RefundState.OWED, RefundState.HELD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,9 @@ def give_back(
     """
     refunds: list[RefundRecord] = []
     entries: list[Entry] = []
-    kept = ZERO if reason == CANCELLED_BY_CUSTOMER else job.charge_eval + job.charge_work - job.pool_credit
+    is_cancelled = reason == CANCELLED_BY_CUSTOMER
+    kept = ZERO if is_cancelled else job.charge_eval + job.charge_work - job.pool_credit
+    pays_its_way = is_cancelled and job.pubkey is not None
 
     def returns(amount: Msats, state: RefundState, why: str, target: str | None = None) -> None:
         row = RefundRecord(
@@ -62,6 +67,7 @@ def give_back(
             created_at=at,
             updated_at=at,
             target=target,
+            kept_for_way=Msats(amount - largest(amount, policy)) if pays_its_way and state in _GOES_OUT else ZERO,
         )
         refunds.append(row)
         entries.append(
@@ -84,7 +90,7 @@ def give_back(
         target = None if small else _target(job, policy)
         waits = RefundState.HELD if target is None else RefundState.OWED
         returns(whole, RefundState.CREDITED if small else waits, reason, target)
-    asks = tuple(Do(ask(row, policy)) for row in refunds if row.state is RefundState.OWED)
+    asks = tuple(Do(ask(row)) for row in refunds if row.state is RefundState.OWED)
     return Returned(tuple(refunds), tuple(entries), _words(refunds), asks)
 
 
@@ -95,8 +101,8 @@ def _target(job: JobRecord, policy: Policy) -> str | None:
     return PROFILE if policy.asks_profiles and job.pubkey is not None else None
 
 
-def ask(row: RefundRecord, policy: Policy) -> AskForInvoice:
-    """The question to where a refund goes; what a session's rest costs to send is taken out of it.
+def ask(row: RefundRecord) -> AskForInvoice:
+    """The question to where a refund goes.
 
     Raises:
         ValueError: it goes nowhere by itself.
@@ -106,7 +112,7 @@ def ask(row: RefundRecord, policy: Policy) -> AskForInvoice:
     return AskForInvoice(
         refund_id=row.id,
         attempts=row.attempts,
-        amount=row.amount if row.session_id is None else policy.largest_payout(row.amount),
+        amount=row.sendable,
         address=None if row.target == PROFILE else row.target,
         pubkey=row.pubkey,
     )
@@ -116,8 +122,34 @@ def _refund_id(job_id: str, cause: str, number: int) -> str:
     return hashlib.sha256(f"refund:{job_id}:{cause}:{number}".encode()).hexdigest()[:32]
 
 
-def credited(row: RefundRecord) -> Entry:
-    """``refund → customer``: it is credit now.
+def largest(held: Msats, policy: Policy) -> Msats:
+    """The largest sum in whole sats that can be sent out of a sum with its fee cap beside it; 0 where none can."""
+    # With the reserve at 1 %, rounded up, and at least 2 sats: sum + reserve <= held holds for exactly these.
+    bound = min(held - policy.fee_reserve(ZERO), 100 * held // 101)
+    return msats_from_sats(sats_down(Msats(max(0, bound))))
+
+
+def entries_when_sent(row: RefundRecord, fee: Msats) -> tuple[Entry, ...]:
+    """The sum has left our wallet, at a cost of ``fee`` msat.
+
+    Where it pays its own way, what the way cost leaves with it, and what it did not cost is credit. More than the
+    cap was never the customer's to pay.
+    """
+    refund = accounts.refund(row.id)
+    from_sum = Msats(min(fee, row.max_fee)) if row.pays_its_way else ZERO
+    entries = [transfer(f"sent:{row.id}", Code.SENT, refund, accounts.NODE, row.invoiced)]
+    if from_sum:
+        entries.append(transfer(f"fee:{row.id}", Code.ROUTING, refund, accounts.NODE, from_sum))
+    if ours := Msats(fee - from_sum):
+        named = f"overfee:{row.id}" if row.pays_its_way else f"fee:{row.id}"
+        entries.append(transfer(named, Code.ROUTING, accounts.ROUTING_FEES, accounts.NODE, ours))
+    if row.pays_its_way and (rest := Msats(row.max_fee - from_sum)):
+        entries.append(credited(row, rest))
+    return tuple(entries)
+
+
+def credited(row: RefundRecord, amount: Msats | None = None) -> Entry:
+    """``refund → customer``: it, or ``amount`` of it, is credit now.
 
     Raises:
         ValueError: there is no key that could have it.
@@ -125,32 +157,45 @@ def credited(row: RefundRecord) -> Entry:
     if row.pubkey is None:
         raise ValueError("only a key has credit")
     return transfer(
-        f"credited:{row.id}", Code.CREDITED, accounts.refund(row.id), accounts.customer(row.pubkey), row.amount
+        f"credited:{row.id}",
+        Code.CREDITED,
+        accounts.refund(row.id),
+        accounts.customer(row.pubkey),
+        row.amount if amount is None else amount,
     )
 
 
 def _words(refunds: list[RefundRecord]) -> str:
     credited = Msats(sum(r.amount for r in refunds if r.state is RefundState.CREDITED))
-    held = Msats(sum(r.amount for r in refunds if r.state is RefundState.HELD))
     words = []
     if credited:
         words.append(f"{sats_down(credited)} sats came back as credit for your next request.")
-    if held:
-        words.append(
-            f"{sats_down(held)} sats are yours: claim them with a BOLT11 invoice for exactly that sum {CLAIM_BY}."
-        )
+    words += [_waits(row) for row in refunds if row.state is RefundState.HELD]
     words += [_on_its_way(row) for row in refunds if row.state is RefundState.OWED]
     return " ".join(words)
 
 
+def its_way(row: RefundRecord) -> str:
+    """What is kept for the way of a refund that pays it itself, as one more sentence; else nothing."""
+    kept = sats_up(row.kept_for_way)
+    return (
+        f" Up to {kept} more of your sats pay for the way; what it does not cost becomes credit." if kept else ""
+    )
+
+
+def _waits(row: RefundRecord) -> str:
+    sats, way = sats_down(row.sendable), its_way(row)
+    return f"{sats} sats are yours: claim them with a BOLT11 invoice for exactly that sum {CLAIM_BY}.{way}"
+
+
 def _on_its_way(row: RefundRecord) -> str:
-    sats = sats_down(row.amount)
+    sats, way = sats_down(row.sendable), its_way(row)
     if row.target == PROFILE:
         return (
-            f"{sats} sats go back to your profile's Lightning address. Without one they are yours to claim with a "
-            f"BOLT11 invoice for exactly that sum {CLAIM_BY}."
+            f"{sats} sats go back to your profile's Lightning address. Without one they are yours to claim "
+            f"with a BOLT11 invoice for exactly that sum {CLAIM_BY}.{way}"
         )
-    return f"{sats} sats go back to {place(row)}."
+    return f"{sats} sats go back to {place(row)}.{way}"
 
 
 def place(row: RefundRecord) -> str:

@@ -17,9 +17,8 @@ from timmy_dvm.core.actions import OperationDone, PayRefund, RefundMoved, Refuse
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.credit_facts import PayoutAsked
 from timmy_dvm.core.facts import PaymentOut, PayResult
-from timmy_dvm.core.giving_back import Returned
+from timmy_dvm.core.giving_back import Returned, largest
 from timmy_dvm.core.policy import Policy
-from timmy_dvm.core.refund_facts import RefundInvoiced
 from timmy_dvm.core.session_facts import SessionCloseAsked
 from timmy_dvm.core.transitions import refund_moves
 
@@ -32,11 +31,6 @@ _SHOWN_AS = {RefundState.SENT: JobState.COMPLETE, RefundState.CREDITED: JobState
 def is_payout(row: RefundRecord | None) -> bool:
     """Whether a refund pays credit out."""
     return row is not None and row.job_id is None
-
-
-def largest(credit: Msats, policy: Policy) -> Msats:
-    """The largest sum in whole sats that a credit pays out, with its fee cap beside it; 0 where there is none."""
-    return policy.largest_payout(credit)
 
 
 def asked(case: Case, fact: PayoutAsked, policy: Policy) -> Decision:
@@ -80,15 +74,14 @@ def sent_out(
         updated_at=fact.at,
         origin=origin,
         session_id=session_id,
+        kept_for_way=cap if session_id else ZERO,
     )
     sent = sent_again(dataclasses.replace(owed, version=1), fact, amount)
     entry = transfer(f"owed:{owed.id}", Code.OWED, home, accounts.refund(owed.id), owed.amount, reason)
     return dataclasses.replace(sent, refunds=(owed, *sent.refunds), entries=(entry,))
 
 
-def sent_again(
-    row: RefundRecord, fact: PayoutAsked | SessionCloseAsked | RefundInvoiced, amount: Msats
-) -> Decision:
+def sent_again(row: RefundRecord, fact: PayoutAsked | SessionCloseAsked, amount: Msats) -> Decision:
     """The payment of a refund of credit begins: what its amount is above the BOLT11's is there for the way."""
     if fact.bolt11 is None:
         raise ValueError("a payment needs the invoice it is for")

@@ -5,7 +5,7 @@ Amounts are msat, times seconds. What the composition root does not fill in is n
 
 from dataclasses import dataclass, field
 
-from ledger.money import MSATS_PER_SAT, ZERO, Msats
+from ledger.money import Msats
 from ledger.records import Door
 from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.pricing import PriceList
@@ -84,12 +84,6 @@ class Policy:
     def invoice_s(self, door: Door) -> int:
         """How long an invoice for a job of this door may be paid."""
         return self.http_invoice_s if door is Door.HTTP else self.relay_invoice_s
-
-    def largest_payout(self, amount: Msats) -> Msats:
-        """The largest sum, in whole sats, that an amount pays for with its fee reserve beside it; 0: none."""
-        # With the reserve at 1 %, rounded up, and at least 2 sats, sum + reserve <= amount holds for just these.
-        bound = max(0, min(amount - self.fee_reserve(ZERO), 100 * amount // 101))
-        return Msats(bound - bound % MSATS_PER_SAT)
 
     def fee_reserve(self, amount: Msats) -> Msats:
         """What a wallet without a fee limit may spend on routing, and any wallet on a pay-out: 1 %, rounded up,

@@ -10,11 +10,12 @@ from typing import Final, assert_never
 from ledger.credit import TopUpRecord
 from ledger.money import ZERO, msats_from_sats, sats_down, sats_up
 from ledger.records import Door, InvoiceRecord, Mode, RefundRecord
-from timmy_dvm.core import asking, free_tier, payouts, refusing, reserving, trust
+from timmy_dvm.core import asking, free_tier, refusing, reserving, trust
 from timmy_dvm.core.actions import Introduced, OperationDone, Refused
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
 from timmy_dvm.core.credit import invoice_shown
 from timmy_dvm.core.facts import MentionHeard, Op, QuestionAsked
+from timmy_dvm.core.giving_back import largest
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import MICRO_PER_USD, estimate_request_cost
 from timmy_dvm.core.refunds import CLAIMABLE
@@ -120,7 +121,7 @@ def _balance(case: Case, policy: Policy) -> dict[str, object]:
 
     Of the credit an invoice may have ``payoutSats`` at most, ``payoutFeeSats`` more being kept for the way.
     """
-    most = payouts.largest(case.credit, policy)
+    most = largest(case.credit, policy)
     return {
         "creditSats": sats_down(case.credit),
         "creditMsat": case.credit,
@@ -149,7 +150,7 @@ def _topup(topup: TopUpRecord, invoice: InvoiceRecord | None) -> dict[str, objec
 def _claim(request_id: str | None, refund: RefundRecord) -> dict[str, object]:
     return {
         "requestId": request_id,
-        "amountSats": sats_down(refund.amount),
+        "amountSats": sats_down(refund.sendable),
         "state": str(refund.state),
         "reason": refund.reason,
         "claimable": refund.state in CLAIMABLE,

@@ -6,14 +6,12 @@
 import dataclasses
 from typing import assert_never
 
-from ledger import accounts
-from ledger.entries import Code, transfer
-from ledger.money import ZERO, Msats, sats_down
+from ledger.money import ZERO, Msats, sats_down, sats_up
 from ledger.records import RefundRecord, RefundState
 from timmy_dvm.core.actions import FindPayment, PayRefund, RefundMoved, RetryRefund
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import PaymentOut, PayResult, RefundDue
-from timmy_dvm.core.giving_back import CLAIM_BY, ask, place
+from timmy_dvm.core.giving_back import CLAIM_BY, ask, entries_when_sent, place
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.transitions import refund_moves
 
@@ -23,19 +21,28 @@ IN_FLIGHT = frozenset({RefundState.SENDING, RefundState.IN_DOUBT})
 
 
 def reserve_is_there(case: Case, row: RefundRecord, policy: Policy) -> bool:
-    """Whether a wallet that takes no fee limit may send: its reserve is the cap, out of today's rest and ours."""
+    """Whether a wallet that takes no fee limit may send: its reserve is the cap, out of today's rest and ours.
+
+    What pays its own way has its reserve beside it.
+    """
+    if row.pays_its_way:
+        return True
     left_today = policy.fee_per_day - case.fees_today
     return policy.wallet_limits_fees or policy.fee_reserve(row.amount) <= min(left_today, case.ours)
 
 
-def our_fee(case: Case, row: RefundRecord, policy: Policy) -> Msats:
-    """What sending this refund may cost us: within each of our four limits, never out of others' money.
+def fee_cap(case: Case, row: RefundRecord, policy: Policy) -> Msats:
+    """What sending this refund may cost: what is kept of it for its way, or what it may cost us within each of our
+    four limits; never out of others' money.
 
     What we kept from a job is there once for all its refunds: what the others cost, or may, is taken off.
     """
+    if row.pays_its_way:
+        return row.kept_for_way
     if not policy.wallet_limits_fees:
         return policy.fee_reserve(row.amount)
-    others = sum(r.max_fee if r.state in IN_FLIGHT else r.fee for r in case.refunds if r.id != row.id)
+    beside = [r for r in case.refunds if r.id != row.id and not r.pays_its_way]
+    others = sum(r.max_fee if r.state in IN_FLIGHT else r.fee for r in beside)
     left_today = policy.fee_per_day - case.fees_today
     return Msats(max(0, min(policy.fee_per_refund, row.kept_fee_room - others, left_today, case.ours)))
 
@@ -65,7 +72,7 @@ def due_again(case: Case, fact: RefundDue, policy: Policy) -> Decision:
     if row is None or row.state not in CLAIMABLE or row.attempts != fact.attempts:
         return IGNORED
     if row.target is not None:
-        return Decision(actions=(Do(ask(row, policy)),))
+        return Decision(actions=(Do(ask(row)),))
     if row.state is RefundState.HELD:
         return IGNORED
     if not reserve_is_there(case, row, policy):
@@ -73,7 +80,7 @@ def due_again(case: Case, fact: RefundDue, policy: Policy) -> Decision:
     sending = dataclasses.replace(
         row,
         state=refund_moves(row.state, RefundState.SENDING),
-        max_fee=our_fee(case, row, policy),
+        max_fee=fee_cap(case, row, policy),
         attempts=row.attempts + 1,
         updated_at=fact.at,
         due_at=None,
@@ -100,11 +107,6 @@ def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
 
 
 def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
-    entries = [
-        transfer(f"sent:{row.id}", Code.SENT, accounts.refund(row.id), accounts.NODE, row.amount),
-    ]
-    if fact.fee:
-        entries.append(transfer(f"fee:{row.id}", Code.ROUTING, accounts.ROUTING_FEES, accounts.NODE, fact.fee))
     done = dataclasses.replace(
         row,
         state=refund_moves(row.state, RefundState.SENT),
@@ -113,8 +115,10 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
         due_at=None,
         note="",
     )
-    sentence = f"{sats_down(row.amount)} sats were sent back to {place(row)}."
-    return Decision(refunds=(done,), entries=tuple(entries), tells=_moved(case, done, sentence))
+    cost = f"; the way cost {sats_up(fact.fee)} of your sats" if row.pays_its_way and fact.fee else ""
+    sentence = f"{sats_down(row.invoiced)} sats were sent back to {place(row)}{cost}."
+    tells = _moved(case, done, row.invoiced, sentence)
+    return Decision(refunds=(done,), entries=entries_when_sent(row, fact.fee), tells=tells)
 
 
 def try_later(case: Case, row: RefundRecord, why: str, at: int, policy: Policy) -> Decision:
@@ -126,17 +130,18 @@ def try_later(case: Case, row: RefundRecord, why: str, at: int, policy: Policy) 
     """
     freed = dataclasses.replace(row, note=why[:200], updated_at=at)
     this_round = (row.attempts - 1) % (len(policy.refund_pauses_s) + 1)
+    amount = row.sendable
     if this_round < len(policy.refund_pauses_s) and row.state is not RefundState.HELD:
         due_at = at + policy.refund_pauses_s[this_round]
         owed = dataclasses.replace(freed, state=_stays_or(row, RefundState.OWED), due_at=due_at)
         minutes = -(-(due_at - at) // 60)
         pause = "a minute" if minutes == 1 else f"{minutes} minutes"
         sentence = (
-            f"{sats_down(row.amount)} sats could not be sent to {place(row)} yet. They go out again in {pause}, "
+            f"{sats_down(amount)} sats could not be sent to {place(row)} yet. They go out again in {pause}, "
             f"or at once when you send a new invoice for exactly that sum {CLAIM_BY}."
         )
         again = Do(RetryRefund(refund_id=row.id, attempts=row.attempts), due_at)
-        tells = _moved(case, owed, sentence) if this_round == 0 else ()
+        tells = _moved(case, owed, amount, sentence) if this_round == 0 else ()
         return Decision(refunds=(owed,), actions=(again,), tells=tells)
     return hold(case, freed)
 
@@ -155,11 +160,12 @@ def hold(case: Case, row: RefundRecord) -> Decision:
         max_fee=ZERO,
         due_at=None,
     )
+    amount = row.sendable
     sentence = (
-        f"{sats_down(row.amount)} sats could not be sent to {place(row)}. They stay yours: "
+        f"{sats_down(amount)} sats could not be sent to {place(row)}. They stay yours: "
         f"claim them with a new BOLT11 invoice for exactly that sum {CLAIM_BY}."
     )
-    return Decision(refunds=(held,), tells=_moved(case, held, sentence))
+    return Decision(refunds=(held,), tells=_moved(case, held, amount, sentence))
 
 
 def _in_doubt(row: RefundRecord, fact: PaymentOut, policy: Policy) -> Decision:
@@ -183,10 +189,10 @@ def _in_doubt(row: RefundRecord, fact: PaymentOut, policy: Policy) -> Decision:
     return Decision(refunds=(doubtful,), actions=(Do(find, fact.at + policy.look_again_s),))
 
 
-def _moved(case: Case, row: RefundRecord, sentence: str) -> tuple[Tell, ...]:
+def _moved(case: Case, row: RefundRecord, amount: Msats, sentence: str) -> tuple[Tell, ...]:
     if case.job is None:
         return ()
-    moved = RefundMoved(state=row.state, sats=sats_down(row.amount), status=case.job.state, sentence=sentence)
+    moved = RefundMoved(state=row.state, sats=sats_down(amount), status=case.job.state, sentence=sentence)
     return (Tell(moved),)
 
 

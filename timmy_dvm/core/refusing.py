@@ -36,15 +36,21 @@ def has_paid(case: Case) -> bool:
     return case.identity is not None and case.identity.paid_jobs > 0
 
 
+def no_request(text: str, door: Door, policy: Policy) -> Refused | None:
+    """Why a text is nothing to ask: there is none, or too much of it."""
+    limit = policy.request_chars(door)
+    if _is_blank(text):
+        return Refused(code="empty", sentence=_EMPTY[door])
+    if len(text) > limit:
+        sentence = f"The request has {len(text)} characters; the limit is {limit}. Please shorten it."
+        return Refused(code="too_long", sentence=sentence)
+    return None
+
+
 def no_price(case: Case, fact: RequestReceived | QuestionAsked, policy: Policy) -> Refused | None:
     """Why a text can't be priced, with what to do about it; None where it can."""
-    limit = policy.request_chars(fact.door)
-    if _is_blank(fact.text[fact.preface_chars :]):
-        return Refused(code="empty", sentence=_EMPTY[fact.door])
-    length = len(fact.text) - fact.preface_chars
-    if length > limit:
-        sentence = f"The request has {length} characters; the limit is {limit}. Please shorten it."
-        return Refused(code="too_long", sentence=sentence)
+    if (refusal := no_request(fact.text[fact.preface_chars :], fact.door, policy)) is not None:
+        return refusal
     if fact.max_tokens is not None and fact.max_tokens < 1:
         return Refused(code="bad_param", sentence="max_tokens must be a whole number above 0, or be left out.")
     if fact.follows is not None and not case.turns:

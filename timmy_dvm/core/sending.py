@@ -9,7 +9,6 @@ import dataclasses
 
 from ledger.money import Msats, sats_down
 from ledger.records import RefundRecord, RefundState
-from timmy_dvm.core import payouts
 from timmy_dvm.core.actions import OperationDone
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.claiming import nothing_to_claim, why_not_owner
@@ -18,8 +17,8 @@ from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced
 from timmy_dvm.core.refunds import (
     CLAIMABLE,
+    fee_cap,
     hold,
-    our_fee,
     payment,
     reserve_is_there,
     try_later,
@@ -45,8 +44,6 @@ def invoiced(case: Case, fact: RefundInvoiced, policy: Policy) -> Decision:
         return try_later(case, tried, "The address gave an invoice that ends too soon.", fact.at, policy)
     if case.hash_is_ours or case.hash_is_used:
         return try_later(case, tried, "The address gave an invoice that can't be paid to it.", fact.at, policy)
-    if row.session_id is not None:
-        return payouts.sent_again(row, fact, policy.largest_payout(row.amount))
     if not reserve_is_there(case, row, policy):
         return hold(case, dataclasses.replace(tried, note="The fee reserve is not there."))
     sending = dataclasses.replace(
@@ -54,7 +51,7 @@ def invoiced(case: Case, fact: RefundInvoiced, policy: Policy) -> Decision:
         state=refund_moves(row.state, RefundState.SENDING),
         payment_hash=fact.payment_hash,
         bolt11=fact.bolt11,
-        max_fee=our_fee(case, row, policy),
+        max_fee=fee_cap(case, row, policy),
         note="",
         due_at=None,
     )

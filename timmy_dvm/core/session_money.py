@@ -9,11 +9,11 @@ import hashlib
 
 from ledger import accounts
 from ledger.entries import Code, Entry, transfer
-from ledger.money import MSATS_PER_SAT, Msats, sats_down
+from ledger.money import MSATS_PER_SAT, ZERO, Msats, sats_down
 from ledger.records import JobRecord, RefundRecord, RefundState
 from ledger.sessions import SessionRecord, SessionState
 from timmy_dvm.core.case import Do
-from timmy_dvm.core.giving_back import Returned, ask
+from timmy_dvm.core.giving_back import Returned, ask, largest
 from timmy_dvm.core.policy import Policy
 
 FEE = "fee"
@@ -55,7 +55,8 @@ def swept(session: SessionRecord, amount: Msats, *, cause: str, reason: str, at:
         return Returned(entries=tuple(entries))
     is_small = session.pubkey is not None and whole < policy.credit_below
     # What the way did not cost would pay for no way of its own.
-    can_go = session.refund_to is not None and reason != FEE and policy.largest_payout(whole) > 0
+    sendable = ZERO if is_small or reason == FEE else largest(whole, policy)
+    can_go = session.refund_to is not None and sendable > 0
     waits = RefundState.OWED if can_go else RefundState.HELD
     row = RefundRecord(
         id=refund_id,
@@ -68,7 +69,8 @@ def swept(session: SessionRecord, amount: Msats, *, cause: str, reason: str, at:
         created_at=at,
         updated_at=at,
         session_id=session.id,
-        target=session.refund_to if can_go and not is_small else None,
+        target=session.refund_to if can_go else None,
+        kept_for_way=Msats(whole - sendable) if sendable else ZERO,
     )
     refund = accounts.refund(row.id)
     entries.append(transfer(f"owed:{row.id}", Code.OWED, account, refund, whole, reason))
@@ -82,5 +84,5 @@ def swept(session: SessionRecord, amount: Msats, *, cause: str, reason: str, at:
         words = (
             f"{sats_down(whole)} sats are held for you: close the session again, with an invoice, to have them."
         )
-    asks = (Do(ask(row, policy)),) if row.state is RefundState.OWED else ()
+    asks = (Do(ask(row)),) if row.state is RefundState.OWED else ()
     return Returned((row,), tuple(entries), words, asks)

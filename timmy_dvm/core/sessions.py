@@ -17,7 +17,7 @@ from timmy_dvm.core import asking, credit, free_tier, payouts, refunds, refusing
 from timmy_dvm.core.actions import CloseIdleSession, OperationDone, Refused
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import InvoiceNotMade, InvoiceUnpaid, PaymentSeen, RequestReceived
-from timmy_dvm.core.giving_back import ask
+from timmy_dvm.core.giving_back import ask, largest
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.session_facts import (
     SessionAsked,
@@ -230,7 +230,7 @@ def close_asked(case: Case, fact: SessionCloseAsked, policy: Policy) -> Decision
         return _not_open(session)
     sent = Decision()
     if fact.bolt11 is not None and case.credit:
-        refusal = payouts.why_not_payable(case, fact, payouts.largest(case.credit, policy), policy)
+        refusal = payouts.why_not_payable(case, fact, largest(case.credit, policy), policy)
         if refusal is not None or fact.amount is None:
             return Decision(tells=(Tell(refusal or _exactly(case.credit, policy), _NOWHERE),))
         sent = payouts.sent_out(
@@ -286,7 +286,7 @@ def _claimed(case: Case, session: SessionRecord, fact: SessionCloseAsked, policy
     """Something is held of a closed session, and its owner sent a BOLT11 for it, or only looks."""
     held = [row for row in case.payouts if row.state in refunds.CLAIMABLE]
     if fact.bolt11 is None:
-        return _sent_to_address(case, session, held, fact, policy)
+        return _sent_to_address(case, session, held, fact)
     row = next((row for row in held if claimable(row.amount, policy) == fact.amount), None)
     if row is None or fact.amount is None:
         return Decision(tells=(Tell(_nothing_of_that_sum(case, held, policy), _NOWHERE),))
@@ -300,7 +300,7 @@ def _claimed(case: Case, session: SessionRecord, fact: SessionCloseAsked, policy
 
 
 def _sent_to_address(
-    case: Case, session: SessionRecord, held: list[RefundRecord], fact: SessionCloseAsked, policy: Policy
+    case: Case, session: SessionRecord, held: list[RefundRecord], fact: SessionCloseAsked
 ) -> Decision:
     """The owner of a closed session only looks, or names an address after all: what is held goes there."""
     told = _told(case.payouts, "This session is closed.")
@@ -309,19 +309,19 @@ def _sent_to_address(
     named = [
         dataclasses.replace(row, target=fact.refund_to, updated_at=fact.at)
         for row in held
-        if row.state is RefundState.HELD and policy.largest_payout(row.amount)
+        if row.state is RefundState.HELD and row.kept_for_way
     ]
     return Decision(
         session=dataclasses.replace(session, refund_to=fact.refund_to),
         refunds=tuple(named),
-        actions=tuple(Do(ask(row, policy)) for row in named),
+        actions=tuple(Do(ask(row)) for row in named),
         tells=(told,),
     )
 
 
 def claimable(amount: Msats, policy: Policy) -> Msats:
     """For how much a BOLT11 must be that claims a held amount: less what is kept for the way, where that fits."""
-    return payouts.largest(amount, policy) or Msats(amount - amount % 1_000)
+    return largest(amount, policy) or Msats(amount - amount % 1_000)
 
 
 def _nothing_of_that_sum(case: Case, held: list[RefundRecord], policy: Policy) -> Refused:
@@ -336,7 +336,7 @@ def _nothing_of_that_sum(case: Case, held: list[RefundRecord], policy: Policy) -
 
 
 def _exactly(has: Msats, policy: Policy) -> Refused:
-    most = sats_down(payouts.largest(has, policy))
+    most = sats_down(largest(has, policy))
     sentence = f"Send an invoice for 1 to {most} whole sats: the rest of your {sats_down(has)} pays for the way."
     return Refused(code="wrong_amount", sentence=sentence)
 

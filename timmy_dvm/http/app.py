@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from timmy_dvm import __version__
+from timmy_dvm.http.description import EVERYWHERE, describe
 from timmy_dvm.http.faults import Incidents, answer_faults
 
 _SILENT: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
@@ -26,10 +27,12 @@ def create_app(routers: Iterable[APIRouter], new_id: Callable[[], str]) -> FastA
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
+        responses=dict(EVERYWHERE),
         telemetry=_SILENT,
     )
     answer_faults(app)
     app.add_middleware(Incidents, new_id=new_id)
     for router in routers:
         app.include_router(router)
+    describe(app)
     return app

@@ -12,6 +12,7 @@ from ledger.records import InvoiceState
 from ledger.store import Store
 from lightning.backend import Lightning, Paid, Sent
 from lightning.errors import WalletRefused
+from timmy_dvm.http.answers import DevPaid, answers
 from timmy_dvm.http.faults import Fault
 from timmy_dvm.http.wire import said
 
@@ -29,6 +30,11 @@ class PaidHow(Enum):
     FAILED = "failed"
 
 
+_ANSWERS: Final = answers(
+    DevPaid,
+    "It is paid.",
+    problems={403: "Only on this machine.", 404: "None of our open invoices.", 503: "The wallet could not pay."},
+)
 Pay = Callable[[str], Awaitable[PaidHow]]
 """Pays one of our own invoices, by payment hash."""
 
@@ -37,7 +43,7 @@ def routes(pay: Pay) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["developers"])
 
-    @router.post("/api/dev/stub/pay/{payment_hash}")
+    @router.post("/api/dev/stub/pay/{payment_hash}", responses=_ANSWERS)
     async def dev_pay(payment_hash: Annotated[str, Path(max_length=64)], request: Request) -> Response:
         """Pay one of our own invoices."""
         if any(name in request.headers for name in FORWARDED):

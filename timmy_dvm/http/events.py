@@ -4,12 +4,13 @@ The event itself says who asks and what; the answers are published on relays as 
 signed events they are. Refunds of such a job are claimed by its key only.
 """
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Request, Response
 
 from ledger.store import Story
+from timmy_dvm.http.answers import EventAnswers, EventNoted, EventTaken, answers
 from timmy_dvm.http.faults import Fault, refused
 from timmy_dvm.http.jobs import shown, with_invoice
 from timmy_dvm.http.services import Services
@@ -19,11 +20,27 @@ from timmy_dvm.nostr.hand_in import HandIn, NotTaken
 EventId = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
 
+_EVENT: Final[dict[str, Any]] = {
+    "requestBody": {
+        "description": "A signed NIP-90 request event (NIP-01).",
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+_TAKEN: Final = answers(
+    EventTaken | EventNoted,
+    "It was taken; what is answered is published on relays, and read here.",
+    202,
+    problems={400: "It is no request for us, or not signed as it should be.", 413: "The event is too large."},
+)
+_ANSWERS: Final = answers(EventAnswers, "The answers so far.", problems={404: "No such request came here."})
+
+
 def routes(services: Services, hand_in: HandIn) -> APIRouter:
     """The routes of this resource."""
     router = APIRouter(tags=["jobs"])
 
-    @router.post("/api/events", status_code=202)
+    @router.post("/api/events", status_code=202, responses=_TAKEN, openapi_extra=_EVENT)
     async def take(request: Request) -> Response:
         """Hand in a signed request event; the same id over a relay is the same job."""
         try:
@@ -37,7 +54,7 @@ def routes(services: Services, hand_in: HandIn) -> APIRouter:
         story = await with_invoice(services, job.id)
         return said({"eventId": event_id, **await shown(services, story), "events": _signed(story)}, 202)
 
-    @router.get("/api/events/{event_id}")
+    @router.get("/api/events/{event_id}", responses=_ANSWERS)
     async def answers(event_id: EventId) -> Response:
         """What was answered to a request event so far, as signed events."""
         job = await services.store.look(lambda view: view.job_of_event(event_id))

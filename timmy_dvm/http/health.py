@@ -1,7 +1,7 @@
 """What ``/api/healthz`` shows."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
@@ -11,17 +11,23 @@ from relay_client.keys import Keys
 from relay_client.pool import RelayPool, RelayStatus
 from timmy_dvm import __version__
 from timmy_dvm.config import Config
+from timmy_dvm.http import answers as shapes
 from timmy_dvm.http.wire import said
 from timmy_dvm.payments import Payments
 from timmy_dvm.solvency import Watchdog
 from timmy_dvm.views import when
+
+_ANSWERS: Final = {
+    **shapes.answers(shapes.Health, "All is well."),
+    503: {"model": shapes.Health, "description": "Something stands in the way of serving: `status` says what."},
+}
 
 
 def routes(show: Callable[[], Awaitable[dict[str, Any]]]) -> APIRouter:
     """The route. A status other than ``ok`` is a 503, for whoever watches from outside."""
     router = APIRouter(tags=["operator"])
 
-    @router.get("/api/healthz")
+    @router.get("/api/healthz", responses=_ANSWERS)
     async def healthz() -> Response:
         """Whether everything that serving needs is there."""
         state = await show()

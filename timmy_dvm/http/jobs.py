@@ -14,6 +14,8 @@ from timmy_dvm.core.actions import Message, Refused
 from timmy_dvm.core.facts import RequestReceived
 from timmy_dvm.core.transitions import AWAITING
 from timmy_dvm.http import job_events
+from timmy_dvm.http.answers import Documented, Job, JobMade, Problem, answers
+from timmy_dvm.http.description import ASKER
 from timmy_dvm.http.faults import Fault, refused
 from timmy_dvm.http.idempotency import Seed
 from timmy_dvm.http.job_views import job_view, write_origin
@@ -28,13 +30,41 @@ LOOK_S: Final = 2.0
 """Who looks at a job waits no longer than this for its next invoice."""
 _REFUSED_BEFORE: Final = 50
 JobId = Annotated[str, Path(max_length=64)]
+_UNKNOWN: Final = {404: "There is no such job."}
+_MADE: Final = answers(
+    JobMade,
+    "The job, with its first invoice or under way.",
+    201,
+    problems={
+        400: "No request, too long a one, or a body that is not as described.",
+        401: "A credential that is none, or has ended.",
+        409: "The Idempotency-Key was used for another request.",
+        413: "The body is too large.",
+        429: "Too many unpaid requests wait.",
+        503: "No invoice can be made just now.",
+    },
+)
+_FOLLOWED: Final[Documented] = {
+    200: {
+        "description": "`event: job` at each change, `event: partial` with `{text}` while it is written.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "Nothing more will happen to this job."},
+    404: {"model": Problem, "description": "There is no such job."},
+}
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
 
 
 def routes(services: Services) -> APIRouter:
     """The routes of this resource."""
     router = APIRouter(tags=["jobs"])
 
-    @router.post("/api/jobs", status_code=201)
+    @router.post("/api/jobs", status_code=201, responses=_MADE, openapi_extra=ASKER)
     async def ask(wanted: JobWanted, request: Request) -> Response:
         """Ask for a job: 201 with the first invoice, or, where the pool or credit covers it, a job that runs."""
         pubkey = await services.asker(request, wanted.nostr_token)
@@ -46,7 +76,7 @@ def routes(services: Services) -> APIRouter:
 
         return await services.idempotency.answer(request, pubkey, work)
 
-    @router.get("/api/jobs/{job_id}")
+    @router.get("/api/jobs/{job_id}", responses=answers(Job, "The job.", problems=_UNKNOWN))
     async def show(job_id: JobId) -> Response:
         """A job as it stands."""
         story = await found(services, job_id)
@@ -55,15 +85,14 @@ def routes(services: Services) -> APIRouter:
             story = await _after_a_moment(services, job_id)
         return said(await shown(services, story))
 
-    @router.get("/api/jobs/{job_id}/events")
+    @router.get("/api/jobs/{job_id}/events", responses=_FOLLOWED, response_class=EventStream)
     async def follow(job_id: JobId, request: Request) -> Response:
         """A job as server-sent events: `job` at each change, `partial` while its answer is written."""
         story = await found(services, job_id)
         if job_events.was_told_all(request, story):
             return Response(status_code=204)
-        return StreamingResponse(
+        return EventStream(
             _followed(services, job_id),
-            media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 

@@ -22,6 +22,8 @@ from timmy_dvm.core.facts import Op, QuestionAsked
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.http.faults import Fault
 from timmy_dvm.http.idempotency import Seed
+from timmy_dvm.http.services import Services
+from timmy_dvm.http.session_answers import ASKED, LOOKED
 from timmy_dvm.http.session_keys import Shown
 from timmy_dvm.http.session_work import Books, Sessions, found, is_booked, read, served, shown, top_up
 from timmy_dvm.http.sessions import opened
@@ -65,14 +67,12 @@ def routes(sessions: Sessions) -> APIRouter:
     router = APIRouter(tags=["sessions"])
     door = _Door(sessions)
 
-    @router.get(PATH, responses={402: {"description": "The deposit of a fresh session, to be paid."}})
+    @router.get(PATH, responses=LOOKED)
     async def look(request: Request) -> Response:
         """402 without a credential; with one, the session as it stands."""
         return await door.look(request)
 
-    @router.post(
-        PATH, responses={402: {"description": "The deposit of a fresh session, or a top-up, to be paid."}}
-    )
+    @router.post(PATH, responses=ASKED)
     async def ask(request: Request) -> Response:
         """Have a request done. 402 says how to pay for it; then ask the same again, with the credential."""
         return await door.ask(request)
@@ -83,8 +83,11 @@ def routes(sessions: Sessions) -> APIRouter:
 class _Door:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._services = sessions.services
         self._quotes = Quotes()
+
+    @property
+    def _services(self) -> Services:
+        return self._sessions.services
 
     async def look(self, request: Request) -> Response:
         books = await self._books(request)

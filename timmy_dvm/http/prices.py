@@ -1,6 +1,6 @@
 """``/api/estimate`` and ``/api/pool``: what something would cost, and what the pool has. Both change nothing."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -10,6 +10,8 @@ from timmy_dvm import views
 from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.facts import Op, QuestionAsked
 from timmy_dvm.core.trust import DAY_S, Tier
+from timmy_dvm.http.answers import Estimate, PoolBooks, answers
+from timmy_dvm.http.description import ASKER
 from timmy_dvm.http.faults import refused
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.wire import MAX_TEXT, said
@@ -17,11 +19,18 @@ from timmy_dvm.http.wire import MAX_TEXT, said
 POOL_ENTRIES = 50
 
 
+_ESTIMATE: Final = answers(
+    Estimate,
+    "The price, and who would pay it; nothing changes.",
+    problems={400: "No request, or too long a one.", 401: "A credential that is none, or has ended."},
+)
+
+
 def routes(services: Services) -> APIRouter:
     """The routes of these resources."""
     router = APIRouter(tags=["prices"])
 
-    @router.get("/api/estimate")
+    @router.get("/api/estimate", responses=_ESTIMATE, openapi_extra=ASKER)
     async def estimate(
         request: Request, text: Annotated[str, Query(alias="request", max_length=MAX_TEXT)] = ""
     ) -> Response:
@@ -35,7 +44,7 @@ def routes(services: Services) -> APIRouter:
         body = {name: value for name, value in answer.body.items() if name != "op"}
         return said({**body, "trust_tier": str(await services.tier_of(pubkey))})
 
-    @router.get("/api/pool")
+    @router.get("/api/pool", responses=answers(PoolBooks, "The books."))
     async def pool() -> Response:
         """The pool's public books."""
         now = services.now()

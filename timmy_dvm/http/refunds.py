@@ -18,6 +18,8 @@ from lightning import lnurl
 from timmy_dvm.claims import Claim, Claims
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.refunds import IN_FLIGHT, shown_state
+from timmy_dvm.http.answers import Lnurl, RefundMoved, Withdrawal, answers
+from timmy_dvm.http.description import ASKER
 from timmy_dvm.http.faults import Fault, refused
 from timmy_dvm.http.idempotency import Seed
 from timmy_dvm.http.job_views import is_claim_secret
@@ -29,6 +31,16 @@ WITHDRAW: Final = "/api/lnurl/withdraw"
 PAID_S: Final = 3.0
 """Who claims waits no longer than this to hear that the money has arrived."""
 _MAX_INVOICE: Final = 4_096
+_WHO: Final = {
+    400: "The invoice is none, or for another sum.",
+    401: "A credential that is none.",
+    403: "Neither the claim secret nor the job's key.",
+    404: "There is no such job.",
+    409: "It was claimed before, or there is nothing to claim.",
+}
+_REFUND: Final = answers(RefundMoved, "Paid, or on its way.", problems=_WHO)
+_WITHDRAWAL: Final = answers(Withdrawal, "An LNURL for it.", problems=_WHO)
+_LNURL: Final = answers(Lnurl, "What a wallet expects.")
 K1 = Annotated[str, Query(max_length=128)]
 
 
@@ -51,7 +63,7 @@ def routes(services: Services, claims: Claims) -> APIRouter:
     """The routes of this resource."""
     router = APIRouter(tags=["refunds"])
 
-    @router.post("/api/jobs/{job_id}/refund")
+    @router.post("/api/jobs/{job_id}/refund", responses=_REFUND, openapi_extra=ASKER)
     async def claim(job_id: JobId, wanted: RefundWanted, request: Request) -> Response:
         """Have a refund paid to a BOLT11 for exactly its sum."""
         story, pubkey, by_secret = await _owned(services, job_id, wanted, request)
@@ -63,7 +75,7 @@ def routes(services: Services, claims: Claims) -> APIRouter:
         credential = pubkey if wanted.claim_secret is None else wanted.claim_secret
         return await services.idempotency.answer(request, credential, work)
 
-    @router.post("/api/jobs/{job_id}/withdrawal")
+    @router.post("/api/jobs/{job_id}/withdrawal", responses=_WITHDRAWAL, openapi_extra=ASKER)
     async def offer(job_id: JobId, wanted: Owner, request: Request) -> Response:
         """A refund as an LNURL that any wallet can withdraw, once."""
         story, _, _ = await _owned(services, job_id, wanted, request)
@@ -71,20 +83,22 @@ def routes(services: Services, claims: Claims) -> APIRouter:
             if (word := claims.word_for(row)) is not None:
                 url = f"{services.public_url}{WITHDRAW}?{urlencode({'k1': word})}"
                 tier = str(await services.tier_of(story.job.pubkey))
-                body = {"lnurl": lnurl.encode(url), "amountSats": sats_down(row.amount), "trust_tier": tier}
+                body = {"lnurl": lnurl.encode(url), "amountSats": sats_down(row.sendable), "trust_tier": tier}
                 return said(body)
         raise Fault(409, "nothing_owed", "Nothing waits to be claimed for this job: look at it with GET.")
 
-    @router.get(WITHDRAW)
+    @router.get(WITHDRAW, responses=_LNURL)
     async def withdrawal(k1: K1 = "") -> Response:
         """The terms of a withdrawal (LUD-03)."""
         row = await claims.offered(k1)
         if isinstance(row, Refused):
             return said(lnurl.refused(row.sentence))
         callback = f"{services.public_url}{WITHDRAW}/pay"
-        return said(lnurl.withdraw_terms(callback=callback, k1=k1, amount=row.amount, description="Timmy refund"))
+        return said(
+            lnurl.withdraw_terms(callback=callback, k1=k1, amount=row.sendable, description="Timmy refund")
+        )
 
-    @router.get(f"{WITHDRAW}/pay")
+    @router.get(f"{WITHDRAW}/pay", responses=_LNURL)
     async def withdraw(k1: K1 = "", pr: Annotated[str, Query(max_length=_MAX_INVOICE)] = "") -> Response:
         """Have a withdrawal paid (LUD-03)."""
         row = await claims.withdraw(k1, pr)
@@ -122,7 +136,7 @@ async def _claimed(services: Services, claims: Claims, story: Story, asked: Clai
         except TimeoutError:
             pass  # it is on its way, and the job tells when it has arrived
     tier = str(await services.tier_of(story.job.pubkey))
-    body = {"refundState": shown_state((row,)), "refundAmountSats": sats_down(row.amount), "trust_tier": tier}
+    body = {"refundState": shown_state((row,)), "refundAmountSats": sats_down(row.sendable), "trust_tier": tier}
     return said(body)
 
 

@@ -4,15 +4,19 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from timmy_dvm.config import ConfigError
+from timmy_dvm.http.gate import Gate
+from timmy_dvm.http.sockets import MAX_FRAME_BYTES, PING_S, LimitedSocket
+
+__all__ = ["Gate", "Limited", "Server", "bind", "make_server"]
 
 _STOP_S = 2
 
@@ -37,30 +41,6 @@ def bind(host: str, port: int) -> socket.socket:
         ) from None
     listening.setblocking(False)
     return listening
-
-
-class Gate:
-    """How many connections there are, in all and from each address, and how many there may be.
-
-    ``read_s`` is within how many seconds a request must be complete; uvicorn alone waits for ever.
-    """
-
-    def __init__(self, *, read_s: int, connections: int, per_address: int) -> None:
-        self.read_s = read_s
-        self._connections = connections
-        self._per_address = per_address
-        self._counts: Counter[str] = Counter()
-
-    def enter(self, address: str) -> bool:
-        """Count a connection; whether it may stay."""
-        self._counts[address] += 1
-        return self._counts[address] <= self._per_address and self._counts.total() <= self._connections
-
-    def leave(self, address: str) -> None:
-        """A connection is gone."""
-        self._counts[address] -= 1
-        if not self._counts[address]:
-            del self._counts[address]
 
 
 class Limited(H11Protocol):
@@ -102,6 +82,11 @@ class Limited(H11Protocol):
         if not self.transport.is_closing() and not self._is_our_turn():
             self._wait()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The connection is another protocol's from here on, which leaves the gate when it ends."""
+        self._stop_waiting()
+        super().handle_websocket_upgrade(event)
+
     def _is_our_turn(self) -> bool:
         # Uvicorn keeps the cycle of a request that was answered until the head of the next one is complete.
         return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
@@ -142,7 +127,11 @@ def make_server(app: ASGIApp, gate: Gate, *, header_bytes: int) -> Server:
     config = uvicorn.Config(
         app,
         http=protocol,
-        ws="none",
+        ws=cast("type[asyncio.Protocol]", functools.partial(LimitedSocket, gate)),
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # a few bytes can be made to unfold into megabytes
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -11,9 +11,9 @@ from ledger.money import Msats, sats_down, sats_up
 from ledger.records import Applied, Door, InvoiceRecord, InvoiceState, JobState, Mode, RefundRecord
 from ledger.sessions import SessionRecord, SessionState
 from ledger.store import Story, View
-from timmy_dvm.core import payouts
 from timmy_dvm.core.actions import Message, Refused
 from timmy_dvm.core.facts import RequestReceived
+from timmy_dvm.core.giving_back import largest
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.core.refunds import CLAIMABLE, shown_state
 from timmy_dvm.core.session_facts import SessionTopUpAsked
@@ -100,7 +100,7 @@ async def shown(sessions: Sessions, books: Books) -> dict[str, object]:
     if session.state in (SessionState.ACTIVE, SessionState.CLOSED) and books.deposit is not None:
         view["macaroon"] = sessions.keys.macaroon(session.id, books.deposit.payment_hash).to_text()
     if session.state is SessionState.ACTIVE:
-        view["payoutSats"] = sats_down(payouts.largest(books.credit, services.policy))
+        view["payoutSats"] = sats_down(largest(books.credit, services.policy))
         if books.waiting is not None and books.waiting[1] is not None:
             view["pendingTopup"] = invoice_view(books.waiting[1])
     if session.state is SessionState.CLOSED:

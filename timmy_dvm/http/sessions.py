@@ -11,8 +11,10 @@ from lightning import bolt11
 from lightning.errors import InvalidInvoice
 from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked
+from timmy_dvm.http.description import ASKER, HOLDER
 from timmy_dvm.http.faults import Fault, refused
 from timmy_dvm.http.idempotency import Seed
+from timmy_dvm.http.session_answers import CLOSED, FILLED, MADE, SERVED, SHOWN
 from timmy_dvm.http.session_keys import unauthorized
 from timmy_dvm.http.session_work import (
     REFUSED_BEFORE,
@@ -35,49 +37,50 @@ SessionId = Annotated[str, Path(max_length=64)]
 def routes(sessions: Sessions) -> APIRouter:
     """The routes of this resource."""
     router = APIRouter(tags=["sessions"])
-    services = sessions.services
 
-    @router.post("/api/sessions", status_code=201)
+    @router.post("/api/sessions", status_code=201, responses=MADE, openapi_extra=ASKER)
     async def start(wanted: SessionWanted, request: Request) -> Response:
         """Open a session: 201 with the invoice of its deposit. Once that is paid it has its macaroon."""
-        pubkey = await services.asker(request, wanted.nostr_token)
+        pubkey = await sessions.services.asker(request, wanted.nostr_token)
 
         async def work(seed: Seed) -> Response:
-            body = await opened(sessions, wanted.amount_sats, pubkey, services.addresses.bucket(request), seed)
+            body = await opened(
+                sessions, wanted.amount_sats, pubkey, sessions.services.addresses.bucket(request), seed
+            )
             return said(body, 201)
 
-        return await services.idempotency.answer(request, pubkey, work)
+        return await sessions.services.idempotency.answer(request, pubkey, work)
 
-    @router.get("/api/sessions/{session_id}")
+    @router.get("/api/sessions/{session_id}", responses=SHOWN)
     async def show(session_id: SessionId) -> Response:
         """A session as it stands. Its id can't be guessed."""
-        return said(await shown(sessions, await found(services, session_id)))
+        return said(await shown(sessions, await found(sessions.services, session_id)))
 
-    @router.post("/api/sessions/{session_id}/request")
+    @router.post("/api/sessions/{session_id}/request", responses=SERVED, openapi_extra=HOLDER)
     async def ask(session_id: SessionId, wanted: SessionRequest, request: Request) -> Response:
         """Have a request done, paid out of the session; answered when it is done."""
         await held(sessions, request, session_id)
 
         async def work(seed: Seed) -> Response:
-            body = await served(sessions, session_id, wanted.request, services.prices.current(), seed)
+            body = await served(sessions, session_id, wanted.request, sessions.services.prices.current(), seed)
             return said(body)
 
-        return await services.idempotency.answer(request, session_id, work)
+        return await sessions.services.idempotency.answer(request, session_id, work)
 
-    @router.post("/api/sessions/{session_id}/topup", status_code=201)
+    @router.post("/api/sessions/{session_id}/topup", status_code=201, responses=FILLED, openapi_extra=HOLDER)
     async def fill(session_id: SessionId, wanted: CreditWanted, request: Request) -> Response:
         """An invoice that fills the session; one at a time."""
         await held(sessions, request, session_id)
 
         async def work(seed: Seed) -> Response:
             invoice = await top_up(sessions, session_id, msats_from_sats(wanted.amount_sats), seed)
-            tier = await services.tier_of((await found(services, session_id)).session.pubkey)
+            tier = await sessions.services.tier_of((await found(sessions.services, session_id)).session.pubkey)
             body = {"sessionId": session_id, "invoice": invoice_view(invoice), "trust_tier": str(tier)}
             return said(body, 201)
 
-        return await services.idempotency.answer(request, session_id, work)
+        return await sessions.services.idempotency.answer(request, session_id, work)
 
-    @router.delete("/api/sessions/{session_id}")
+    @router.delete("/api/sessions/{session_id}", responses=CLOSED, openapi_extra=HOLDER)
     async def close(
         session_id: SessionId, request: Request, wanted: Annotated[CloseWanted | None, Body()] = None
     ) -> Response:
@@ -87,7 +90,7 @@ def routes(sessions: Sessions) -> APIRouter:
         async def work(seed: Seed) -> Response:
             return said(await _closed(sessions, session_id, wanted or CloseWanted(), seed))
 
-        return await services.idempotency.answer(request, session_id, work)
+        return await sessions.services.idempotency.answer(request, session_id, work)
 
     return router
 

@@ -12,7 +12,7 @@ from tests import anthropic_server as api
 from tests.anthropic_server import Behaviour
 from tests.timmy_dvm.agent.conftest import KEY, TASK, work_fails
 from timmy_dvm.agent.claude import MAX_TRIES, ClaudeAgent
-from timmy_dvm.agent.prompts import EVAL_MAX_OUTPUT_TOKENS, EVAL_SYSTEM, REFUSED_IN_EVAL
+from timmy_dvm.agent.prompts import EVAL_MAX_OUTPUT_TOKENS, EVAL_SYSTEM, REFUSED_IN_EVAL, TALK_SYSTEM
 from timmy_dvm.agent.runner import (
     Task,
     Turn,
@@ -22,6 +22,16 @@ from timmy_dvm.agent.runner import (
 from timmy_dvm.core.pricing import estimate_tokens
 
 WORK, EVAL = "claude-sonnet-4-6", "claude-haiku-4-5"
+
+
+class TestSmallTalk:
+    async def test_wld_17_the_judging_model_is_asked_for_150_tokens_with_our_persona(self, fake, agent):
+        fake.will(api.ok("Welcome, friend.", input_tokens=200, output_tokens=5))
+        answer = await agent.small_talk("hello \ud800", deadline_s=5)
+        assert (answer.text, answer.usage) == ("Welcome, friend.", Usage(EVAL, 200, 5))
+        body = fake.requests[0].body
+        assert (body["model"], body["max_tokens"], body["system"]) == (EVAL, 150, TALK_SYSTEM)
+        assert body["messages"] == [{"role": "user", "content": "hello ?"}]
 
 
 class TestAnswers:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timmy_dvm.agent.offline import FAIL, REFUSE, REJECT, OfflineAgent, compose
-from timmy_dvm.agent.prompts import EVAL_MAX_OUTPUT_TOKENS
+from timmy_dvm.agent.offline import FAIL, REFUSE, REJECT, SMALL_TALK, OfflineAgent, compose
+from timmy_dvm.agent.prompts import EVAL_MAX_OUTPUT_TOKENS, TALK_MAX_OUTPUT_TOKENS
 from timmy_dvm.agent.runner import Refused, Task, Unavailable, Usage
 from timmy_dvm.core.pricing import estimate_input_tokens, estimate_tokens
 
@@ -136,3 +136,21 @@ class TestTime:
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+class TestSmallTalk:
+    """WLD-19."""
+
+    async def test_four_sentences_in_turn_each_after_400_ms(self):
+        waits = []
+
+        async def sleep(seconds):
+            waits.append(seconds)
+
+        agent = OfflineAgent(sleep=sleep, eval_model="haiku")
+        said = [await agent.small_talk("hello", deadline_s=5) for _ in range(8)]
+        assert [answer.text for answer in said] == list(SMALL_TALK) * 2
+        assert len(set(SMALL_TALK)) == 4
+        assert waits == [0.4] * 8
+        assert {answer.usage.model for answer in said} == {"haiku"}
+        assert all(0 < answer.usage.output_tokens <= TALK_MAX_OUTPUT_TOKENS for answer in said)

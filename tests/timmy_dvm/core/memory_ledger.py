@@ -318,7 +318,11 @@ class MemoryLedger(MemoryCredit, MemorySessions):
         return [refund for refund in self.refunds.values() if refund.job_id == job_id]
 
     def caps_in_flight(self) -> int:
-        return sum(refund.max_fee for refund in self.refunds_of_jobs() if refund.state in FLYING)
+        return sum(
+            refund.max_fee
+            for refund in self.refunds_of_jobs()
+            if refund.state in FLYING and not refund.pays_its_way
+        )
 
     def payable(self) -> int:
         families = accounts.PAYABLE_FAMILIES

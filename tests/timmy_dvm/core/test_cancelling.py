@@ -21,7 +21,7 @@ def test_paid_and_not_begun_all_of_it_comes_back_and_no_trust_is_lost():
     assert decision.identity is None
     assert decision.job.ended_at == b.NOW
     assert decision.job.due_at is None
-    assert "102 sats are yours" in decision.tells[0].message.sentence
+    assert "100 sats are yours" in decision.tells[0].message.sentence
 
 
 def test_covered_by_credit_the_credit_is_there_again_at_once():

@@ -95,6 +95,10 @@ class TimmyWithCredit(Timmy):
             back = sum(
                 r.amount for job in jobs for r in self.ledger.refunds_of(job.id) if r.state is RefundState.CREDITED
             )
+            back += sum(
+                r.max_fee - min(r.fee, r.max_fee) for job in jobs for r in self.ledger.refunds_of(job.id)
+                if r.state is RefundState.SENT and r.pays_its_way
+            )  # fmt: skip
             dust = sum(
                 p.amount for entry in self.ledger.entries.values() if entry.code == "dust"
                 for p in entry.postings if p.account == account

@@ -29,7 +29,7 @@ class Timmy(World):
         came = sum(i.received for i in self.ledger.invoices.values() if i.state is InvoiceState.SETTLED)
         sent = [r for r in self.ledger.refunds.values() if r.state is RefundState.SENT]
         # Of a pay-out the fee cap is in its amount.
-        left = sum(r.amount + r.fee - (0 if r.job_id else r.max_fee) for r in sent)
+        left = sum(r.invoiced + r.fee for r in sent)
         assert self.ledger.node() == came - left
 
     @invariant()
@@ -112,7 +112,7 @@ class Timmy(World):
         if not policy.wallet_limits_fees:
             return
         for job in self.ledger.jobs.values():
-            refunds = self.ledger.refunds_of(job.id)
+            refunds = [row for row in self.ledger.refunds_of(job.id) if not row.pays_its_way]
             spent = sum(r.max_fee if r.state in FLYING else r.fee for r in refunds)
             assert spent <= job.charge_eval + job.charge_work - job.pool_credit
             assert all(r.fee <= policy.fee_per_refund for r in refunds)

@@ -80,7 +80,7 @@ class TimmyWhoSends(Timmy):
         refund = self.picked(self.ledger.refunds_of_jobs(), pick)
         fact = RefundWithdrawn(
             refund_id=refund.id, version=refund.version - late, bolt11="lnbc", rail_ok=True, at=self.now,
-            payment_hash=f"9{self.fresh():063x}", amount=refund.amount + wrong, expires_at=self.now + 600,
+            payment_hash=f"9{self.fresh():063x}", amount=refund.sendable + wrong, expires_at=self.now + 600,
         )  # fmt: skip
         decision = self.ledger.commit(fact)
         assert not decision.refunds or not (late or wrong or refund.state not in OPEN)

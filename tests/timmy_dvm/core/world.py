@@ -158,7 +158,9 @@ class World(RuleBasedStateMachine):
         refund = self.picked([r for r in there if r.state in OPEN and r.pubkey] or there, pick)
         job = self.ledger.jobs[refund.job_id]
         seen_before, n = list(self.ledger.tried) or list(self.ledger.invoices), self.fresh()
-        amount = {"more": refund.amount + 1, "less": refund.amount - 1, "any": None}.get(wrong, refund.amount)
+        amount = {"more": refund.sendable + 1, "less": refund.sendable - 1, "any": None}.get(
+            wrong, refund.sendable
+        )
         fact = RefundClaimed(
             event_id=f"d{n:063x}", request_event_id=None if by_sum else job.event_id,
             bolt11=f"lnbc{n}", amount=amount, pubkey=job.pubkey if job.pubkey and wrong != "key" else "99" * 32,
@@ -169,8 +171,8 @@ class World(RuleBasedStateMachine):
         decision = self.ledger.commit(fact)
         assert len(decision.tells) == 1
         for sending in decision.refunds:
-            assert wrong is None or sending.amount == amount != refund.amount
-            assert (sending.pubkey, sending.amount) == (fact.pubkey, amount)
+            assert wrong is None or sending.sendable == amount != refund.sendable
+            assert (sending.pubkey, sending.sendable) == (fact.pubkey, amount)
         if not decision.refunds and wrong is None and refund.state in OPEN and refund.pubkey:
             assert decision.tells[0].message.code == "fee_reserve"
 

@@ -10,6 +10,7 @@ import httpx
 
 from relay_client.keys import Keys
 from tests.flows.house import BTC, House, a_house
+from tests.timmy_dvm.http.described import described
 from timmy_dvm.http import jobs, prices
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
@@ -95,8 +96,10 @@ async def a_door(*, more=lambda _: (), peer=("203.0.113.9", 40_000), **parts) ->
     async with a_house(**parts) as house:
         services = services_of(house, **mine)
         routers = [jobs.routes(services), prices.routes(services), *more(services)]
-        transport = httpx.ASGITransport(create_app(routers, house.random.new_id), client=peer)
-        async with httpx.AsyncClient(transport=transport, base_url=URL) as http:
+        app = create_app(routers, house.random.new_id)
+        transport = httpx.ASGITransport(app, client=peer)
+        hooks = {"response": [described(app)]}
+        async with httpx.AsyncClient(transport=transport, base_url=URL, event_hooks=hooks) as http:
             yield Door(house, http, services)
 
 

@@ -81,7 +81,6 @@ async def test_without_a_way_to_pay_there_is_no_route_to_pay():
     ("method", "path", "status", "code"),
     [
         ("GET", "/", 404, "not_found"),
-        ("GET", "/docs", 404, "not_found"),
         ("GET", f"/api/dev/stub/pay/{HASH}", 405, "wrong_method"),
     ],
 )
