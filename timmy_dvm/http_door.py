@@ -8,7 +8,20 @@ from fastapi import APIRouter
 
 from timmy_dvm.building import token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
-from timmy_dvm.http import demo, dev_pay, events, health, identity, jobs, prices, refunds, testkit, world
+from timmy_dvm.http import (
+    demo,
+    dev_pay,
+    events,
+    health,
+    identity,
+    jobs,
+    l402_door,
+    prices,
+    refunds,
+    testkit,
+    world,
+)
+from timmy_dvm.http import sessions as session_routes
 from timmy_dvm.http.access import AccessLog
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
@@ -21,6 +34,8 @@ from timmy_dvm.http.logins import Logins
 from timmy_dvm.http.open_places import OpenPlaces
 from timmy_dvm.http.server import Gate, Server, make_server
 from timmy_dvm.http.services import Services
+from timmy_dvm.http.session_keys import SessionKeys
+from timmy_dvm.http.session_work import Look, Sessions
 from timmy_dvm.http.watching import Watchers
 from timmy_dvm.nostr.hand_in import HandIn
 from timmy_dvm.partials import Partials
@@ -55,6 +70,12 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
     )
 
 
+def sessions_of(ground: Ground, services: Services, look: Look) -> Sessions:
+    """What the routes of sessions work with; ``look`` reads our wallet's record of an invoice."""
+    secret = token_secret_of(ground.config, ground.randomness)
+    return Sessions(services=services, keys=SessionKeys(secret, services.public_url, ground.clock), look=look)
+
+
 def claims_of(ground: Ground) -> Claims:
     """Takes claims of refunds."""
     return Claims(
@@ -69,6 +90,7 @@ def claims_of(ground: Ground) -> Claims:
 
 def routers_of(
     services: Services,
+    sessions: Sessions,
     claims: Claims,
     hand_in: HandIn,
     show_health: Callable[[], Awaitable[dict[str, Any]]],
@@ -78,6 +100,8 @@ def routers_of(
     routers = [
         jobs.routes(services),
         refunds.routes(services, claims),
+        l402_door.routes(sessions),
+        session_routes.routes(sessions),
         events.routes(services, hand_in),
         identity.routes(services),
         prices.routes(services),
@@ -93,7 +117,7 @@ def description() -> dict[str, Any]:
     """The port's whole description, the developers' route included; nothing is built or opened for it."""
     # Routes use what they are given only when they serve.
     absent: Any = None
-    routers = routers_of(absent, absent, absent, absent, _nobody_pays)
+    routers = routers_of(absent, absent, absent, absent, absent, _nobody_pays)
     routers += [
         demo.routes(absent, absent, absent),
         world.routes(absent, absent, absent, address_of=absent, origins=frozenset()),

@@ -107,7 +107,14 @@ class Payments:
                 return  # the wallet was closed
 
     async def _look(self, payment_hash: str) -> None:
-        """A hint came, and holds a place: ask the wallet. What can't be learnt now the next listing finds."""
+        """A hint came, and holds a place."""
+        try:
+            await self.look(payment_hash)
+        finally:
+            self._places.release()
+
+    async def look(self, payment_hash: str) -> None:
+        """Ask the wallet of one invoice, and book what it says. What it can't say now the next listing finds."""
         try:
             invoice = await self._store.invoice(payment_hash)
             if invoice is None or invoice.state is InvoiceState.SETTLED:
@@ -119,8 +126,6 @@ class Payments:
                 await self._engine.handle(PaymentSeen(payment_hash=payment_hash, received=received, at=at))
         except (LightningError, StoreUnavailable, RuleBroken, Contended) as error:
             log.warning("could not follow a hint of a payment", action="hint_unread", error=str(error))
-        finally:
-            self._places.release()
 
     async def _keep_cursor(self) -> None:
         while True:

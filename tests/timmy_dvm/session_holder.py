@@ -10,6 +10,7 @@ from tests.timmy_dvm.generosity import Generosity, hexed, priced
 from timmy_dvm.core.actions import Message, Refused
 from timmy_dvm.core.facts import InvoiceMade, InvoiceNotMade, InvoiceUnpaid, PaymentOut, PaymentSeen, PayResult
 from timmy_dvm.core.facts import RequestReceived as Asked
+from timmy_dvm.core.refund_facts import RefundInvoiced, RefundNotInvoiced
 from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
 
 
@@ -149,6 +150,42 @@ class Holder:
             at=self.world.now,
         )
         await self.world.engine.handle(fact)
+
+    async def _ask(self) -> dict:
+        pending = [a for a in await self.world.store.pending() if a.kind == "AskForInvoice"]
+        mine = {row.id for row in await self.refunds()}
+        (wanted,) = [(a, b) for a in pending if (b := json.loads(a.body))["refund_id"] in mine]
+        return {"done": wanted[0].id, **wanted[1]}
+
+    async def is_asked_for(self) -> tuple[str, int]:
+        """The address that is asked for an invoice, and of which sum in msat."""
+        asked = await self._ask()
+        return asked["address"], asked["amount"]
+
+    async def address_gives(self, sats: int) -> None:
+        """Where the rest goes gave an invoice of that sum."""
+        asked, n = await self._ask(), self.world.fresh()
+        assert asked["amount"] == msats_from_sats(sats)
+        fact = RefundInvoiced(
+            refund_id=asked["refund_id"],
+            attempts=asked["attempts"],
+            bolt11=f"lnbc{n}",
+            payment_hash=hexed(f"address {n}"),
+            expires_at=self.world.now + 600,
+            at=self.world.now,
+        )
+        await self.world.engine.handle(fact, done=asked["done"])
+
+    async def address_is_away(self) -> None:
+        asked = await self._ask()
+        fact = RefundNotInvoiced(
+            refund_id=asked["refund_id"],
+            attempts=asked["attempts"],
+            sentence="It does not answer.",
+            lasting=False,
+            at=self.world.now,
+        )
+        await self.world.engine.handle(fact, done=asked["done"])
 
     async def time_is_over(self) -> None:
         """The look that is due next at whether the session was used."""

@@ -46,11 +46,76 @@ async def test_closed_without_one_the_rest_is_held_and_claimed_later():
         assert await world.balance("node") == 0
 
 
-async def test_where_the_owner_wants_it_is_remembered():
+ADDRESS = "alice@example.com"
+
+
+async def test_closed_with_an_address_that_is_asked_for_the_rest_less_what_the_way_may_cost():
     async with generosity() as world:
         holder = await Holder(world).opens(500)
-        await holder.closes(refund_to="alice@example.com")
-        assert (await holder.row()).refund_to == "alice@example.com"
+        (told,) = await holder.closes(refund_to=ADDRESS)
+        assert "the address you named" in told.body["message"]
+        assert (await holder.row()).refund_to == ADDRESS
+        assert await holder.owed() == ["owed 500 closed"]
+        assert await holder.is_asked_for() == (ADDRESS, 495_000)
+        await holder.address_gives(495)
+        assert await holder.owed() == ["sending 500 closed"]
+        await holder.sent(fee=2)
+        assert await holder.owed() == ["sent 500 closed", "held 3 fee"]
+
+
+async def test_an_address_that_gives_nothing_is_asked_again_and_its_owner_may_claim_meanwhile():
+    async with generosity() as world:
+        holder = await Holder(world).opens(500)
+        await holder.closes(refund_to=ADDRESS)
+        await holder.address_is_away()
+        assert await holder.owed() == ["owed 500 closed"]
+        assert [a.kind for a in await world.store.pending() if a.kind == "RetryRefund"] == ["RetryRefund"]
+        await holder.closes(495)
+        assert await holder.owed() == ["sending 500 closed"]
+        await holder.sent(PayResult.FAILED)
+        assert await holder.owed() == ["held 500 closed"]
+
+
+async def test_what_an_address_was_sent_and_did_not_arrive_is_tried_there_again():
+    async with generosity() as world:
+        holder = await Holder(world).opens(500)
+        await holder.closes(refund_to=ADDRESS)
+        await holder.address_gives(495)
+        await holder.sent(PayResult.FAILED)
+        assert await holder.owed() == ["owed 500 closed"]
+        assert (await holder.refunds())[0].target == ADDRESS
+
+
+async def test_what_comes_later_goes_where_the_rest_went_and_what_is_too_small_for_a_way_is_held():
+    async with generosity() as world:
+        holder = await Holder(world).opens(500)
+        late = await holder.bill((await holder.asks_to_top_up(300))[0])
+        await holder.closes(refund_to=ADDRESS)
+        await holder.settles(late, 300)
+        assert await holder.owed() == ["owed 500 closed", "owed 300 late"]
+        other = await Holder(world).opens(100)
+        await other.is_served(96, 96)
+        await other.closes(refund_to=ADDRESS)
+        assert await other.owed() == ["held 2 closed"]
+
+
+async def test_an_address_that_is_named_after_all_has_what_was_held():
+    async with generosity() as world:
+        holder = await Holder(world).opens(500)
+        await holder.closes()
+        await holder.closes(refund_to=ADDRESS)
+        assert await holder.owed() == ["held 500 closed"]
+        assert await holder.is_asked_for() == (ADDRESS, 495_000)
+        await holder.address_gives(495)
+        await holder.sent()
+        assert await holder.owed() == ["sent 500 closed", "held 5 fee"]
+
+
+async def test_an_invoice_for_a_part_goes_first_and_the_rest_to_the_address():
+    async with generosity() as world:
+        holder = await Holder(world).opens(500)
+        await holder.closes(100, refund_to=ADDRESS)
+        assert await holder.owed() == ["sending 102 closed", "owed 398 closed"]
 
 
 async def test_closed_twice_it_only_says_how_it_stands():

@@ -74,6 +74,7 @@ def sent_out(
         updated_at=fact.at,
         origin=origin,
         session_id=session_id,
+        kept_for_way=cap if session_id else ZERO,
     )
     sent = sent_again(dataclasses.replace(owed, version=1), fact, amount)
     entry = transfer(f"owed:{owed.id}", Code.OWED, home, accounts.refund(owed.id), owed.amount, reason)
@@ -170,7 +171,7 @@ def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
     if fact.result is PayResult.SUCCEEDED:
         return _sent(case, row, fact, policy)
     if fact.result is PayResult.FAILED and fact.attempts == row.attempts:
-        return _back(case, row, fact) if row.session_id is None else _held(row, fact)
+        return _back(case, row, fact) if row.session_id is None else _not_sent(case, row, fact, policy)
     return refunds.paid_out(case, fact, policy)
 
 
@@ -188,7 +189,9 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> De
         entries.append(_credited(row, rest))
     swept = Returned()
     if rest and case.session is not None:
-        swept = session_money.swept(case.session, rest, cause=row.id, reason="fee", at=fact.at, policy=policy)
+        swept = session_money.swept(
+            case.session, rest, cause=row.id, reason=session_money.FEE, at=fact.at, policy=policy
+        )
     done = dataclasses.replace(
         row, state=refund_moves(row.state, RefundState.SENT), fee=fact.fee, updated_at=fact.at, note=""
     )
@@ -204,8 +207,10 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> De
     )
 
 
-def _held(row: RefundRecord, fact: PaymentOut) -> Decision:
-    """FAILED frees the money of a session that is closed: it is held, until its owner sends another invoice."""
+def _not_sent(case: Case, row: RefundRecord, fact: PaymentOut, policy: Policy) -> Decision:
+    """FAILED frees the rest of a session: its address is asked again, or it is held for its owner to claim."""
+    if row.target is not None:
+        return refunds.try_later(case, row, fact.detail, fact.at, policy)
     held = dataclasses.replace(
         row,
         state=refund_moves(row.state, RefundState.HELD),

@@ -11,13 +11,13 @@ from typing import assert_never
 from ledger import accounts
 from ledger.credit import TopUpRecord
 from ledger.money import ZERO, Msats, sats_down, sats_up
-from ledger.records import Door, InvoiceRecord, Mode, RefundRecord
+from ledger.records import Door, InvoiceRecord, Mode, RefundRecord, RefundState
 from ledger.sessions import SessionRecord, SessionState
 from timmy_dvm.core import asking, credit, free_tier, payouts, refunds, refusing, reserving, session_money, trust
 from timmy_dvm.core.actions import CloseIdleSession, OperationDone, Refused
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import InvoiceNotMade, InvoiceUnpaid, PaymentSeen, RequestReceived
-from timmy_dvm.core.giving_back import largest
+from timmy_dvm.core.giving_back import ask, largest
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.session_facts import (
     SessionAsked,
@@ -145,7 +145,8 @@ def paid(case: Case, fact: PaymentSeen, policy: Policy) -> Decision:
         back = session_money.swept(
             session, row.received, cause=fact.payment_hash, reason="late", at=fact.at, policy=policy
         )
-        return dataclasses.replace(booked, entries=(*booked.entries, *back.entries), refunds=back.refunds)
+        entries = (*booked.entries, *back.entries)
+        return dataclasses.replace(booked, entries=entries, refunds=back.refunds, actions=back.actions)
     used = dataclasses.replace(session, used_at=max(fact.at, session.used_at))
     if session.state is SessionState.ACTIVE:
         return dataclasses.replace(booked, session=used)
@@ -219,7 +220,9 @@ def idle(case: Case, fact: SessionIdle, policy: Policy) -> Decision:
 
 
 def close_asked(case: Case, fact: SessionCloseAsked, policy: Policy) -> Decision:
-    """The owner wants the rest: sent to the BOLT11 they named, else held. Of a closed session, what is held."""
+    """The owner wants the rest: sent to the BOLT11 or the address they named, else held. Of a closed session, what
+    is held.
+    """
     session = case.session
     if session is not None and session.state is SessionState.CLOSED:
         return _claimed(case, session, fact, policy)
@@ -249,17 +252,17 @@ def _closed(
     sent = sent or Decision()
     leaving = _amount_of(sent.refunds)
     rest = Msats(case.credit - leaving)
-    back = session_money.swept(session, rest, cause="end", reason=reason, at=at, policy=policy)
     ended = dataclasses.replace(
         session, state=session_moves(session.state, SessionState.CLOSED), ended_at=at, refund_to=refund_to
     )
+    back = session_money.swept(ended, rest, cause="end", reason=reason, at=at, policy=policy)
     rows = (*sent.refunds[-1:], *back.refunds)
     return Decision(
         session=ended,
         topups=tuple(dataclasses.replace(topup, ended_at=at) for topup, _ in case.topups),
         refunds=(*sent.refunds, *back.refunds),
         entries=(*sent.entries, *back.entries),
-        actions=sent.actions,
+        actions=(*sent.actions, *back.actions),
         tells=(_told(rows, back.sentence),),
     )
 
@@ -275,24 +278,44 @@ def _told(rows: tuple[RefundRecord, ...], sentence: str) -> Tell:
         refundAmountSats=sum(sats_down(row.invoiced) for row in rows),
         maxFeeSats=sum(sats_up(row.max_fee) for row in rows),
         refundState=refunds.shown_state(rows),
-        message=sentence,
+        message=sentence or "This session is closed.",
     )
 
 
 def _claimed(case: Case, session: SessionRecord, fact: SessionCloseAsked, policy: Policy) -> Decision:
     """Something is held of a closed session, and its owner sent a BOLT11 for it, or only looks."""
-    if fact.bolt11 is None:
-        return Decision(tells=(_told(case.payouts, "This session is closed."),))
     held = [row for row in case.payouts if row.state in refunds.CLAIMABLE]
+    if fact.bolt11 is None:
+        return _sent_to_address(case, session, held, fact)
     row = next((row for row in held if claimable(row.amount, policy) == fact.amount), None)
     if row is None or fact.amount is None:
         return Decision(tells=(Tell(_nothing_of_that_sum(case, held, policy), _NOWHERE),))
     refusal = payouts.why_not_payable(case, fact, fact.amount, policy)
     if refusal is not None:
         return Decision(tells=(Tell(refusal, _NOWHERE),))
-    sent = payouts.sent_again(row, fact, fact.amount)
+    sent = payouts.sent_again(dataclasses.replace(row, target=None, due_at=None), fact, fact.amount)
     return dataclasses.replace(
         sent, tells=(_told(sent.refunds, f"The rest of session {session.id[:8]} is sent."),)
+    )
+
+
+def _sent_to_address(
+    case: Case, session: SessionRecord, held: list[RefundRecord], fact: SessionCloseAsked
+) -> Decision:
+    """The owner of a closed session only looks, or names an address after all: what is held goes there."""
+    told = _told(case.payouts, "This session is closed.")
+    if fact.refund_to is None:
+        return Decision(tells=(told,))
+    named = [
+        dataclasses.replace(row, target=fact.refund_to, updated_at=fact.at)
+        for row in held
+        if row.state is RefundState.HELD and row.kept_for_way
+    ]
+    return Decision(
+        session=dataclasses.replace(session, refund_to=fact.refund_to),
+        refunds=tuple(named),
+        actions=tuple(Do(ask(row)) for row in named),
+        tells=(told,),
     )
 
 

@@ -22,6 +22,8 @@ EVERYWHERE: Final[Documented] = {
 """What any route may answer besides."""
 ASKER: Final[dict[str, Any]] = {"security": [{}, {"nostrToken": []}, {"nostrEvent": []}]}
 """Nobody in particular, or a key that says who it is."""
+HOLDER: Final[dict[str, Any]] = {"security": [{"macaroon": []}]}
+"""Who asks holds a session."""
 _SCHEMES: Final[Mapping[str, Any]] = {
     "nostrToken": {
         "type": "apiKey",

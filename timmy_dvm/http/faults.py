@@ -21,12 +21,14 @@ from timmy_dvm.log import get_logger
 
 _TOO_MANY: Final = frozenset({"rate_limited", "too_many_open", "too_many_cancelled"})
 _NOT_NOW: Final = frozenset({"busy", "wallet_away", "fee_reserve"})
-_CONFLICT: Final = frozenset({"already_sending", "not_ended", "nothing_owed", "pending_topup"})
+_CONFLICT: Final = frozenset({"already_sending", "not_ended", "nothing_owed", "pending_topup", "session_closed"})
 _STATUS: Final[Mapping[str, int]] = {
     **dict.fromkeys(_TOO_MANY, 429),
     **dict.fromkeys(_NOT_NOW, 503),
     **dict.fromkeys(_CONFLICT, 409),
     "insufficient_credit": 402,
+    "session_unpaid": 402,
+    "unknown_session": 404,
     "not_yours": 403,
     "unknown_job": 404,
 }

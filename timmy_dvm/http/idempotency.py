@@ -85,14 +85,14 @@ class Idempotency:
         """
         told = request.headers.getlist(HEADER)
         if not told:
-            return await work(self._fresh())
+            return await work(self.fresh())
         key = _key(request, told, credential)
         async with self._alone(key):
             return await self._once(request, key, work)
 
     async def _once(self, request: Request, key: str, work: Work) -> Response:
         body_hash = hashlib.sha256(await request.body()).hexdigest()
-        seen = await self._store.begin_answer(key, body_hash, self._fresh().text, int(self._clock.now()))
+        seen = await self._store.begin_answer(key, body_hash, self.fresh().text, int(self._clock.now()))
         if seen.body_hash != body_hash:
             sentence = "That Idempotency-Key was used for another request: take a fresh key for this one."
             raise Fault(HTTPStatus.CONFLICT, "idempotency_conflict", sentence)
@@ -124,7 +124,8 @@ class Idempotency:
             if not turn.wanted:
                 del self._turns[key]
 
-    def _fresh(self) -> Seed:
+    def fresh(self) -> Seed:
+        """A seed for what is asked without a key."""
         return Seed(self._randomness.token(_SEED_BYTES).hex())
 
 
@@ -141,8 +142,9 @@ def _key(request: Request, told: list[str], credential: str | None) -> str:
 
 
 def _is_final(status: int) -> bool:
-    """Whether it stands for ever: not what failed on our side, nor what only has to wait."""
-    return status < HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.TOO_MANY_REQUESTS
+    """Whether it stands for ever: not what failed on our side, nor what only has to wait, or be paid for."""
+    waits = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.PAYMENT_REQUIRED}
+    return status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in waits
 
 
 def _stored(status: int, answer: str) -> Response:

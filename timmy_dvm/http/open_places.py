@@ -6,7 +6,7 @@ from timmy_dvm.http.faults import Fault
 
 
 class OpenPlaces:
-    """Counts jobs that wait for payment by who asked for them.
+    """Counts jobs that wait for payment, and deposits of sessions, by who asked for them.
 
     Args:
         per_address: how many one address may have at once.
@@ -44,3 +44,6 @@ class OpenPlaces:
         """A listener of the engine."""
         if applied.job is not None and applied.job.state not in AWAITING:
             self.leave(applied.job.id)
+        for topup in applied.change.topups:
+            if topup.ended_at is not None:
+                self.leave(topup.id)

@@ -1,4 +1,4 @@
-"""Wakes whoever waits for a job to change: routes that answer when something is there, and event streams."""
+"""Wakes whoever waits for a job to change, a top-up or an invoice: routes that answer then, and event streams."""
 
 import asyncio
 import contextlib
@@ -36,8 +36,11 @@ class Watchers:
         touched |= {invoice.job_id for invoice in change.invoices}
         if applied.job is not None:
             touched.add(applied.job.id)
-        for job_id in touched:
-            for watch in self._watches.get(job_id or "", ()):
+        # Who waits for a session's invoice knows its top-up; who has paid one, its hash.
+        touched |= {topup.id for topup in change.topups}
+        touched |= {invoice.payment_hash for invoice in change.invoices}
+        for touched_id in touched:
+            for watch in self._watches.get(touched_id or "", ()):
                 watch.wake()
 
     @contextlib.contextmanager

@@ -81,6 +81,38 @@ class VerifyWanted(Asked):
     )
 
 
+Sats = Annotated[int, Field(alias="amount_sats", description="Whole sats.")]
+
+
+class CreditWanted(Asked):
+    """``POST /api/sessions/{id}/topup``."""
+
+    amount_sats: Sats
+
+
+class SessionWanted(CreditWanted):
+    """``POST /api/sessions``."""
+
+    nostr_token: Token | None = Field(None, alias="nostr_token", description="In place of X-Nostr-Token.")
+
+
+class SessionRequest(Asked):
+    """``POST /api/sessions/{id}/request``."""
+
+    request: RequestText = Field("", description="What to do, at most 500 characters.")
+
+
+class CloseWanted(Asked):
+    """``DELETE /api/sessions/{id}``."""
+
+    invoice: Annotated[str, Field(max_length=4_096)] | None = Field(
+        None, description="A BOLT11 for at most `payoutSats`, or for what is claimable of a closed session."
+    )
+    refund_address: Annotated[str, Field(max_length=320)] | None = Field(
+        None, description="A Lightning address for the rest."
+    )
+
+
 def said(body: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer as JSON; nobody but who asked may keep it."""
     kept = {"Cache-Control": "no-store", **(headers or {})}
