@@ -31,7 +31,14 @@ from timmy_dvm.fetching import GuardedFetch, Judge, public_https
 from timmy_dvm.http.dev_pay import DevPay
 from timmy_dvm.http.health import Health
 from timmy_dvm.http.server import Server, bind
-from timmy_dvm.http_door import claims_of, routers_of, server_of, services_of, sessions_of
+from timmy_dvm.http_door import (
+    claims_of,
+    operator_side,
+    routers_of,
+    server_of,
+    services_of,
+    sessions_of,
+)
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr.profiles import RelayProfiles
 from timmy_dvm.nostr.publishing import NostrPublisher
@@ -149,10 +156,9 @@ class App:
         health = Health(config, ground.keys, ground.pool, store, payments, watchdog)
         sessions = sessions_of(ground, services, payments.look)
         world = world_door(ground, services)
-        routers = [
-            *routers_of(services, sessions, claims_of(ground), door.hand_in, health.show, pay),
-            *world.routers,
-        ]
+        operator = operator_side(ground, payments, watchdog)
+        routers = routers_of(services, sessions, claims_of(ground), door.hand_in, health.show, pay)
+        routers += [*world.routers, *operator.routers]
         return _Parts(
             Ready(ground.keys.npub, public_url, ground.pool.urls),
             ground.pool,
@@ -164,7 +170,7 @@ class App:
             watchdog,
             btc_price if isinstance(btc_price, LivePrice) else None,
             world,
-            server_of(ground, routers),
+            server_of(ground, routers, operator.new_id),
             listening,
         )
 

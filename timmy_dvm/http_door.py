@@ -2,12 +2,14 @@
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter
 
-from timmy_dvm.building import token_secret_of, tokens_of
+from timmy_dvm.building import admin_token_of, token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
+from timmy_dvm.gauges import Gauges
 from timmy_dvm.http import (
     demo,
     dev_pay,
@@ -16,6 +18,8 @@ from timmy_dvm.http import (
     identity,
     jobs,
     l402_door,
+    metrics,
+    node_status,
     prices,
     refunds,
     testkit,
@@ -24,6 +28,7 @@ from timmy_dvm.http import (
 from timmy_dvm.http import sessions as session_routes
 from timmy_dvm.http.access import AccessLog
 from timmy_dvm.http.addresses import Addresses
+from timmy_dvm.http.admins import Admins
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.cors import Cors
@@ -31,6 +36,7 @@ from timmy_dvm.http.dev_pay import PaidHow, Pay
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.logins import Logins
+from timmy_dvm.http.node_status import NodeStatus
 from timmy_dvm.http.open_places import OpenPlaces
 from timmy_dvm.http.server import Gate, Server, make_server
 from timmy_dvm.http.services import Services
@@ -39,8 +45,10 @@ from timmy_dvm.http.session_work import Look, Sessions
 from timmy_dvm.http.watching import Watchers
 from timmy_dvm.nostr.hand_in import HandIn
 from timmy_dvm.partials import Partials
+from timmy_dvm.payments import Payments
 from timmy_dvm.prices import PriceSource
 from timmy_dvm.relay_door import Ground
+from timmy_dvm.solvency import Watchdog
 
 
 def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, public_url: str) -> Services:
@@ -121,6 +129,7 @@ def description() -> dict[str, Any]:
     routers += [
         demo.routes(absent, absent, absent),
         world.routes(absent, absent, absent, address_of=absent, origins=frozenset()),
+        node_status.routes(absent, absent),
     ]
     return create_app(routers, lambda: "").openapi()
 
@@ -129,10 +138,29 @@ async def _nobody_pays(_: str) -> PaidHow:
     return PaidHow.UNKNOWN
 
 
-def server_of(ground: Ground, routers: Sequence[APIRouter]) -> Server:
+@dataclass(frozen=True, slots=True)
+class OperatorSide:
+    """What only the operator sees; ``new_id`` numbers mistakes of ours, which are counted there."""
+
+    routers: tuple[APIRouter, ...]
+    new_id: Callable[[], str]
+
+
+def operator_side(ground: Ground, payments: Payments, watchdog: Watchdog) -> OperatorSide:
+    """Status and metrics, which count from here on what is written."""
+    config, clock = ground.config, ground.clock
+    admins = Admins(admin_token_of(config), is_public=config.is_public)
+    status = NodeStatus(config, ground.wallet, ground.pool, payments, watchdog, clock)
+    gauges = Gauges(ground.store, ground.pool, payments, watchdog, clock)
+    ground.engine.listen(gauges.applied)
+    routers = (node_status.routes(status.show, admins), metrics.routes(gauges.show, admins))
+    return OperatorSide(routers, gauges.numbered(ground.randomness.new_id))
+
+
+def server_of(ground: Ground, routers: Sequence[APIRouter], new_id: Callable[[], str]) -> Server:
     """The port, behind its limits."""
     limits = ground.config.limits
-    app = create_app(routers, ground.randomness.new_id)
+    app = create_app(routers, new_id)
     limited = Limits(app, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes)
     return make_server(
         AccessLog(Cors(limited, ground.config.http.cors_origins), ground.clock),

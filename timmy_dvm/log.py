@@ -38,6 +38,11 @@ def redact(secret: str | bytes) -> None:
     _redactor.add(secret)
 
 
+def struck_out(text: str) -> str:
+    """`text` without the process's secrets and what looks like one: for what is shown beside the log."""
+    return _redactor.clean(text)
+
+
 class CleaningFilter(logging.Filter):
     """The one filter: makes a record safe to write, in place, so that no later handler sees more."""
 

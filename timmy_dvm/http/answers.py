@@ -290,7 +290,7 @@ class RelayState(Said):
     connected_since: Moment | None
     last_event_at: Moment | None
     reconnects: int
-    misbehaviour: int
+    misbehaviour: float
     last_error: str | None
     faults: dict[str, int]
     accepted: int

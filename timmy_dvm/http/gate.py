@@ -1,6 +1,7 @@
 """Who may hold a connection, HTTP or WebSocket alike."""
 
 from collections import Counter
+from collections.abc import Callable
 
 
 class Gate:
@@ -14,14 +15,39 @@ class Gate:
         self._connections = connections
         self._per_address = per_address
         self._counts: Counter[str] = Counter()
+        self._idle: dict[Callable[[], None], None] = {}
 
     def enter(self, address: str) -> bool:
-        """Count a connection; whether it may stay."""
+        """Whether a connection may stay; then it is counted until it leaves.
+
+        Where all places are taken, the one that has said nothing whole for longest makes room: whoever holds
+        connections and asks for nothing must not keep out somebody who does.
+        """
+        if self._counts[address] >= self._per_address:
+            return False
+        if self._counts.total() >= self._connections and not self._make_room():
+            return False
         self._counts[address] += 1
-        return self._counts[address] <= self._per_address and self._counts.total() <= self._connections
+        return True
 
     def leave(self, address: str) -> None:
-        """A connection is gone."""
+        """A connection that was let in is gone."""
         self._counts[address] -= 1
         if not self._counts[address]:
             del self._counts[address]
+
+    def idles(self, hang_up: Callable[[], None]) -> None:
+        """A connection waits for its client from now on; ``hang_up`` ends it and has it leave, at once."""
+        self._idle.pop(hang_up, None)
+        self._idle[hang_up] = None
+
+    def works(self, hang_up: Callable[[], None]) -> None:
+        """A connection has a whole request, or is gone."""
+        self._idle.pop(hang_up, None)
+
+    def _make_room(self) -> bool:
+        longest = next(iter(self._idle), None)
+        if longest is not None:
+            del self._idle[longest]
+            longest()
+        return longest is not None

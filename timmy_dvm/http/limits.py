@@ -36,6 +36,13 @@ class Limits:
                 scope, receive, send
             )
             return
+        names = {name for name, _ in headers}
+        if names >= {b"content-length", b"transfer-encoding"}:
+            # A proxy that believes the other of the two sees another request behind this one (smuggling).
+            await _fault(400, "bad_input", "Tell the body's length, or send it in chunks; not both.")(
+                scope, receive, send
+            )
+            return
         told = dict(headers).get(b"content-length", b"0")
         if not told.isdigit() or int(told[:20]) > self._body_bytes:
             await self._too_large()(scope, receive, send)

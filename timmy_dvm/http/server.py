@@ -47,6 +47,7 @@ class Limited(H11Protocol):
     """Uvicorn's protocol, behind a :class:`Gate`."""
 
     _address = ""
+    _is_in = False
     _deadline: asyncio.TimerHandle | None = None
 
     def __init__(self, gate: Gate, *arguments: Any, **named: Any) -> None:
@@ -57,17 +58,17 @@ class Limited(H11Protocol):
         """Let it in, or hang up."""
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if isinstance(peer, tuple) else ""
-        may_stay = self._gate.enter(self._address)
+        self._is_in = self._gate.enter(self._address)
         super().connection_made(transport)
-        if may_stay:
+        if self._is_in:
             self._wait()
         else:
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room."""
-        self._gate.leave(self._address)
         self._stop_waiting()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -93,12 +94,24 @@ class Limited(H11Protocol):
 
     def _wait(self) -> None:
         self._stop_waiting()
-        self._deadline = asyncio.get_running_loop().call_later(self._gate.read_s, self.transport.abort)
+        self._deadline = asyncio.get_running_loop().call_later(self._gate.read_s, self._hang_up)
+        self._gate.idles(self._hang_up)
 
     def _stop_waiting(self) -> None:
+        self._gate.works(self._hang_up)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _hang_up(self) -> None:
+        self._stop_waiting()
+        self._leave()
+        self.transport.abort()
+
+    def _leave(self) -> None:
+        if self._is_in:
+            self._is_in = False
+            self._gate.leave(self._address)
 
 
 class Server(uvicorn.Server):

@@ -154,12 +154,34 @@ def test_a_connection_that_is_gone_makes_room_for_its_own_address_and_for_all():
     gate = Gate(read_s=1, connections=2, per_address=1)
     assert gate.enter("a")
     assert not gate.enter("a")
-    gate.leave("a")
     assert gate.enter("b")
     assert not gate.enter("c")
-    gate.leave("c")
     gate.leave("a")
     assert gate.enter("c")
+    assert not gate.enter("a")
+
+
+def test_where_all_places_are_taken_the_longest_silence_makes_room():
+    gate = Gate(read_s=1, connections=2, per_address=1)
+    gone = []
+
+    def hanging_up(address):
+        def hang_up():
+            gone.append(address)
+            gate.leave(address)
+
+        return hang_up
+
+    silent = {address: hanging_up(address) for address in "abcd"}
+    for address in "ab":
+        assert gate.enter(address)
+        gate.idles(silent[address])
+    gate.idles(silent["a"])  # it was answered, and waits anew: now b has been silent for longer
+    assert gate.enter("c")
+    assert gone == ["b"]
+    gate.works(silent["a"])
+    assert not gate.enter("d"), "nobody is silent: what is being served is not cut short"
+    assert gone == ["b"]
 
 
 async def test_a_head_that_is_too_long_is_refused():
