@@ -123,14 +123,8 @@ def routers_of(
 
 def description() -> dict[str, Any]:
     """The port's whole description, the developers' route included; nothing is built or opened for it."""
-<<<<<<< HEAD
-    # Routes use what they are given only when they serve.
-    absent: Any = None
-    routers = routers_of(absent, absent, absent, absent, absent, _nobody_pays)
-=======
     absent: Any = _Absent()
-    routers = routers_of(absent, absent, absent, absent, _nobody_pays)
->>>>>>> da6c5437f20ea05981fde1a59c512902a77c930f
+    routers = routers_of(absent, absent, absent, absent, absent, _nobody_pays)
     routers += [
         demo.routes(absent, absent, absent),
         world.routes(absent, absent, absent, address_of=absent, origins=frozenset()),
