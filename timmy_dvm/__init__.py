@@ -12,7 +12,7 @@ The files in the order a job meets them:
   `payees`, to whoever gives an invoice for a refund
 - `claims`, refunds asked for at a door without events
 - `partials`, what is being written, for whoever shows it
-- `views`, read-only answers
+- `views`, read-only answers; `relay_checks`, a customer who looks whether all of this holds
 - `world`, the Workshop: what anybody may see of it, and a chat; `free_answers`, what nobody pays for
 - `app`, where all of it is put together, with `relay_door` and `http_door`
 

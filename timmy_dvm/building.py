@@ -15,7 +15,8 @@ from relay_client.pool import RelayPool
 from relay_client.strangers import refuse_to_dial
 from timmy_dvm.agent.runner import Agent
 from timmy_dvm.clock import Clock, Randomness
-from timmy_dvm.config import Config, ConfigError
+from timmy_dvm.config import Config, ConfigError, Secret
+from timmy_dvm.config.checks import MIN_ADMIN_TOKEN_CHARS, MIN_TOKEN_SECRET_CHARS, too_short
 from timmy_dvm.config.money_tables import DailyBudgetTable, FreeTierTable, PricingTable, TrustTable
 from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
@@ -176,16 +177,55 @@ def dials_customers_relays(config: Config) -> bool:
 
 
 def token_secret_of(config: Config, randomness: Randomness) -> bytes:
-    """What we sign with; made at the first start, and kept in the data folder."""
+    """What we sign with; made at the first start, and kept in the data folder.
+
+    Raises:
+        ConfigError: it can't be read, or could be guessed.
+    """
     table = config.http
+    if table.token_secret is None and not table.token_secret_file.exists():
+        get_logger("http").warning(
+            "a secret that signs identity tokens was made; keep the file, or all tokens end with it",
+            action="token_secret_made",
+            file=str(table.token_secret_file),
+        )
     secret = table.token_secret or load_or_create_token(table.token_secret_file, randomness)
+    return _strong("http.token_secret_file", secret, MIN_TOKEN_SECRET_CHARS)
+
+
+def tokens_of(config: Config, clock: Clock, randomness: Randomness, audience: str) -> Tokens:
+    """What signs and reads identity tokens.
+
+    Raises:
+        ConfigError: a secret can't be read or could be guessed, or tokens given out now would count for nobody.
+    """
+    table = config.http
+    if table.token_not_before > clock.now():
+        raise ConfigError("http.token_not_before: lies ahead, so no token would count; take the time it is now")
+    signing = [token_secret_of(config, randomness)]
+    previous = table.read_token_previous_secret()
+    if previous is not None:
+        signing.append(_strong("http.token_previous_secret_file", previous, MIN_TOKEN_SECRET_CHARS))
+    return Tokens([SigningKey(secret, table.token_not_before) for secret in signing], audience)
+
+
+def admin_token_of(config: Config) -> Secret | None:
+    """What opens the operator's side from elsewhere; None: only this machine does.
+
+    Raises:
+        ConfigError: it can't be read, or could be guessed.
+    """
+    token = config.http.read_admin_token()
+    if token is not None:
+        _strong("http.admin_token_file", token, MIN_ADMIN_TOKEN_CHARS)
+    return token
+
+
+def _strong(name: str, secret: Secret, least: int) -> bytes:
     redact(secret.reveal())
+    if len(secret.reveal()) < least:
+        raise ConfigError(f"{name}: {too_short(least)}")
     return secret.reveal().encode()
-
-
-def tokens_of(config: Config, randomness: Randomness, audience: str) -> Tokens:
-    """What signs and reads identity tokens."""
-    return Tokens([SigningKey(token_secret_of(config, randomness))], audience)
 
 
 def pool_of(config: Config, relays: Iterable[str], keys: Keys, outside: Outside) -> RelayPool:

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "refunds": "Show what goes back to customers, or settle it by hand.",
     "retire": "Withdraw what was announced on the relays.",
     "init": "Write a commented configuration and make a key.",
+    "testkit": "Check a running Timmy from outside.",
     "openapi": "Print the description of the HTTP port.",
     "check-config": "Read the configuration and say what is wrong with it.",
 }

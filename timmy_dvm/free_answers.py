@@ -155,6 +155,8 @@ class FreeAnswers:
 
     def _booked(self, task: "asyncio.Task[None]", promised: Msats) -> None:
         self._booking.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("a free answer is not in the books", action="free_unbooked", fault=repr(fault))
         self._promised = Msats(self._promised - promised)
 
     def _cost(self, usage: Usage) -> Msats:

@@ -8,14 +8,29 @@ from fastapi import APIRouter
 
 from timmy_dvm.building import token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
-from timmy_dvm.http import demo, dev_pay, events, health, jobs, l402_door, prices, refunds, world
+from timmy_dvm.http import (
+    demo,
+    dev_pay,
+    events,
+    health,
+    identity,
+    jobs,
+    l402_door,
+    prices,
+    refunds,
+    testkit,
+    world,
+)
 from timmy_dvm.http import sessions as session_routes
+from timmy_dvm.http.access import AccessLog
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
+from timmy_dvm.http.cors import Cors
 from timmy_dvm.http.dev_pay import PaidHow, Pay
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
+from timmy_dvm.http.logins import Logins
 from timmy_dvm.http.open_places import OpenPlaces
 from timmy_dvm.http.server import Gate, Server, make_server
 from timmy_dvm.http.services import Services
@@ -35,6 +50,7 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
     open_places = OpenPlaces(config.limits.open_jobs_per_address)
     ground.engine.listen(watchers.applied)
     ground.engine.listen(open_places.applied)
+    tokens = tokens_of(config, clock, randomness, public_url)
     return Services(
         engine=ground.engine,
         store=ground.store,
@@ -44,7 +60,8 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
         randomness=randomness,
         partials=partials,
         watchers=watchers,
-        callers=Callers(tokens_of(config, randomness, public_url), public_url, clock),
+        callers=Callers(tokens, public_url, clock),
+        logins=Logins(tokens, public_url, clock, randomness),
         addresses=Addresses([ipaddress.ip_network(text) for text in config.http.trusted_proxies]),
         idempotency=Idempotency(ground.store, clock, randomness),
         open_places=open_places,
@@ -86,8 +103,10 @@ def routers_of(
         l402_door.routes(sessions),
         session_routes.routes(sessions),
         events.routes(services, hand_in),
+        identity.routes(services),
         prices.routes(services),
         health.routes(show_health),
+        testkit.routes(services),
     ]
     if pay is not None:
         routers.append(dev_pay.routes(pay))
@@ -114,8 +133,9 @@ def server_of(ground: Ground, routers: Sequence[APIRouter]) -> Server:
     """The port, behind its limits."""
     limits = ground.config.limits
     app = create_app(routers, ground.randomness.new_id)
+    limited = Limits(app, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes)
     return make_server(
-        Limits(app, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes),
+        AccessLog(Cors(limited, ground.config.http.cors_origins), ground.clock),
         Gate(
             read_s=limits.read_seconds,
             connections=limits.connections,

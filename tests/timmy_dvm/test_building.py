@@ -14,12 +14,14 @@ from timmy_dvm.agent.claude import ClaudeAgent
 from timmy_dvm.agent.offline import OfflineAgent
 from timmy_dvm.building import (
     SIMULATED_BALANCE,
+    admin_token_of,
     agent_of,
     dials_customers_relays,
     policy_of,
     pool_of,
     price_source_of,
     prices_of,
+    tokens_of,
     wallet_of,
 )
 from timmy_dvm.clock import ManualClock, SeededRandomness
@@ -27,6 +29,7 @@ from timmy_dvm.config import ConfigError, load
 from timmy_dvm.core.free_tier import Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import Freshness, PriceList, Usage, token_cost
+from timmy_dvm.http.tokens import InvalidToken
 
 CLOCK = ManualClock()
 RANDOM = SeededRandomness(1)
@@ -193,3 +196,88 @@ async def test_relays_that_customers_name_are_dialled_only_with_real_money_and_w
     assert [outcome.word for outcome in outcomes.values()] == ["not_connected"]
     assert asked == ([("relay.customer.example", 443)] if dials else [])
     assert dials_customers_relays(config) is dials
+
+
+# Identity tokens (IDN-14, ENV-02) and the operator's own.
+
+HERE = "https://timmy.example"
+ALICE = "a1" * 32
+OLD, NEW = "o" * 32, "n" * 32
+
+
+def tokens(folder, audience=HERE, **environ):
+    return tokens_of(configured(folder, **environ), CLOCK, RANDOM, audience)
+
+
+def issued(made, ago=0):
+    return made.issue(ALICE, int(CLOCK.now()) - ago).text
+
+
+def closed(path, text):
+    path.write_text(text)
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_the_signing_secret_is_made_once_closed_to_others_and_said(tmp_path, caplog):
+    token = issued(tokens(tmp_path))
+    assert [record.action for record in caplog.records] == ["token_secret_made"]
+    path = configured(tmp_path).http.token_secret_file
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text().strip() not in caplog.text
+    caplog.clear()
+    assert tokens(tmp_path).read(token, int(CLOCK.now())) == ALICE
+    assert not caplog.records
+
+
+def test_a_token_is_read_at_the_address_it_was_given_out_for(tmp_path):
+    with pytest.raises(InvalidToken, match="another address"):
+        tokens(tmp_path, "https://other.example").read(issued(tokens(tmp_path)), int(CLOCK.now()))
+
+
+@pytest.mark.parametrize("how", ["secret", "secret_file"])
+def test_a_secret_is_replaced_without_ending_what_the_old_one_signed(tmp_path, how):
+    old = OLD if how == "secret" else closed(tmp_path / "old", OLD)
+    token = issued(tokens(tmp_path, http__token_secret=OLD))
+    both = tokens(tmp_path, http__token_secret=NEW, **{f"http__token_previous_{how}": old})
+    assert both.read(token, int(CLOCK.now())) == ALICE
+    alone = tokens(tmp_path, http__token_secret=NEW)
+    assert alone.read(issued(both), int(CLOCK.now())) == ALICE
+    with pytest.raises(InvalidToken, match="not signed here"):
+        alone.read(token, int(CLOCK.now()))
+
+
+def test_all_tokens_of_both_secrets_are_ended_by_one_moment(tmp_path):
+    now = int(CLOCK.now())
+    secrets = {"http__token_secret": NEW, "http__token_previous_secret": OLD}
+    ended = tokens(tmp_path, **secrets, http__token_not_before=str(now))
+    for secret in (NEW, OLD):
+        with pytest.raises(InvalidToken, match="ended"):
+            ended.read(issued(tokens(tmp_path, http__token_secret=secret), ago=1), now)
+    assert ended.read(issued(ended), now) == ALICE
+
+
+def test_a_moment_that_lies_ahead_would_end_every_login_and_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"http\.token_not_before: lies ahead"):
+        tokens(tmp_path, http__token_not_before=str(int(CLOCK.now()) + 1))
+
+
+@pytest.mark.parametrize("name", ["token_secret", "token_previous_secret", "admin_token"])
+def test_a_secret_that_could_be_guessed_is_refused_wherever_it_stands(tmp_path, name):
+    with pytest.raises(ConfigError, match=rf"http\.{name}: is shorter than"):
+        configured(tmp_path, **{f"http__{name}": "x" * 15})
+    config = configured(tmp_path, **{f"http__{name}_file": closed(tmp_path / "short", "x" * 15)})
+    with pytest.raises(ConfigError, match=rf"http\.{name}_file: is shorter than"):
+        (admin_token_of(config), tokens_of(config, CLOCK, RANDOM, HERE))
+
+
+def test_the_admin_token_comes_from_its_file_or_the_environment_or_there_is_none(tmp_path):
+    assert admin_token_of(configured(tmp_path)) is None
+    file = closed(tmp_path / "admin", "a" * 16)
+    for config in (
+        configured(tmp_path, http__admin_token="a" * 16),
+        configured(tmp_path, http__admin_token_file=file),
+    ):
+        token = admin_token_of(config)
+        assert token is not None
+        assert token.reveal() == "a" * 16

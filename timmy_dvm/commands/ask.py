@@ -22,6 +22,8 @@ from relay_client.event import Event
 from relay_client.keys import Keys, decode_nprofile, parse_public_key
 from relay_client.pool import RelayPool
 from timmy_dvm.clock import SystemClock, SystemRandomness
+from timmy_dvm.commands.local import LOCAL_S, local_address
+from timmy_dvm.commands.local import health as local_health
 from timmy_dvm.commands.options import Shared, UserError, shared_options
 from timmy_dvm.commands.thread import Thread, last_thread, remember
 from timmy_dvm.identity import load_or_create_key
@@ -32,7 +34,6 @@ from timmy_dvm.terminal import Narrator, held_sats, ledger_line, printable
 
 ANSWERED, REFUSED, USAGE, NOT_PAID, NO_ANSWER = 0, 1, 2, 3, 4
 _RECEIPT_S = 3
-_LOCAL_S = 5
 _LONGEST_REQUEST_BYTES = 60_000
 _QUIET_STDIN_S = 2
 
@@ -148,7 +149,7 @@ async def _ask(shared: Shared, text: str, options: dict[str, Any]) -> int:
     narrator = Narrator(quiet=wishes.as_json or shared.verbosity < 0)
     async with pool:
         try:
-            await pool.wait_connected(timeout_s=_LOCAL_S)
+            await pool.wait_connected(timeout_s=LOCAL_S)
         except TimeoutError:
             raise UserError(f"No relay can be reached: {', '.join(shop.relays)}.") from None
         customer = Customer(keys, pool, clock, randomness)
@@ -316,8 +317,8 @@ async def _shop(shared: Shared, options: dict[str, Any]) -> Shop:
     if relays and (provider is not None or options["to"] is None):
         simulated = options["http"] if options["pay"] != "none" else None
         return Shop(provider, relays, simulated)
-    http = options["http"] or _local_address(shared)
-    health = await _health(http)
+    http = options["http"] or local_address(shared)
+    health = await local_health(http)
     own = parse_public_key(health["npub"])
     stub = bool(health.get("stubMode")) and options["pay"] != "none"
     found = [relay["url"] for relay in health["relays"]]
@@ -339,31 +340,13 @@ async def _nip05(address: str) -> tuple[str, list[str]]:
     """The key behind name@domain (NIP-05); redirects are not followed."""
     name, _, domain = address.partition("@")
     url = f"https://{domain}/.well-known/nostr.json"
-    async with httpx.AsyncClient(timeout=_LOCAL_S, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=LOCAL_S, trust_env=False) as client:
         try:
             body = (await client.get(url, params={"name": name})).raise_for_status().json()
             key = parse_public_key(body["names"][name])
             return key, list(body.get("relays", {}).get(key, []))
         except (httpx.HTTPError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{address} could not be looked up ({type(error).__name__}).") from None
-
-
-def _local_address(shared: Shared) -> str:
-    config = shared.load()
-    host = config.http.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{config.http.port}"
-
-
-async def _health(http: str) -> dict[str, Any]:
-    async with httpx.AsyncClient(timeout=_LOCAL_S, trust_env=False) as client:
-        try:
-            body = (await client.get(f"{http.rstrip('/')}/api/healthz")).json()
-            body["npub"], body["relays"]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            raise UserError(
-                f"No Timmy answers at {http}. Start one with `timmy run`, or name one with --to and --relay."
-            ) from None
-    return dict(body)
 
 
 def _keys(shared: Shared, secret: str | None, randomness: SystemRandomness) -> Keys:

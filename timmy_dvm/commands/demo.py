@@ -47,7 +47,12 @@ def command(shared: Shared, question: str) -> None:
 
 async def _demo(question: str) -> None:
     with tempfile.TemporaryDirectory(prefix="timmy-demo-") as folder:
-        environment = {"TIMMY_HTTP__PORT": "0", "TIMMY_NOSTR__RELAY_PORT": "0"}
+        environment = {
+            "TIMMY_HTTP__PORT": "0",
+            "TIMMY_NOSTR__RELAY_PORT": "0",
+            # Given, so that nobody is warned to keep a file that is gone in a minute.
+            "TIMMY_HTTP__TOKEN_SECRET": SystemRandomness().token(32).hex(),
+        }
         config = load(None, environment, Path(folder))
         stage = Stage(config)
         try:

@@ -13,10 +13,13 @@ from timmy_dvm.config.sources import Values
 MIN_TOKEN_SECRET_CHARS: Final = 32
 """A shorter one can be guessed; `openssl rand -hex 32` gives 64 characters, 256 bits."""
 
+MIN_ADMIN_TOKEN_CHARS: Final = 16
+
 SECRET_FILES: Final = (
     "nostr.secret_key_file",
     "http.admin_token_file",
     "http.token_secret_file",
+    "http.token_previous_secret_file",
     "agent.anthropic.api_key_file",
     "lightning.lnbits.key_file",
     "lightning.nwc.uri_file",
@@ -126,12 +129,14 @@ def _bad_secrets(config: Config) -> Iterator[str]:
             check_secret_file(file)
         except ConfigError as error:
             yield f"{name}: {error} {_at(config, name)}"
-    secret = config.http.token_secret
-    if secret is not None and len(secret.reveal()) < MIN_TOKEN_SECRET_CHARS:
-        yield (
-            f"http.token_secret: is shorter than {MIN_TOKEN_SECRET_CHARS} characters and could be guessed; "
-            f"`openssl rand -hex 32` makes one {_at(config, 'http.token_secret')}"
-        )
+    for name, least in (
+        ("token_secret", MIN_TOKEN_SECRET_CHARS),
+        ("token_previous_secret", MIN_TOKEN_SECRET_CHARS),
+        ("admin_token", MIN_ADMIN_TOKEN_CHARS),
+    ):
+        secret = getattr(config.http, name)
+        if secret is not None and len(secret.reveal()) < least:
+            yield f"http.{name}: {too_short(least)} {_at(config, f'http.{name}')}"
     if config.nostr.secret_key is not None:
         # Imported here: it loads libsecp256k1, and most instances keep their key in a file.
         from relay_client.errors import InvalidKey
@@ -141,6 +146,11 @@ def _bad_secrets(config: Config) -> Iterator[str]:
             Keys.from_text(config.nostr.secret_key.reveal())
         except InvalidKey as error:
             yield f"nostr.secret_key: {error} {_at(config, 'nostr.secret_key')}"
+
+
+def too_short(least: int) -> str:
+    """What to do about a secret that has fewer characters."""
+    return f"is shorter than {least} characters and could be guessed; `openssl rand -hex 32` makes one"
 
 
 def _backend(config: Config, name: str) -> str:

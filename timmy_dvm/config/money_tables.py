@@ -220,7 +220,9 @@ class LimitsTable(Table):
     read_seconds: int = key(
         10, "How long an HTTP client may take to send a request.", KeyHelp(unit="seconds"), ge=1, le=600
     )
-    connections: int = key(100, "HTTP connections in all.", ge=1, le=65_535)
+    connections: int = key(
+        100, "HTTP connections in all; half of them at most watch the Workshop.", ge=1, le=65_535
+    )
     connections_per_address: int = key(10, "HTTP connections from one IP address.", ge=1, le=65_535)
 
     @model_validator(mode="after")

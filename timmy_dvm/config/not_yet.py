@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from timmy_dvm.config.model import Config
 
 NOT_YET: Final = (
-    "http.admin_token",
-    "http.cors_origins",
     "lightning.cln.",
     "lightning.lnd.",
     "lightning.nwc.",

@@ -23,6 +23,7 @@ from timmy_dvm.config.fields import (
 from timmy_dvm.config.secret import Secret, read_secret
 
 EMBEDDED_RELAY_PORT: Final = 7447
+MAX_UNIX_SECONDS: Final = 2**40
 
 
 class NostrTable(Table):
@@ -139,9 +140,32 @@ class HttpTable(Table):
         None, "The signing secret itself, at least 32 characters, instead of the file."
     )
 
+    token_previous_secret_file: FilePath | None = key(
+        None,
+        "File of mode 600 with the secret before that one: what it signed counts until it ends, within a day.",
+        KeyHelp(example="token.secret.old"),
+    )
+    token_previous_secret: SecretText | None = key(
+        None, "The previous signing secret itself, instead of the file."
+    )
+    token_not_before: int = key(
+        0,
+        "Tokens given out before this moment are refused, whichever secret signed them: so all are ended at once. "
+        "`date +%s` prints now.",
+        KeyHelp(unit="Unix seconds"),
+        ge=0,
+        le=MAX_UNIX_SECONDS,
+    )
+
     def read_admin_token(self) -> Secret | None:
         """The admin token from the environment or its file; None: loopback only. Raises `ConfigError`."""
         return self.admin_token or _read("http.admin_token_file", self.admin_token_file)
+
+    def read_token_previous_secret(self) -> Secret | None:
+        """The signing secret before the present one; None: there is none. Raises `ConfigError`."""
+        return self.token_previous_secret or _read(
+            "http.token_previous_secret_file", self.token_previous_secret_file
+        )
 
 
 class LedgerTable(Table):

@@ -5,13 +5,18 @@ from typing import Final
 
 from fastapi import Request
 
+from relay_client.event import Event
 from timmy_dvm.clock import Clock
 from timmy_dvm.http.faults import Fault
+from timmy_dvm.http.once import Full, Once
 from timmy_dvm.http.tokens import InvalidToken, Tokens
-from timmy_dvm.nostr.signed_in import NotSignedIn, http_auth
+from timmy_dvm.nostr.signed_in import HTTP_AUTH_WINDOW_S, NotSignedIn, http_auth
 
 TOKEN_HEADER: Final = "X-Nostr-Token"  # noqa: S105 - a header's name
 _NOSTR: Final = "nostr"
+_READS: Final = frozenset({"GET", "HEAD"})
+_MOST_AT_ONCE: Final = 50_000
+"""Signed requests that change something, within the two minutes in which an event may count."""
 
 
 class Callers:
@@ -27,48 +32,84 @@ class Callers:
         self._tokens = tokens
         self._public_url = public_url
         self._clock = clock
+        self._began = int(clock.now())
+        self._used = Once(_MOST_AT_ONCE)
 
     async def key_of(self, request: Request, body_token: str | None = None) -> str | None:
         """The public key (hex) of who asks, or None where nobody says who they are.
 
         Args:
-            request: what they ask.
+            request: what they ask. A signed event counts once for one that changes something; asking again
+                about the same request is no second use.
             body_token: `nostr_token` of the body.
 
         Raises:
-            Fault: 401, for a credential that is none, has ended, or contradicts another.
+            Fault: 401, for a credential that is none, has ended, was used, or contradicts another.
         """
         told = {*request.headers.getlist(TOKEN_HEADER), *(() if body_token is None else (body_token,))}
         keys = {self._of_token(text) for text in told}
-        if "authorization" in request.headers:
-            keys.add(await self._of_authorization(request))
+        event = await self._signed(request)
+        if event is not None:
+            keys.add(event.pubkey)
         if len(keys) > 1 or len(told) > 1:
-            raise _unauthorized("The credentials of this request are not of one key: send one of them.")
+            raise unauthorized("The credentials of this request are not of one key: send one of them.")
+        if event is not None and request.method not in _READS:
+            self._use(event, request)
         return keys.pop() if keys else None
 
     def _of_token(self, text: str) -> str:
         try:
             return self._tokens.read(text, int(self._clock.now()))
         except InvalidToken as error:
-            raise _unauthorized(str(error)) from None
+            raise unauthorized(str(error)) from None
 
-    async def _of_authorization(self, request: Request) -> str:
-        scheme, _, credential = request.headers["authorization"].partition(" ")
-        if scheme.lower() != _NOSTR:
-            raise _unauthorized("This route takes `Authorization: Nostr …` (NIP-98) or X-Nostr-Token.")
+    async def _signed(self, request: Request) -> Event | None:
+        told = request.headers.getlist("authorization")
+        if not told:
+            return None
+        scheme, _, credential = told[0].partition(" ")
+        if scheme.lower() != _NOSTR or len(told) > 1:
+            raise unauthorized("This route takes one `Authorization: Nostr …` (NIP-98), or X-Nostr-Token.")
         body = await request.body()
-        query = f"?{request.url.query}" if request.url.query else ""
         try:
             return http_auth(
                 credential.strip(),
-                url=f"{self._public_url}{request.url.path}{query}",
+                url=f"{self._public_url}{_target(request)}",
                 method=request.method,
                 payload_hash=hashlib.sha256(body).hexdigest() if body else None,
                 now=int(self._clock.now()),
             )
         except NotSignedIn as error:
-            raise _unauthorized(str(error)) from None
+            raise unauthorized(str(error)) from None
+
+    def _use(self, event: Event, request: Request) -> None:
+        """Whoever sees a signed request must not be able to send it again."""
+        if request.scope.get("timmy.signed") == event.id:
+            return
+        if event.created_at < self._began:
+            # What was used before a restart is not known any more.
+            raise unauthorized("The event was signed before this server started: sign a new one.")
+        now = int(self._clock.now())
+        try:
+            is_first = self._used.use(event.id, event.created_at + HTTP_AUTH_WINDOW_S + 1, now)
+        except Full:
+            sentence = "Too many signed requests come just now: use X-Nostr-Token, or try again in a minute."
+            raise Fault(503, "busy", sentence, {"retryAfterSeconds": 60}, {"Retry-After": "60"}) from None
+        if not is_first:
+            sentence = (
+                "That signed event was used before: sign one for each request, a second later or with a nonce."
+            )
+            raise unauthorized(sentence)
+        request.scope["timmy.signed"] = event.id
 
 
-def _unauthorized(sentence: str) -> Fault:
+def unauthorized(sentence: str) -> Fault:
+    """A credential that does not count: 401."""
     return Fault(401, "unauthorized", sentence, headers={"WWW-Authenticate": "Nostr"})
+
+
+def _target(request: Request) -> str:
+    """Path and query as they were sent. Not ``request.url``, which is made with the Host header."""
+    path: bytes = request.scope["raw_path"]
+    query: bytes = request.scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")

@@ -59,6 +59,25 @@ _POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_JOB: Final = "get /api/jobs/{job_id}"
+_PAY: Final = "post /api/dev/stub/pay/{payment_hash}"
+_LINKS: Final[Mapping[tuple[str, str], Mapping[str, tuple[str, Mapping[str, str]]]]] = {
+    ("post /api/jobs", "201"): {
+        "look": (_JOB, {"job_id": "$response.body#/jobId"}),
+        "pay": (_PAY, {"payment_hash": "$response.body#/evalInvoice/paymentHash"}),
+        "claim": ("post /api/jobs/{job_id}/refund", {"job_id": "$response.body#/jobId"}),
+    },
+    (_JOB, "200"): {"pay": (_PAY, {"payment_hash": "$response.body#/workInvoice/paymentHash"})},
+    ("post /api/events", "202"): {
+        "look": ("get /api/events/{event_id}", {"event_id": "$response.body#/eventId"}),
+        "pay": (_PAY, {"payment_hash": "$response.body#/evalInvoice/paymentHash"}),
+    },
+    ("post /api/sessions", "201"): {
+        "look": ("get /api/sessions/{session_id}", {"session_id": "$response.body#/sessionId"}),
+        "pay": (_PAY, {"payment_hash": "$response.body#/invoice/paymentHash"}),
+    },
+}
+"""What leads where (OpenAPI links): by route and status of the answer, what it opens and what is taken along."""
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
@@ -70,6 +89,7 @@ def describe(app: FastAPI) -> None:
             made = get_openapi(title=app.title, version=app.version, description=_ABOUT, routes=app.routes)
             made.setdefault("components", {})["securitySchemes"] = dict(_SCHEMES)
             _tell_problems_as_json(made)
+            _link(made)
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -86,13 +106,29 @@ def describe(app: FastAPI) -> None:
 
 
 def _tell_problems_as_json(document: Mapping[str, Any]) -> None:
-    """FastAPI describes a route's problems in the media type of its success: an event stream's are JSON too."""
+    """FastAPI describes problems in the media type of a route's success: a stream's are JSON too."""
     for operations in document["paths"].values():
         for operation in operations.values():
             for answer in operation["responses"].values():
-                content = answer.get("content", {})
-                if content.get("text/event-stream", {}).get("schema") == _PROBLEM:
+                if any(content.get("schema") == _PROBLEM for content in answer.get("content", {}).values()):
                     answer["content"] = {"application/json": {"schema": dict(_PROBLEM)}}
+
+
+def _link(document: Mapping[str, Any]) -> None:
+    """Tell what leads where, among the routes that are there."""
+    operations = {
+        f"{method} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    for (source, status), links in _LINKS.items():
+        answer = operations.get(source, {}).get("responses", {}).get(status)
+        if answer is not None:
+            answer["links"] = {
+                name: {"operationId": operations[target]["operationId"], "parameters": dict(parameters)}
+                for name, (target, parameters) in links.items()
+                if target in operations
+            }
 
 
 def text_of(document: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from timmy_dvm.engine import Engine
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.idempotency import Idempotency
+from timmy_dvm.http.logins import Logins
 from timmy_dvm.http.open_places import OpenPlaces
 from timmy_dvm.http.watching import Watchers
 from timmy_dvm.partials import Partials
@@ -38,6 +39,7 @@ class Services:
     partials: Partials
     watchers: Watchers
     callers: Callers
+    logins: Logins
     addresses: Addresses
     idempotency: Idempotency
     open_places: OpenPlaces

@@ -3,8 +3,8 @@
     token       v1.<key id>.<payload>.<mac>         who, for which address, from when until when
     challenge   v1.<expiry>.<random>.<mac>          for which purpose and address, until when
 
-Whoever holds the secret can check both; a restart forgets none. A challenge is used once: who has used one keeps
-that in mind until it expires (`challenges`). Two keys live side by side, so that a secret can be replaced.
+Whoever holds the secret can check both; a restart forgets none. A challenge is used once: whoever takes
+one keeps that in mind until it expires (`logins`). Two keys live side by side, so that a secret can be replaced.
 """
 
 import base64
@@ -23,7 +23,7 @@ CHALLENGE_LIFE_S: Final = 120
 MAX_TEXT_CHARS: Final = 512
 _MIN_SECRET_BYTES: Final = 32
 _VERSION: Final = "v1"
-_RANDOM_BYTES: Final = 16
+_RANDOM_BYTES: Final = 32
 _PART: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 _PARTS: Final = 3
@@ -125,8 +125,8 @@ class Tokens:
         """A text to be signed by whoever says who they are, good for two minutes.
 
         Args:
-            purpose: one word; it opens nothing else.
-            random: 16 fresh bytes.
+            purpose: it opens nothing else.
+            random: 32 fresh bytes.
             now: Unix seconds.
         """
         expires_at = now + CHALLENGE_LIFE_S
@@ -156,25 +156,6 @@ class Tokens:
 
     def _for(self, purpose: str) -> str:
         return f"challenge:{purpose}:{self._audience}"
-
-
-class UsedChallenges:
-    """The challenges that were used and have not ended yet. A check is one step, with no waiting in it."""
-
-    def __init__(self) -> None:
-        self._until: dict[str, int] = {}
-
-    def use(self, challenge: str, expires_at: int, now: int) -> bool:
-        """Whether this is its first use."""
-        # Dicts keep their order and all challenges live equally long, so what has ended stands first.
-        for text, end in list(self._until.items()):
-            if end > now:
-                break
-            del self._until[text]
-        if challenge in self._until:
-            return False
-        self._until[challenge] = expires_at
-        return True
 
 
 def _base64(data: bytes) -> str:

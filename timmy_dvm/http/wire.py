@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from fastapi import Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 MAX_TEXT: Final = 65_536
@@ -21,7 +21,17 @@ def _text_or_nothing(value: object) -> object:
     return value if isinstance(value, str) else ""
 
 
-RequestText = Annotated[str, BeforeValidator(_text_or_nothing), Field(max_length=MAX_TEXT)]
+def _whole(value: str) -> str:
+    """JSON can spell half a character, which no ledger and no model takes."""
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("holds half a character: send the text as UTF-8") from None
+    return value
+
+
+RequestText = Annotated[str, BeforeValidator(_text_or_nothing), AfterValidator(_whole), Field(max_length=MAX_TEXT)]
 """The customer's own words; what is no text counts as missing."""
 Token = Annotated[str, Field(max_length=512)]
 
@@ -74,6 +84,32 @@ class CloseWanted(Asked):
     )
     refund_address: Annotated[str, Field(max_length=320)] | None = Field(
         None, description="A Lightning address for the rest."
+    )
+
+
+class SignedEvent(BaseModel):
+    """A Nostr event as NIP-01 writes it; whether it is true is proved later, from these very values."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    id: str
+    pubkey: str
+    created_at: int
+    kind: int
+    tags: list[list[str]]
+    content: str
+    sig: str
+
+
+class VerifyWanted(Asked):
+    """``POST /api/identity/verify``."""
+
+    event: SignedEvent = Field(
+        description="Of kind 22242 or 27235, signed within 120 seconds, with the challenge in a challenge tag (or "
+        "as its content) and this route's whole address in a u tag."
+    )
+    pubkey: Annotated[str, Field(max_length=128)] | None = Field(
+        None, description="The key that signed, hex or npub; refused where it is another."
     )
 
 

@@ -17,7 +17,7 @@ KIND_HTTP_AUTH: Final = 27_235
 """NIP-98."""
 LOGIN_WINDOW_S: Final = 120
 HTTP_AUTH_WINDOW_S: Final = 60
-MAX_HEADER_CHARS: Final = 8_192
+MAX_HEADER_CHARS: Final = 2_048
 
 
 class NotSignedIn(Exception):
@@ -50,8 +50,8 @@ def login(raw: bytes, *, verify_url: str, now: int) -> tuple[str, str]:
     return event.pubkey, challenge[0]
 
 
-def http_auth(credential: str, *, url: str, method: str, payload_hash: str | None, now: int) -> str:
-    """Read NIP-98's credential, what follows ``Nostr`` in the Authorization header; returns the public key (hex).
+def http_auth(credential: str, *, url: str, method: str, payload_hash: str | None, now: int) -> Event:
+    """Read NIP-98's credential, what follows ``Nostr`` in the Authorization header; returns the event, proved.
 
     Args:
         credential: base64 of the event's JSON.
@@ -69,6 +69,9 @@ def http_auth(credential: str, *, url: str, method: str, payload_hash: str | Non
         raw = base64.b64decode(credential, validate=True)
     except (binascii.Error, ValueError):
         raise NotSignedIn("The Authorization header must hold the event's JSON in base64 (NIP-98).") from None
+    if base64.b64encode(raw).decode() != credential:
+        # Bits that mean nothing would make many headers of one event.
+        raise NotSignedIn("The Authorization header must hold the event's JSON in base64 (NIP-98).")
     event = _event(raw)
     if event.kind != KIND_HTTP_AUTH:
         raise NotSignedIn(f"The event in the Authorization header must be of kind {KIND_HTTP_AUTH} (NIP-98).")
@@ -81,7 +84,7 @@ def http_auth(credential: str, *, url: str, method: str, payload_hash: str | Non
     # Without it, whoever sees the header could send other words in the signer's name.
     if [text.lower() for text in told] != ([] if payload_hash is None else [payload_hash]):
         raise NotSignedIn("The event's payload tag must be the SHA-256 of the body, in hex (NIP-98).")
-    return event.pubkey
+    return event
 
 
 def _event(raw: bytes) -> Event:

@@ -10,12 +10,12 @@ from timmy_dvm.log import get_logger
 
 WAITING_MAX: Final = 256
 """What happens in a greater hurry is left out, the oldest first."""
-PAUSE_S: Final = 1
+PAUSE_S: Final = 0.25
 log = get_logger("world")
 
 
 class Diary:
-    """Notes events as they come; somebody runs :meth:`run`, which writes them in batches, one a second at most."""
+    """Notes events as they come; somebody runs :meth:`run`, which writes batches, four a second at most."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store

@@ -4,6 +4,7 @@ The words `agent_state`, `chat` and `visitor_message` are the first Timmy's, and
 Times are ISO 8601 UTC.
 """
 
+import functools
 from datetime import UTC, datetime
 from typing import Final
 
@@ -144,4 +145,9 @@ def one_line(text: str, chars: int) -> str:
 
 def when(at: float) -> str:
     """A unix time as it is shown."""
-    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _shown(int(at))
+
+
+@functools.lru_cache(maxsize=4)
+def _shown(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -273,7 +273,7 @@ def test_where_no_timmy_is_the_sentence_says_how_to_get_one(timmy, closed_port):
 
 
 def test_where_no_relay_is_it_says_which(timmy, closed_port, monkeypatch):
-    monkeypatch.setattr(ask_module, "_LOCAL_S", 0.2)
+    monkeypatch.setattr(ask_module, "LOCAL_S", 0.2)
     done = timmy("ask", "-r", f"ws://127.0.0.1:{closed_port}", "Hi")
     assert (done.code, done.out) == (1, "")
     assert f"No relay can be reached: ws://127.0.0.1:{closed_port}" in done.err

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import httpx
+from starlette.types import ASGIApp
 
 from relay_client.keys import Keys
 from tests.flows.house import BTC, House, a_house
@@ -16,6 +17,7 @@ from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.idempotency import Idempotency
+from timmy_dvm.http.logins import Logins
 from timmy_dvm.http.open_places import OpenPlaces
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.tokens import SigningKey, Tokens
@@ -31,6 +33,7 @@ ALICE = Keys.from_bytes(b"\x0a" * 32)
 def services_of(house: House, *, per_address: int = 20, proxies: tuple[str, ...] = ()) -> Services:
     """What the routes work with, in this house."""
     watchers, open_places = Watchers(), OpenPlaces(per_address)
+    tokens = Tokens([SigningKey(SECRET)], URL)
     house.engine.listen(watchers.applied)
     house.engine.listen(open_places.applied)
     return Services(
@@ -42,7 +45,8 @@ def services_of(house: House, *, per_address: int = 20, proxies: tuple[str, ...]
         randomness=house.random,
         partials=house.partials,
         watchers=watchers,
-        callers=Callers(Tokens([SigningKey(SECRET)], URL), URL, house.clock),
+        callers=Callers(tokens, URL, house.clock),
+        logins=Logins(tokens, URL, house.clock, house.random),
         addresses=Addresses([ipaddress.ip_network(text) for text in proxies]),
         idempotency=Idempotency(house.store, house.clock, house.random),
         open_places=open_places,
@@ -58,6 +62,7 @@ class Door:
     house: House
     http: httpx.AsyncClient
     services: Services
+    app: ASGIApp
 
     def token(self, keys: Keys = ALICE) -> str:
         """A token of this key."""
@@ -100,7 +105,7 @@ async def a_door(*, more=lambda _: (), peer=("203.0.113.9", 40_000), **parts) ->
         transport = httpx.ASGITransport(app, client=peer)
         hooks = {"response": [described(app)]}
         async with httpx.AsyncClient(transport=transport, base_url=URL, event_hooks=hooks) as http:
-            yield Door(house, http, services)
+            yield Door(house, http, services, app)
 
 
 def events_of(text: str) -> list[tuple[str, dict]]:

@@ -76,6 +76,13 @@ def test_the_names_that_the_first_timmy_spelt_in_snake_case_stay(document):
         "free_tier",
         "absorbed_sats",
         "amount_sats",
+        # How a key stands is told in the words relays have it in.
+        "trust_score",
+        "interaction_count",
+        "sats_absorbed_today",
+        "daily_budget_sats",
+        # A Nostr event's own.
+        "created_at",
     }
 
 

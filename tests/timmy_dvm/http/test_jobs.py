@@ -1,6 +1,7 @@
 """A job over HTTP, from its price to its answer. What `requirements.md` asks of jobs is named row by row."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -108,6 +109,15 @@ async def test_job_10_completed_at_is_there_and_null_in_every_state_but_complete
         done = await door.reach(asked["jobId"], "complete")
     assert [each["completedAt"] for each in seen] == [None, None]
     assert done["completedAt"] is not None
+
+
+@pytest.mark.parametrize("field", ["request", "refundAddress", "nostr_token"])
+async def test_half_a_character_is_no_text(field):
+    async with a_door() as door:
+        body = json.dumps({"request": "What is it?"} | {field: "half \ud800"})
+        headers = {"content-type": "application/json"}
+        answer = await door.http.post("/api/jobs", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_input")
 
 
 async def test_job_11_a_token_binds_the_key_to_the_job():

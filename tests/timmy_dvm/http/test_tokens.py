@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timmy_dvm.http.tokens import CHALLENGE_LIFE_S, TOKEN_LIFE_S, InvalidToken, SigningKey, Tokens, UsedChallenges
+from timmy_dvm.http.tokens import CHALLENGE_LIFE_S, TOKEN_LIFE_S, InvalidToken, SigningKey, Tokens
 
 NOW = 1_700_000_000
 ALICE = "a1" * 32
@@ -61,12 +61,8 @@ def test_ten_thousand_changed_tokens_are_all_refused():
         wrong = dice.choice([c for c in alphabet if c != token[place]])
         how = dice.randrange(3)
         changed = token[:place] + ("", wrong, wrong + token[place])[how] + token[place + 1 :]
-        try:
-            read = TOKENS.read(changed, NOW)
-        except InvalidToken:
-            continue
-        # Base64's last character has bits that mean nothing; then it is the same token.
-        assert (read, changed[: len(token) - 1]) == (ALICE, token[:-1])
+        with pytest.raises(InvalidToken):
+            TOKENS.read(changed, NOW)
 
 
 @given(st.text(max_size=300) | st.from_regex(r"v1\.[a-z0-9]{8}\.[A-Za-z0-9_-]{0,80}\.[A-Za-z0-9_-]{43}"))
@@ -78,7 +74,7 @@ def test_no_text_breaks_a_reader(text):
 
 
 def test_a_challenge_is_good_for_two_minutes_one_purpose_and_one_address():
-    challenge = TOKENS.challenge("login", b"r" * 16, NOW)
+    challenge = TOKENS.challenge("login", b"r" * 32, NOW)
     assert challenge.expires_at == NOW + CHALLENGE_LIFE_S
     assert TOKENS.check_challenge("login", challenge.text, NOW + 119) == challenge.expires_at
     with pytest.raises(InvalidToken, match="ended"):
@@ -91,19 +87,11 @@ def test_a_challenge_is_good_for_two_minutes_one_purpose_and_one_address():
 
 def test_a_challenge_is_no_token():
     with pytest.raises(InvalidToken):
-        TOKENS.read(TOKENS.challenge("login", b"r" * 16, NOW).text, NOW)
+        TOKENS.read(TOKENS.challenge("login", b"r" * 32, NOW).text, NOW)
 
 
 def test_each_challenge_is_another():
-    assert TOKENS.challenge("login", b"r" * 16, NOW).text != TOKENS.challenge("login", b"s" * 16, NOW).text
-
-
-def test_a_challenge_is_used_once_and_forgotten_when_it_has_ended():
-    used = UsedChallenges()
-    assert used.use("a", NOW + 120, NOW)
-    assert not used.use("a", NOW + 120, NOW + 119)
-    assert used.use("b", NOW + 240, NOW + 120)
-    assert len(used._until) == 1
+    assert TOKENS.challenge("login", b"r" * 32, NOW).text != TOKENS.challenge("login", b"s" * 32, NOW).text
 
 
 def test_a_short_secret_is_refused_and_none_is_shown():

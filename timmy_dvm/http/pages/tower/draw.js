@@ -144,8 +144,9 @@ export function person(id, name, [x, y, scale], hangs) {
 /** A job: a small glowing parcel. Its name is one of our own word pairs. */
 export function parcel(label) {
   const name = s("text", { class: "parcel-name", y: 20 });
-  name.textContent = label;
-  return group({ class: "parcel" }, disc(0, -12, 46, "parcel-glow"), box(-17, -26, 34, 27, "parcel-box", { rx: 4 }), path("M0-26V1M-17-15H17", "parcel-string"), path("M-9-34Q0-18 9-34Q0-26-9-34Z", "parcel-box"), name);
+  const hint = s("title");
+  name.textContent = hint.textContent = label;
+  return group({ class: "parcel" }, hint, disc(0, -12, 46, "parcel-glow"), box(-17, -26, 34, 27, "parcel-box", { rx: 4 }), path("M0-26V1M-17-15H17", "parcel-string"), path("M-9-34Q0-18 9-34Q0-26-9-34Z", "parcel-box"), name);
 }
 
 /** What a finished job becomes on its way through the window. */

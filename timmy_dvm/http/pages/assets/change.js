@@ -1,0 +1,65 @@
+// What goes back to the customer, and the form by which they fetch it.
+
+import { ApiError, freshKey, get, post } from "./api.js";
+import { find, make, say, show } from "./dom.js";
+import { refundInWords, refundsOf, sats } from "./words.js";
+
+let key = null;
+
+/** Show what goes back; `mayClaim` when this page holds the claim secret. */
+export function showChange(job, mayClaim) {
+  const refunds = refundsOf(job);
+  const waiting = refunds.filter((refund) => refund.state === "held").map((refund) => sats(refund.amountSats));
+  show(find("change"), refunds.length > 0);
+  find("change-lines").replaceChildren(...refunds.map((refund) => make("li", {}, refundInWords(refund))));
+  show(find("claim"), mayClaim && waiting.length > 0);
+  // Each amount is claimed by itself, with an invoice for exactly its sum.
+  const sum = waiting.length > 1 ? `exactly one of these: ${waiting.join(", ")},` : `exactly ${waiting[0] ?? ""}`;
+  say(find("claim-hint"), `Make an invoice for ${sum} in your wallet and paste it here.`);
+  if (waiting.length > 0 && !mayClaim) {
+    find("change-lines").append(make("li", {}, "It is fetched with the link that was given when the job was made."));
+  }
+}
+
+/** @param {() => {jobId: string, claimSecret: string, showJob: (job: object) => void}} order who claims what, when asked */
+export function wireChange(order) {
+  const target = find("claim-target");
+  target.addEventListener("input", () => {
+    key = null; // another invoice is another claim
+    say(find("claim-error"), "");
+  });
+  find("claim").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const text = target.value.trim().replace(/^lightning:/i, "");
+    if (!text) return refuse("Paste an invoice from your wallet first.");
+    const button = event.currentTarget.querySelector("button");
+    button.disabled = true;
+    try {
+      await claim(order(), text);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      refuse(error.message);
+    } finally {
+      button.disabled = false;
+    }
+    return undefined;
+  });
+}
+
+function refuse(sentence) {
+  say(find("claim-error"), sentence);
+  find("claim-target").setAttribute("aria-invalid", "true");
+  find("claim-target").focus();
+}
+
+async function claim({ jobId, claimSecret, showJob }, text) {
+  const path = `/api/jobs/${encodeURIComponent(jobId)}`;
+  const target = text.includes("@") ? { refundAddress: text } : { invoice: text };
+  key ??= freshKey();
+  const answer = await post(`${path}/refund`, { ...target, claimSecret }, { "Idempotency-Key": key });
+  find("claim-target").removeAttribute("aria-invalid");
+  say(find("claim-error"), "");
+  say(find("claim-done"), answer.refundState === "paid" ? "Your change was sent." : "Your change is on its way.");
+  find("claim-target").value = "";
+  showJob(await get(path));
+}
