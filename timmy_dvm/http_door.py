@@ -91,14 +91,20 @@ def routers_of(
 
 def description() -> dict[str, Any]:
     """The port's whole description, the developers' route included; nothing is built or opened for it."""
-    # Routes use what they are given only when they serve.
-    absent: Any = None
+    absent: Any = _Absent()
     routers = routers_of(absent, absent, absent, absent, _nobody_pays)
     routers += [
         demo.routes(absent, absent, absent),
         world.routes(absent, absent, absent, address_of=absent, origins=frozenset()),
     ]
     return create_app(routers, lambda: "").openapi()
+
+
+class _Absent:
+    """In place of all that routes are given: they use it only when they serve."""
+
+    def __getattr__(self, name: str) -> "_Absent":
+        return self
 
 
 async def _nobody_pays(_: str) -> PaidHow:

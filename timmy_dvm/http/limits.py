@@ -1,10 +1,18 @@
 """Bounds on what a client may send, judged before anything reads it: the head's size and the body's."""
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
+from typing import Final
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_READ_AWAY: Final = 1_048_576
+"""So much of a body that is refused is read and dropped: who sends it all before listening would otherwise see a
+broken connection in place of the sentence. Beyond that, or after `Expect: 100-continue`, nothing is read."""
+
+_READ_AWAY_S: Final = 1.0
 
 
 class TooLarge(Exception):
@@ -38,6 +46,8 @@ class Limits:
             return
         told = dict(headers).get(b"content-length", b"0")
         if not told.isdigit() or int(told[:20]) > self._body_bytes:
+            if told.isdigit() and int(told[:20]) <= _READ_AWAY and b"expect" not in dict(headers):
+                await _read_away(receive)
             await self._too_large()(scope, receive, send)
             return
         await self._guarded(scope, receive, send)
@@ -54,6 +64,8 @@ class Limits:
                 refused = True
                 if not started:
                     # At once: what is behind us may make another answer of the error.
+                    if message.get("more_body", False):
+                        await _read_away(receive)
                     await self._too_large()(scope, receive, send)
                 raise TooLarge
             return message
@@ -69,6 +81,18 @@ class Limits:
 
     def _too_large(self) -> JSONResponse:
         return _fault(413, "body_too_large", f"The body may have {self._body_bytes} bytes.")
+
+
+async def _read_away(receive: Receive) -> None:
+    """Read on to the body's end, or for as long as that is worth it, and keep nothing."""
+    left = _READ_AWAY
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_READ_AWAY_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b"")) + 1
+                if not message.get("more_body", False):
+                    return
 
 
 def _fault(status: int, code: str, sentence: str) -> JSONResponse:

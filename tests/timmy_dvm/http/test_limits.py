@@ -235,3 +235,28 @@ async def test_a_length_that_is_none_is_refused(length):
 
     sent = await run(never, {"type": "http", "headers": [(b"content-length", length)]})
     assert sent[0]["status"] == 413
+
+
+async def test_who_sends_a_whole_body_before_listening_still_reads_why_it_was_refused():
+    """Else what is left unread breaks the connection, and the sentence with it."""
+    size = 200_000  # more than the buffers of two sockets and of uvicorn hold unread
+    async with serving() as client:
+        status, headers, refusal = await client.asks(posted("/counted", f"content-length: {size}"), b"x" * size)
+        assert (status, refusal, headers["connection"]) == (413, BODY_REFUSAL, "close")
+        async with asyncio.timeout(TIMEOUT_S):
+            assert await client._reader.read() == b""  # an orderly end, not a reset
+    async with serving() as client:
+        status, _, refusal = await client.asks(
+            posted("/counted", "transfer-encoding: chunked"), *chunked(*[b"x" * 20_000] * 10)
+        )
+        assert (status, refusal) == (413, BODY_REFUSAL)
+        async with asyncio.timeout(TIMEOUT_S):
+            assert await client._reader.read() == b""
+
+
+async def test_a_body_that_was_announced_and_is_asked_for_is_refused_before_it_is_sent():
+    async with serving() as client:
+        status, _, refusal = await client.asks(
+            posted("/counted", "content-length: 200000", "expect: 100-continue")
+        )
+    assert (status, refusal) == (413, BODY_REFUSAL)
