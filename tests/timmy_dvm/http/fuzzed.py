@@ -30,7 +30,7 @@ HELD = [
     checks.response_schema_conformance,
 ]
 """What every answer must be: no mistake of ours, and as the description says."""
-ENDLESS = r"/events$"
+ENDLESS = r"^/api/jobs/[^/]+/events$"
 """A stream of an unpaid job ends when it is paid; who reads it to its end waits for that."""
 SETTINGS = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 LOOSE = {"open_jobs_per_address": 1_000_000, "open_invoices": 1_000_000, "connections_per_address": 100}
