@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
@@ -30,8 +30,9 @@ HELD = [
     checks.response_schema_conformance,
 ]
 """What every answer must be: no mistake of ours, and as the description says."""
-ENDLESS = r"/events$"
+ENDLESS = r"^/api/jobs/[^/]+/events$"
 """A stream of an unpaid job ends when it is paid; who reads it to its end waits for that."""
+SETTINGS = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 LOOSE = {"open_jobs_per_address": 1_000_000, "open_invoices": 1_000_000, "connections_per_address": 100}
 
 
@@ -59,6 +60,25 @@ def a_shop(folder: Path) -> Iterator[str]:
         thread.join(PATIENCE_S)
 
 
+def once_each(base: str, times: int, *, is_fixed: bool) -> Counter[str]:
+    """Send so many requests to every route by itself, those that no chain leads to among them."""
+    schema = schemathesis.openapi.from_url(f"{base}/openapi.json").exclude(path_regex=ENDLESS)
+    seen: Counter[str] = Counter()
+    with requests.Session() as session:
+        session.trust_env = False
+        for found in schema.get_all_operations():
+
+            @settings(SETTINGS, max_examples=times, derandomize=is_fixed)
+            @given(case=found.ok().as_strategy())
+            def send(case):
+                response = case.call(session=session, timeout=30)
+                seen[f"{case.method} {case.path} {response.status_code}"] += 1
+                case.validate_response(response, checks=HELD)
+
+            send()
+    return seen
+
+
 def fuzz(base: str, chains: int, steps: int, *, is_fixed: bool) -> Counter[str]:
     """Send chains of up to ``steps`` requests; how often each route answered with what.
 
@@ -84,14 +104,7 @@ def fuzz(base: str, chains: int, steps: int, *, is_fixed: bool) -> Counter[str]:
     # A bot that serves answers by the moment, so the same chain may go another way: that alone is no finding.
     with contextlib.closing(session), contextlib.suppress(FlakyStrategyDefinition):
         Machine.run(
-            settings=settings(
-                max_examples=chains,
-                stateful_step_count=steps,
-                derandomize=is_fixed,
-                deadline=None,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-            )
+            settings=settings(SETTINGS, max_examples=chains, stateful_step_count=steps, derandomize=is_fixed)
         )
     return seen
 
@@ -101,6 +114,7 @@ def main() -> None:
     wanted = int(sys.argv[1])
     seen: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, a_shop(Path(folder)) as base:
+        seen += once_each(base, 50, is_fixed=False)
         while seen.total() < wanted:
             seen += fuzz(base, 100, 20, is_fixed=False)
     for what, times in sorted(seen.items()):
