@@ -31,7 +31,7 @@ from timmy_dvm.fetching import GuardedFetch, Judge, public_https
 from timmy_dvm.http.dev_pay import DevPay
 from timmy_dvm.http.health import Health
 from timmy_dvm.http.server import Server, bind
-from timmy_dvm.http_door import claims_of, routers_of, server_of, services_of
+from timmy_dvm.http_door import claims_of, pages_of, routers_of, server_of, services_of
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr.profiles import RelayProfiles
 from timmy_dvm.nostr.publishing import NostrPublisher
@@ -148,7 +148,8 @@ class App:
         services = services_of(ground, btc_price, partials, public_url)
         health = Health(config, ground.keys, ground.pool, store, payments, watchdog)
         world = world_door(ground, services)
-        routers = [*routers_of(services, claims_of(ground), door.hand_in, health.show, pay), *world.routers]
+        routers = routers_of(services, claims_of(ground), door.hand_in, health.show, pay)
+        routers += [*world.routers, pages_of(ground, services)]
         return _Parts(
             Ready(ground.keys.npub, public_url, ground.pool.urls),
             ground.pool,

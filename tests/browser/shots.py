@@ -8,11 +8,12 @@ from tests.browser.chromium import launched
 from tests.browser.stand_in import CLAIM, COST, JOB, StandIn, refund, served
 
 SIZES = {"desktop": (1180, 860), "phone": (390, 780)}
-ANSWER = """A Lightning channel is like a tab that two friends keep.
-
-Each time one pays for the other they change the numbers on the paper, and both sign it. Nobody else has to know, and it costs nothing.
-
-When they have had enough, they show the last paper to the bank (that is the blockchain), and the bank pays out once."""
+ANSWER = (
+    "A Lightning channel is like a tab that two friends keep.\n\n"
+    "Each time one pays for the other they change the numbers on the paper, and both sign it. "
+    "Nobody else has to know, and it costs nothing.\n\n"
+    "When they have had enough, they show the last paper to the bank, and it pays out once."
+)
 
 
 async def pictures(folder, names):
@@ -28,8 +29,6 @@ async def pictures(folder, names):
                     stand_in = StandIn()
                     async with served(stand_in.app()) as base:
                         page = await context.new_page()
-                        page.on("console", lambda message, name=name: print(name, message.text))
-                        page.on("pageerror", lambda error, name=name: print(name, error))
                         await scene(page, base, stand_in)
                         await page.wait_for_timeout(700)
                         await page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=True)
@@ -76,7 +75,9 @@ async def complete(page, base, stand_in):
 
 
 async def failed(page, base, stand_in):
-    stand_in.becomes("failed", errorMessage="The model did not answer in time.", refund=refund("sent", 13, "failed"))
+    stand_in.becomes(
+        "failed", errorMessage="The model did not answer in time.", refund=refund("sent", 13, "failed")
+    )
     await page.goto(f"{base}/pay/{JOB}#claim={CLAIM}")
     await page.wait_for_selector("#change:not([hidden])")
 
@@ -95,7 +96,9 @@ async def lost(page, base, stand_in):
     await page.goto(f"{base}/pay/{'0' * 32}")
 
 
-SCENES = {scene.__name__: scene for scene in (landing, taste, ask, bill, writing, complete, failed, pay, pool, lost)}
+SCENES = {
+    scene.__name__: scene for scene in (landing, taste, ask, bill, writing, complete, failed, pay, pool, lost)
+}
 
 
 if __name__ == "__main__":

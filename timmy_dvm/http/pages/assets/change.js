@@ -54,9 +54,8 @@ function refuse(sentence) {
 
 async function claim({ jobId, claimSecret, showJob }, text) {
   const path = `/api/jobs/${encodeURIComponent(jobId)}`;
-  const target = text.includes("@") ? { refundAddress: text } : { invoice: text };
   key ??= freshKey();
-  const answer = await post(`${path}/refund`, { ...target, claimSecret }, { "Idempotency-Key": key });
+  const answer = await post(`${path}/refund`, { invoice: text, claimSecret }, { "Idempotency-Key": key });
   find("claim-target").removeAttribute("aria-invalid");
   say(find("claim-error"), "");
   say(find("claim-done"), answer.refundState === "paid" ? "Your change was sent." : "Your change is on its way.");
