@@ -1,13 +1,17 @@
-"""Pictures of every page, for people to look at: `python -m tests.browser.shots FOLDER`."""
+"""Pictures of every page, for people to look at: `python -m tests.browser.shots [--view] FOLDER [SCENE…]`.
+
+`--view` shows what fits a window, as in docs/img; otherwise a picture is as long as its page.
+"""
 
 import asyncio
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.browser.chromium import launched
-from tests.browser.stand_in import CLAIM, COST, JOB, StandIn, refund, served
+from tests.browser.stand_in import CLAIM, COST, INVOICE, JOB, StandIn, job, refund, served
 
-SIZES = {"desktop": (1180, 860), "phone": (390, 780)}
+SIZES = {"desktop": (1040, 740), "phone": (390, 780)}
 ANSWER = (
     "A Lightning channel is like a tab that two friends keep.\n\n"
     "Each time one pays for the other they change the numbers on the paper, and both sign it. "
@@ -16,7 +20,12 @@ ANSWER = (
 )
 
 
-async def pictures(folder, names):
+def soon():
+    """A while from now, as the API writes it."""
+    return (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
+
+
+async def pictures(folder, names, *, whole):
     async with launched() as browser:
         for theme in ("light", "dark"):
             for size, (width, height) in SIZES.items():
@@ -26,12 +35,12 @@ async def pictures(folder, names):
                 for name, scene in SCENES.items():
                     if names and name not in names:
                         continue
-                    stand_in = StandIn()
+                    stand_in = StandIn(view=job(evalInvoice=INVOICE | {"expiresAt": soon()}))
                     async with served(stand_in.app()) as base:
                         page = await context.new_page()
                         await scene(page, base, stand_in)
                         await page.wait_for_timeout(700)
-                        await page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=True)
+                        await page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=whole)
                         await page.close()
                 await context.close()
 
@@ -102,6 +111,7 @@ SCENES = {
 
 
 if __name__ == "__main__":
-    where = Path(sys.argv[1])
+    given = [word for word in sys.argv[1:] if word != "--view"]
+    where = Path(given[0])
     where.mkdir(parents=True, exist_ok=True)
-    asyncio.run(pictures(where, sys.argv[2:]))
+    asyncio.run(pictures(where, given[1:], whole="--view" not in sys.argv))
