@@ -48,11 +48,12 @@ run: .venv/ready
 demo: .venv/ready
 	@.venv/bin/timmy demo
 
-# Outside programs the tests talk to: a real LNbits, and customers and a relay from npm.
+# Outside programs the tests talk to: a real LNbits, customers and a relay from npm, and a browser.
 include tests/lnbits.mk
 include tests/peers.mk
+include tests/browser.mk
 # `venv --clear` would take the stamp away again.
-.venv/ready-peers: | .venv/ready
+.venv/ready-peers .venv/ready-browser: | .venv/ready
 
 .PHONY: check test test-fast test-long bench
 check: .venv/ready-dev
@@ -60,7 +61,7 @@ check: .venv/ready-dev
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
-test: check .venv-lnbits/ready .venv/ready-peers
+test: check .venv-lnbits/ready .venv/ready-peers .venv/ready-browser
 	rm -f .coverage .coverage.*
 	.venv/bin/coverage run -m pytest -n 2 --dist loadgroup $(PYTEST)
 	.venv/bin/coverage combine -q

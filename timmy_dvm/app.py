@@ -34,6 +34,7 @@ from timmy_dvm.http.server import Server, bind
 from timmy_dvm.http_door import (
     claims_of,
     operator_side,
+    pages_of,
     routers_of,
     server_of,
     services_of,
@@ -158,7 +159,7 @@ class App:
         world = world_door(ground, services)
         operator = operator_side(ground, payments, watchdog)
         routers = routers_of(services, sessions, claims_of(ground), door.hand_in, health.show, pay)
-        routers += [*world.routers, *operator.routers]
+        routers += [*world.routers, *operator.routers, pages_of(ground, services)]
         return _Parts(
             Ready(ground.keys.npub, public_url, ground.pool.urls),
             ground.pool,

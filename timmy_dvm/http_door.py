@@ -38,6 +38,8 @@ from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.logins import Logins
 from timmy_dvm.http.node_status import NodeStatus
 from timmy_dvm.http.open_places import OpenPlaces
+from timmy_dvm.http.pages import Visitors, pages_router
+from timmy_dvm.http.pages.bills import bills_of
 from timmy_dvm.http.server import Gate, Server, make_server
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.session_keys import SessionKeys
@@ -119,6 +121,20 @@ def routers_of(
     if pay is not None:
         routers.append(dev_pay.routes(pay))
     return routers
+
+
+def pages_of(ground: Ground, services: Services) -> APIRouter:
+    """What a visitor with a browser sees. Only a simulated wallet is ever paid with play money."""
+    config = ground.config
+    visitors = Visitors(
+        npub=ground.keys.npub,
+        relays=tuple(ground.pool.urls),
+        request_chars=config.limits.request_chars,
+        play_money=config.pay_route and config.lightning.backend == "simulated",
+        workshop=True,
+        described=True,
+    )
+    return pages_router(visitors, bills_of(services))
 
 
 def description() -> dict[str, Any]:

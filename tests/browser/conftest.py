@@ -1,4 +1,4 @@
-"""One browser for all of these tests, and for each test a context of its own in which nothing foreign can be reached."""
+"""One browser for all of these tests, and for each a context of its own that can reach nothing foreign."""
 
 import contextlib
 import inspect
@@ -69,7 +69,15 @@ class Visit:
 
     async def reads(self, selector, words):
         """Wait until an element says these words."""
-        script = "([s, w]) => document.querySelector(s)?.checkVisibility() && document.querySelector(s).textContent.includes(w)"
+        script = """([selector, words]) => {
+            const node = document.querySelector(selector);
+            return Boolean(node?.checkVisibility() && node.textContent.includes(words));
+        }"""
+        await self.page.wait_for_function(script, arg=[selector, words], timeout=20_000)
+
+    async def says(self, selector, words):
+        """Wait until an element says exactly these words, looking at each frame."""
+        script = "([s, w]) => document.querySelector(s).textContent === w"
         await self.page.wait_for_function(script, arg=[selector, words], timeout=20_000)
 
     async def text(self, selector):

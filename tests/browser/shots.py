@@ -1,21 +1,31 @@
-"""Pictures of every page, for people to look at: `python -m tests.browser.shots FOLDER`."""
+"""Pictures of every page, for people to look at: `python -m tests.browser.shots [--view] FOLDER [SCENE…]`.
+
+`--view` shows what fits a window, as in docs/img; otherwise a picture is as long as its page.
+"""
 
 import asyncio
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.browser.chromium import launched
-from tests.browser.stand_in import CLAIM, COST, JOB, StandIn, refund, served
+from tests.browser.stand_in import CLAIM, COST, INVOICE, JOB, StandIn, job, refund, served
 
-SIZES = {"desktop": (1180, 860), "phone": (390, 780)}
-ANSWER = """A Lightning channel is like a tab that two friends keep.
+SIZES = {"desktop": (1040, 740), "phone": (390, 780)}
+ANSWER = (
+    "A Lightning channel is like a tab that two friends keep.\n\n"
+    "Each time one pays for the other they change the numbers on the paper, and both sign it. "
+    "Nobody else has to know, and it costs nothing.\n\n"
+    "When they have had enough, they show the last paper to the bank, and it pays out once."
+)
 
-Each time one pays for the other they change the numbers on the paper, and both sign it. Nobody else has to know, and it costs nothing.
 
-When they have had enough, they show the last paper to the bank (that is the blockchain), and the bank pays out once."""
+def soon():
+    """A while from now, as the API writes it."""
+    return (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
 
 
-async def pictures(folder, names):
+async def pictures(folder, names, *, whole):
     async with launched() as browser:
         for theme in ("light", "dark"):
             for size, (width, height) in SIZES.items():
@@ -25,14 +35,12 @@ async def pictures(folder, names):
                 for name, scene in SCENES.items():
                     if names and name not in names:
                         continue
-                    stand_in = StandIn()
+                    stand_in = StandIn(view=job(evalInvoice=INVOICE | {"expiresAt": soon()}))
                     async with served(stand_in.app()) as base:
                         page = await context.new_page()
-                        page.on("console", lambda message, name=name: print(name, message.text))
-                        page.on("pageerror", lambda error, name=name: print(name, error))
                         await scene(page, base, stand_in)
                         await page.wait_for_timeout(700)
-                        await page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=True)
+                        await page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=whole)
                         await page.close()
                 await context.close()
 
@@ -76,7 +84,9 @@ async def complete(page, base, stand_in):
 
 
 async def failed(page, base, stand_in):
-    stand_in.becomes("failed", errorMessage="The model did not answer in time.", refund=refund("sent", 13, "failed"))
+    stand_in.becomes(
+        "failed", errorMessage="The model did not answer in time.", refund=refund("sent", 13, "failed")
+    )
     await page.goto(f"{base}/pay/{JOB}#claim={CLAIM}")
     await page.wait_for_selector("#change:not([hidden])")
 
@@ -95,10 +105,13 @@ async def lost(page, base, stand_in):
     await page.goto(f"{base}/pay/{'0' * 32}")
 
 
-SCENES = {scene.__name__: scene for scene in (landing, taste, ask, bill, writing, complete, failed, pay, pool, lost)}
+SCENES = {
+    scene.__name__: scene for scene in (landing, taste, ask, bill, writing, complete, failed, pay, pool, lost)
+}
 
 
 if __name__ == "__main__":
-    where = Path(sys.argv[1])
+    given = [word for word in sys.argv[1:] if word != "--view"]
+    where = Path(given[0])
     where.mkdir(parents=True, exist_ok=True)
-    asyncio.run(pictures(where, sys.argv[2:]))
+    asyncio.run(pictures(where, given[1:], whole="--view" not in sys.argv))

@@ -53,7 +53,9 @@ POOL = {
     "outSats": 1030,
     "dailyBudgets": {"new": 0, "established": 50, "trusted": 200, "elite": 1000},
     "today": [{"tier": "trusted", "grantedSats": 130, "reservedSats": 20, "jobs": 4}],
-    "grants": [{"at": f"2026-11-2{day}T1{day}:00:00Z", "tier": "trusted", "grantedSats": 20 + day} for day in range(6)],
+    "grants": [
+        {"at": f"2026-11-2{day}T1{day}:00:00Z", "tier": "trusted", "grantedSats": 20 + day} for day in range(6)
+    ],
     "entries": [
         {"at": f"2026-11-0{1 + n // 4}T0{n % 4}:00:00Z", "code": "pool", "amountMsat": amount * 1000}
         for n, amount in enumerate([400, 250, -90, 120, -300, 500, 80, -150, 260, -60, 310, -200, 45, 390])
@@ -77,7 +79,13 @@ def job(state="awaiting_eval_payment", **more):
 
 def refund(state="held", amount=7, reason="change"):
     """What goes back, as the API shows it."""
-    row = {"refundId": "b" * 32, "amountSats": amount, "amountMsat": amount * 1000, "reason": reason, "state": state}
+    row = {
+        "refundId": "b" * 32,
+        "amountSats": amount,
+        "amountMsat": amount * 1000,
+        "reason": reason,
+        "state": state,
+    }
     return {"refundState": "pending", "refundAmountSats": amount, "claimableSats": [amount], "refunds": [row]}
 
 
@@ -90,6 +98,7 @@ class StandIn:
     answers: dict = field(default_factory=dict)
     streams: bool = True
     _listeners: list = field(default_factory=list)
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def becomes(self, state, **more):
         """The job changes, and whoever follows it hears so."""
@@ -114,8 +123,7 @@ class StandIn:
     async def listening(self):
         """Until somebody follows the job."""
         async with asyncio.timeout(20):
-            while not self._listeners:
-                await asyncio.sleep(0.02)
+            await self._heard.wait()
 
     def app(self, *, play_money=True, relays=("wss://relay.example", "wss://nostr.example")):
         app = FastAPI()
@@ -168,6 +176,7 @@ class StandIn:
     async def _stream(self):
         queue = asyncio.Queue()
         self._listeners.append(queue)
+        self._heard.set()
         try:
             yield _event("job", self.view)
             while True:
@@ -177,6 +186,8 @@ class StandIn:
                 yield _event(name, data)
         finally:
             self._listeners.remove(queue)
+            if not self._listeners:
+                self._heard.clear()
 
 
 def _event(name, data):

@@ -1,6 +1,6 @@
 """From a question to its answer and its change, by mouse and by keyboard alone."""
 
-from pathlib import Path
+import asyncio
 
 from tests.browser.stand_in import CLAIM, COST, INVOICE, JOB, job, refund
 
@@ -82,7 +82,8 @@ async def test_the_front_door_gives_a_taste_then_the_price_then_the_invoice(tab,
 
 
 async def test_a_free_answer_is_shown_as_it_is_written(tab):
-    body = 'data: {"text": "A tab"}\n\nevent: partial\ndata: {"text": "A tab at a bar"}\n\ndata: {"result": "A tab, settled."}\n\n'
+    told = ('{"text": "A tab"}', '{"text": "A tab at a bar"}', '{"result": "A tab, settled."}')
+    body = "".join(f"event: partial\ndata: {data}\n\n" for data in told)
     await tab.page.context.route(
         "**/api/demo?**", lambda route: route.fulfill(body=body, content_type="text/event-stream")
     )
@@ -115,7 +116,9 @@ async def test_a_reload_finds_the_job_and_its_change_again(tab, stand_in):
 
 async def test_the_claim_secret_is_sent_to_nobody_before_it_is_used(tab, stand_in):
     asked = []
-    tab.page.on("request", lambda request: asked.append((request.url, request.headers.get("referer"), request.post_data)))
+    tab.page.on(
+        "request", lambda request: asked.append((request.url, request.headers.get("referer"), request.post_data))
+    )
     stand_in.becomes("complete", result=ANSWER, costLedger=COST, refund=refund())
     await tab.goto(f"/pay/{JOB}#claim={CLAIM}")
     await tab.sees("#claim")
@@ -133,7 +136,7 @@ async def test_a_receipt_is_made_in_the_browser(tab, stand_in, tmp_path):
         await tab.page.click("#save-receipt")
     download = await saving.value
     await download.save_as(tmp_path / "receipt.txt")
-    saved = Path(tmp_path / "receipt.txt").read_text()
+    saved = await asyncio.to_thread((tmp_path / "receipt.txt").read_text)
     assert download.suggested_filename == f"timmy-{JOB[:8]}.txt"
     for words in (ANSWER, "Quoted: 23 sats", "7 sats (change): waiting", f"/pay/{JOB}#claim={CLAIM}"):
         assert words in saved
@@ -141,7 +144,9 @@ async def test_a_receipt_is_made_in_the_browser(tab, stand_in, tmp_path):
 
 
 async def test_a_browser_wallet_is_offered_where_there_is_one(tab):
-    await tab.page.add_init_script("window.webln = {enable: async () => {}, sendPayment: async (pr) => { window.paid = pr; }}")
+    await tab.page.add_init_script(
+        "window.webln = {enable: async () => {}, sendPayment: async (pr) => { window.paid = pr; }}"
+    )
     await tab.goto(f"/pay/{JOB}")
     await tab.page.click("#browser-wallet")
     await tab.page.wait_for_function("window.paid")
@@ -149,7 +154,9 @@ async def test_a_browser_wallet_is_offered_where_there_is_one(tab):
 
 
 async def test_a_browser_wallet_that_declines_is_no_drama(tab):
-    await tab.page.add_init_script("window.webln = {enable: async () => { throw new Error('no'); }, sendPayment: async () => {}}")
+    await tab.page.add_init_script(
+        "window.webln = {enable: async () => { throw new Error('no'); }, sendPayment: async () => {}}"
+    )
     await tab.goto(f"/pay/{JOB}")
     await tab.page.click("#browser-wallet")
     await tab.reads("#trouble", "Nothing was taken")

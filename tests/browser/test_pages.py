@@ -33,12 +33,16 @@ async def violations(tab):
 
 @each_page
 async def test_a_first_visit_weighs_little_and_asks_nobody_else(tab, path):
-    sizes = []
-    tab.page.on("requestfinished", lambda request: sizes.append(request))
+    finished = []
+
+    def note(request):
+        finished.append(request)
+
+    tab.page.on("requestfinished", note)
     await tab.goto(path)
     await tab.sees(PAGES[path])
     total = 0
-    for request in sizes:
+    for request in finished:
         size = await request.sizes()
         total += size["responseBodySize"] + size["responseHeadersSize"]
     assert 5_000 < total <= MOST_BYTES
@@ -105,7 +109,8 @@ async def test_digits_fall_only_for_whom_motion_is_no_trouble(visit, motion, fal
     painted = """() => {
         const canvas = document.getElementById("rain");
         if (!canvas.width || !canvas.height) return false;
-        return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte > 0);
+        const seen = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return seen.data.some((byte) => byte > 0);
     }"""
     async with served(StandIn().app()) as base, visit(base, reduced_motion=motion) as tab:
         await tab.goto("/")

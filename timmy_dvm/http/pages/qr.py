@@ -1,7 +1,7 @@
 """A Lightning invoice as a QR code. Pure.
 
-A BOLT11 in upper case fits the denser alphanumeric mode of QR (as BIP 21 and BOLT 11 allow: bech32 has no case), and
-the scheme before it lets a phone's camera open a wallet.
+A BOLT11 in upper case fits the denser alphanumeric mode of QR (BOLT 11 allows it: bech32 has no case), and the
+scheme before it lets a phone's camera open a wallet.
 """
 
 import io

@@ -37,7 +37,7 @@ _ASK_AGAIN: Final = "no-cache"
 _KEEP_NOTHING: Final = "no-store"
 _READ: Final = ["GET", "HEAD"]
 _WORKSHOP: Final = Markup('<a href="/tower/">Workshop</a>')
-_API: Final = Markup('<a href="/openapi.json">API</a>')
+_API: Final = Markup('<a href="/docs">API</a>')
 _JOB_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -51,7 +51,7 @@ class Visitors:
         request_chars: how long a question may be.
         play_money: the wallet is simulated and a visitor may pay with it, so no real sat can move.
         workshop: there is a Workshop at ``/tower/``.
-        described: there is a description of the API at ``/openapi.json``.
+        described: there is a description of the API at ``/docs``.
     """
 
     npub: str

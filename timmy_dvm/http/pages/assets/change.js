@@ -4,6 +4,7 @@ import { ApiError, freshKey, get, post } from "./api.js";
 import { find, make, say, show } from "./dom.js";
 import { refundInWords, refundsOf, sats } from "./words.js";
 
+const LNURL = /^lnurl1[a-z0-9]{20,2000}$/i;
 let key = null;
 
 /** Show what goes back; `mayClaim` when this page holds the claim secret. */
@@ -44,6 +45,28 @@ export function wireChange(order) {
     }
     return undefined;
   });
+  find("withdraw").addEventListener("click", async (event) => {
+    const button = event.currentTarget;
+    button.disabled = true;
+    try {
+      await offerWithdrawal(order());
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      say(find("claim-error"), error.message);
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
+/** A link that a wallet on this device opens and withdraws by (LUD-03). */
+async function offerWithdrawal({ jobId, claimSecret }) {
+  const offer = await post(`/api/jobs/${encodeURIComponent(jobId)}/withdrawal`, { claimSecret });
+  if (!LNURL.test(offer.lnurl)) throw new ApiError("Timmy gave no usable LNURL; paste an invoice instead.", 200, "unreadable");
+  find("withdraw-link").href = `lightning:${offer.lnurl}`;
+  say(find("withdraw-link"), `Open in wallet: ${sats(offer.amountSats)}`);
+  show(find("withdraw-ready"));
+  find("withdraw-link").focus();
 }
 
 function refuse(sentence) {
@@ -54,9 +77,8 @@ function refuse(sentence) {
 
 async function claim({ jobId, claimSecret, showJob }, text) {
   const path = `/api/jobs/${encodeURIComponent(jobId)}`;
-  const target = text.includes("@") ? { refundAddress: text } : { invoice: text };
   key ??= freshKey();
-  const answer = await post(`${path}/refund`, { ...target, claimSecret }, { "Idempotency-Key": key });
+  const answer = await post(`${path}/refund`, { invoice: text, claimSecret }, { "Idempotency-Key": key });
   find("claim-target").removeAttribute("aria-invalid");
   say(find("claim-error"), "");
   say(find("claim-done"), answer.refundState === "paid" ? "Your change was sent." : "Your change is on its way.");

@@ -10,7 +10,7 @@ export function courseOf(balanceSats, entries) {
   const moves = entries.map((entry) => ({ at: entry.at, sats: Number(entry.amountMsat) / 1000 }))
     .filter((move) => Number.isFinite(move.sats))
     .sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
-  let level = balanceSats - moves.reduce((sum, move) => sum + move.sats, 0);
+  let level = (Number.isFinite(balanceSats) ? balanceSats : 0) - moves.reduce((sum, move) => sum + move.sats, 0);
   const course = [{ at: moves[0]?.at, sats: level }];
   for (const move of moves) {
     level += move.sats;
