@@ -27,8 +27,8 @@ def test_a_family_is_its_meaning_its_kind_and_its_numbers():
 
 
 def test_no_label_breaks_a_line():
-    text = written([Family("m", "gauge", 'a\nb \\ "', [Sample(1, (("relay", 'a"b\\c\nd'),))])])
-    assert text.decode().splitlines()[-1] == 'm{relay="a\\"b\\\\c\\nd"} 1.0'
+    text = written([Family("m", "gauge", 'a\nb \\ "', [Sample(1, (("relay", 'a"b\\c\nd'),))])]).decode()
+    assert text.splitlines()[-1] == 'm{relay="a\\"b\\\\c\\nd"} 1.0'
     assert all(LINE.fullmatch(line) for line in text.splitlines())
 
 
