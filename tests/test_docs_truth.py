@@ -1,5 +1,7 @@
 """What README and ARCHITECTURE say is run, drawn and counted here, so it can't grow old."""
 
+import asyncio
+import json
 import os
 import re
 import subprocess
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.shop import serving
 from timmy_dvm.core.transitions import drawn
 
 ROOT = Path(__file__).parents[1]
@@ -83,3 +86,26 @@ def test_every_command_the_readme_names_exists():
 
     named = set(re.findall(r"\btimmy ([a-z-]+)", README)) - {"dvm"}
     assert named <= set(COMMANDS), named - set(COMMANDS)
+
+
+async def test_the_lines_for_the_http_port_do_what_the_readme_says(tmp_path):
+    estimate, ask, pay, look, follow = between(README, "http").strip("`").strip().splitlines()
+    async with serving(tmp_path) as shop:
+        http = {"http://127.0.0.1:5050": shop.ready.http}
+        price = json.loads(await said(estimate, http))
+        asked = json.loads(await said(ask, http))
+        assert asked["evalInvoice"]["amountSats"] == price["estimatedSats"]
+        names = {**http, "JOB_ID": asked["jobId"], "PAYMENT_HASH": asked["evalInvoice"]["paymentHash"]}
+        assert json.loads(await said(pay, names))["ok"] is True
+        told = await said(follow, names)  # until the job is over
+        assert told.count("event: job") > 1
+        assert json.loads(await said(look, names))["state"] == "complete"
+
+
+async def said(line, names):
+    """What a line prints, with the reader's own values in it."""
+    for name, value in names.items():
+        line = line.replace(name, value)
+    shell = await asyncio.create_subprocess_exec("sh", "-c", line, stdout=asyncio.subprocess.PIPE)
+    out, _ = await asyncio.wait_for(shell.communicate(), 20)
+    return out.decode()
