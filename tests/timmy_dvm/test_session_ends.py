@@ -7,7 +7,7 @@ import pytest
 
 from ledger import accounts
 from ledger.records import InvoiceState
-from tests.timmy_dvm.generosity import generosity
+from tests.timmy_dvm.generosity import generosity, hexed
 from tests.timmy_dvm.session_holder import Holder, code
 from timmy_dvm.core.facts import PayResult
 
@@ -44,6 +44,31 @@ async def test_closed_without_one_the_rest_is_held_and_claimed_later():
         await holder.sent(fee=2)
         assert code(await holder.closes(3)) == "nothing_owed"
         assert await world.balance("node") == 0
+
+
+async def test_whoever_lost_the_answer_and_sends_the_same_invoice_again_gets_it_and_is_paid_once():
+    same = {"bolt11": "lnbc1same", "payment_hash": hexed("same")}
+    async with generosity() as world:
+        holder = await Holder(world).opens(500)
+        await holder.closes(200, **same)
+        for _ in range(2):
+            (again,) = await holder.closes(200, **same)
+            assert (again.body["state"], again.body["refundAmountSats"]) == ("closed", 200)
+            assert (again.body["maxFeeSats"], again.body["refundState"]) == (2, "pending")
+        assert await holder.owed() == ["sending 202 closed", "held 298 closed"]
+        await holder.sent()
+        (again,) = await holder.closes(200, **same)
+        assert (again.body["refundAmountSats"], again.body["refundState"]) == (200, "paid")
+        assert await holder.owed() == ["sent 202 closed", "held 298 closed", "held 2 fee"]
+
+
+async def test_an_invoice_whose_payment_failed_for_certain_is_not_taken_for_paid():
+    same = {"bolt11": "lnbc1same", "payment_hash": hexed("same")}
+    async with generosity() as world:
+        holder = await Holder(world).opens(500)
+        await holder.closes(495, **same)
+        await holder.sent(PayResult.FAILED)
+        assert code(await holder.closes(495, **same)) == "used_invoice"
 
 
 ADDRESS = "alice@example.com"

@@ -284,6 +284,9 @@ def _told(rows: tuple[RefundRecord, ...], sentence: str) -> Tell:
 
 def _claimed(case: Case, session: SessionRecord, fact: SessionCloseAsked, policy: Policy) -> Decision:
     """Something is held of a closed session, and its owner sent a BOLT11 for it, or only looks."""
+    paid_to = next((row for row in case.payouts if _goes_to(row, fact)), None)
+    if paid_to is not None:  # whoever did not hear the answer asks once more, and must not send another invoice
+        return Decision(tells=(_told((paid_to,), "That invoice was taken before: it is paid once."),))
     held = [row for row in case.payouts if row.state in refunds.CLAIMABLE]
     if fact.bolt11 is None:
         return _sent_to_address(case, session, held, fact)
@@ -297,6 +300,12 @@ def _claimed(case: Case, session: SessionRecord, fact: SessionCloseAsked, policy
     return dataclasses.replace(
         sent, tells=(_told(sent.refunds, f"The rest of session {session.id[:8]} is sent."),)
     )
+
+
+def _goes_to(row: RefundRecord, fact: SessionCloseAsked) -> bool:
+    """Whether a refund was sent to this very invoice, or is on its way there."""
+    is_paid = row.state in refunds.IN_FLIGHT or row.state is RefundState.SENT
+    return is_paid and fact.payment_hash is not None and row.payment_hash == fact.payment_hash
 
 
 def _sent_to_address(

@@ -184,7 +184,7 @@ class _Door:
             return request.query_params.get("request", "")[:MAX_TEXT]
         try:
             return _decode(await request.body()).request
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return ""
 
     async def _estimate(self, text: str, pubkey: str | None) -> int:

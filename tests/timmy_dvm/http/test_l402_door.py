@@ -39,14 +39,28 @@ async def buy(desk, text=QUESTION):
     return credential, await ask(desk, text, credential)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"request":"' + b"x" * 9_000 + b'"}', b"[]", b"\xff"])
-async def test_without_a_credential_whatever_is_asked_is_402_first(body):
+UNREADABLE = (b"", b"{", b"[]", b"\xff", b'{"request":"\xc0\x80"}', b'{"a":' * 5_000)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_without_a_credential_whatever_is_asked_is_402_first(method):
     async with a_desk() as desk:
-        for method in ("GET", "POST"):
+        for body in (*UNREADABLE, b'{"request":"' + b"x" * 9_000 + b'"}'):
             answer = await desk.http.request(method, PATH, content=body)
             _, invoice = read(answer)
             assert answer.json()["code"] == "payment_required"
             assert bolt11.decode(invoice).amount_msat == 100_000
+
+
+async def test_what_can_not_be_read_is_refused_where_it_is_paid_for_and_costs_nothing():
+    async with a_desk() as desk:
+        credential, answer = await buy(desk)
+        has = answer.json()["balanceSats"]
+        for body in UNREADABLE:
+            answer = await desk.http.post(PATH, content=body, headers={"Authorization": credential})
+            assert (answer.status_code, answer.json()["code"]) == (400, "empty"), body
+        answer = await desk.http.get(PATH, headers={"Authorization": credential})
+        assert answer.json()["balanceSats"] == has
 
 
 async def test_each_challenge_is_a_session_of_its_own_whose_macaroon_names_its_invoice():
