@@ -302,6 +302,13 @@ SELECT coalesce(sum(reserved_msat), 0) FROM reservations WHERE nostr_pubkey = :p
 SELECT 1 FROM reservations
 WHERE nostr_pubkey = :pubkey AND coalesce(granted_msat, reserved_msat) > 0 LIMIT 1;
 
+-- name: granted_to_key
+SELECT coalesce(sum(granted_msat), 0) FROM reservations WHERE nostr_pubkey = :pubkey AND granted_msat > 0;
+
+-- name: fees_kept_of_key
+SELECT coalesce(sum(charge_eval_msat + charge_work_msat - pool_credit_msat), 0) FROM jobs
+WHERE nostr_pubkey = :pubkey AND charge_eval_msat + charge_work_msat > 0;
+
 -- name: drawn_by_tier
 SELECT coalesce(sum(coalesce(granted_msat, reserved_msat)), 0) FROM reservations
 WHERE tier = :tier AND (ended_at IS NULL OR ended_at >= :since);

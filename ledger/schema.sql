@@ -215,6 +215,9 @@ CREATE TABLE jobs (
 
 CREATE INDEX jobs_of_key ON jobs (nostr_pubkey, created_at) WHERE nostr_pubkey IS NOT NULL;
 CREATE INDEX jobs_waiting ON jobs (nostr_pubkey) WHERE state IN ('awaiting_eval_payment', 'awaiting_work_payment');
+-- What a key ever left us is summed at each of its requests, where the operator bounds by it what it may draw.
+CREATE INDEX jobs_charged_of_key ON jobs (nostr_pubkey, charge_eval_msat, charge_work_msat, pool_credit_msat)
+WHERE charge_eval_msat + charge_work_msat > 0;
 CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 
 -- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.
@@ -437,6 +440,7 @@ CREATE TABLE reservations (
 ) STRICT;
 
 CREATE INDEX reservations_of_key ON reservations (nostr_pubkey, ended_at);
+CREATE INDEX reservations_granted ON reservations (nostr_pubkey, granted_msat) WHERE granted_msat > 0;
 CREATE INDEX reservations_by_end ON reservations (ended_at);
 CREATE INDEX reservations_of_tier ON reservations (tier, ended_at);
 

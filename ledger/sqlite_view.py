@@ -193,6 +193,14 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return bool(self._number("drew_before", pubkey=pubkey))
 
+    def granted_to(self, pubkey: str) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("granted_to_key", pubkey=pubkey))
+
+    def fees_kept_of(self, pubkey: str) -> Msats:
+        """See :class:`ledger.store.View`."""
+        return Msats(self._number("fees_kept_of_key", pubkey=pubkey))
+
     def drawn_by_tier(self, tier: str, since: int) -> Msats:
         """See :class:`ledger.store.View`."""
         return Msats(self._number("drawn_by_tier", tier=tier, since=since))

@@ -165,6 +165,12 @@ class View(Protocol):
     def drew_before(self, pubkey: str) -> bool:
         """Whether the pool ever granted a key anything, or has something set aside for it."""
 
+    def granted_to(self, pubkey: str) -> Msats:
+        """What the pool ever granted a key; what is set aside for it now does not count."""
+
+    def fees_kept_of(self, pubkey: str) -> Msats:
+        """What a key's jobs left us: all that they were charged, less the pool's part of it."""
+
     def drawn_by_tier(self, tier: str, since: int) -> Msats:
         """What keys that were of a tier then were granted since a unix time, and what is set aside for them."""
 

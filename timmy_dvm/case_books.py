@@ -10,7 +10,7 @@ from ledger.records import (
     Turn,
 )
 from ledger.store import View
-from timmy_dvm import credit_books, session_books
+from timmy_dvm import bound_books, credit_books, session_books
 from timmy_dvm.core import thread, trust
 from timmy_dvm.core.case import MAX_CLAIMS, Case
 from timmy_dvm.core.claiming import meant
@@ -31,13 +31,18 @@ from timmy_dvm.core.facts import (
     RequestUnreadable,
     WorkDone,
 )
+from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
 
 _DAY = 86_400
 
 
-def load(view: View, fact: Fact) -> Case:
+def load(view: View, fact: Fact, policy: Policy) -> Case:
     """What the core is to decide on."""
+    return bound_books.bounded(view, _unbounded(view, fact), fact, policy)
+
+
+def _unbounded(view: View, fact: Fact) -> Case:
     if isinstance(fact, RequestReceived) and fact.session_id is not None:
         case = session_books.around(view, fact.session_id)
         pubkey = None if case.session is None else case.session.pubkey

@@ -160,7 +160,7 @@ class Claims:
         self, judge: Callable[[Case, _Fact, Policy], RefundRecord | Refused], fact: _Fact
     ) -> RefundRecord | Refused:
         def look(view: View) -> RefundRecord | Refused:
-            return judge(case_books.load(view, fact), fact, self._policy)
+            return judge(case_books.load(view, fact, self._policy), fact, self._policy)
 
         return await self._store.look(look)
 

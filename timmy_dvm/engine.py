@@ -148,7 +148,7 @@ class Engine:
         Raises:
             StoreUnavailable: the ledger can't be read.
         """
-        decision = await self._store.look(lambda view: decide(case_books.load(view, fact), fact, self._policy))
+        decision = await self._store.look(lambda view: self._decision(view, fact)[1])
         return decision.tells[0].message if decision.tells else None
 
     async def _shielded(self, fact: Fact, done: int | None) -> _Answered:
@@ -190,9 +190,12 @@ class Engine:
                     log.info("decided on old rows, deciding again", action="decide_again", fact=short(fact.id))
         raise Contended(f"the rows around {short(fact.id)} moved {_TRIES} times; hand the fact in again")
 
+    def _decision(self, view: View, fact: Fact) -> tuple[Case, Decision]:
+        case = case_books.load(view, fact, self._policy)
+        return case, decide(case, fact, self._policy)
+
     def _change(self, view: View, fact: Fact) -> tuple[Decision, Change]:
-        case = case_books.load(view, fact)
-        decision = decide(case, fact, self._policy)
+        case, decision = self._decision(view, fact)
         return decision, Change(
             new_job=decision.new_job,
             job=decision.job,

@@ -279,6 +279,27 @@ class BudgetContract:
         await applied(store, **reservation(third, 10_000))
         assert await told() == (True, 7_000)
 
+    async def test_what_a_key_was_ever_granted_and_what_its_jobs_left_us(self, store):
+        one, other, third = await a_pool(store, jobs=3)
+
+        async def told(key=KEY):
+            granted = await store.look(lambda view: view.granted_to(key))
+            return granted, await store.look(lambda view: view.fees_kept_of(key))
+
+        assert await told() == (0, 0)
+        await applied(store, **reservation(one, 10_000))
+        assert await told() == (0, 0)
+        await applied(store, **granted(7_000, 10_000, one))
+        assert await told() == (7_000, 0)
+        job = await store.job(other)
+        charged = {"charge_eval": Msats(2_000), "charge_work": Msats(18_000), "pool_credit": Msats(1_000)}
+        await applied(store, job=dataclasses.replace(job, **charged))
+        assert await told() == (7_000, 19_000)
+        await applied(store, **reservation(third, 10_000, at=MIDNIGHT + 400 * 86_400))
+        await applied(store, **granted(9_000, 10_000, third, at=MIDNIGHT + 400 * 86_400))
+        assert await told() == (16_000, 19_000)
+        assert await told("ee" * 32) == (0, 0)
+
     async def test_what_a_key_is_offered_is_the_price_less_its_share_while_it_is_unpaid(self, store):
         one, other = await a_pool(store, jobs=2, share_work=Msats(30_000))
         await begun(store, "09" * 16, pubkey=KEY)

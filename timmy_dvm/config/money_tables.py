@@ -135,6 +135,14 @@ class FreeTierTable(Table):
         10_000, "What the pool holds at the very first start; never added again.", _SATS, ge=0, le=_BIG
     )
     credit_percent: int = key(10, "Share of the work fees kept that goes to the pool.", _PERCENT, ge=0, le=100)
+    lifetime_factor: int = key(
+        0,
+        "Most that the pool ever gives a key, as a multiple of what its paid jobs left Timmy (the pool's share "
+        "taken off). A newcomer's one answer is beside it. 0 = no such bound.",
+        KeyHelp(unit="times"),
+        ge=0,
+        le=1_000_000,
+    )
     demo_sats_per_day: int = key(
         100, "Free answers outside the pool (/api/demo, chat), for all together.", _SATS, ge=0, le=_BIG
     )

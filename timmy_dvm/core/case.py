@@ -36,6 +36,7 @@ class Case:
         reserved_of_key: what it has set aside for all jobs of the key.
         offered_to_key: what it offers for jobs of the key that wait for payment.
         drew_before: whether the key was ever granted anything, or something is set aside for it.
+        granted_to_key, kept_of_key: what the key was ever granted, and what its jobs left us, where it matters.
         newcomers_today: what new keys were granted since midnight UTC, and what is set aside for them.
         identity: what is known of the key.
         invoice: the invoice the fact speaks of.
@@ -69,6 +70,8 @@ class Case:
     reserved_of_key: Msats = ZERO
     offered_to_key: Msats = ZERO
     drew_before: bool = False
+    granted_to_key: Msats = ZERO
+    kept_of_key: Msats = ZERO
     newcomers_today: Msats = ZERO
     identity: IdentityRecord | None = None
     invoice: InvoiceRecord | None = None

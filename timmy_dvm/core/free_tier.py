@@ -79,8 +79,9 @@ class Standing:
         pool: what the pool can set aside.
         offered: what it offers for the key's jobs that wait for payment. Nothing holds an offer, but each may be
             taken up, and what the pool then lacks is our loss: so all of them together stay within the day.
+        lifetime: what the key may still draw in its life; None where the operator sets no such bound.
         welcome: what a newcomer's one answer may cost to be free. It is given at once or not at all: never as an
-            offer, and a dearer answer is not free in part either.
+            offer, and a dearer answer is not free in part either. It has its own bounds, and no other.
     """
 
     tier: Tier
@@ -88,6 +89,7 @@ class Standing:
     used: Msats
     pool: Msats
     offered: Msats = ZERO
+    lifetime: Msats | None = None
     welcome: Msats = ZERO
 
     def may_have(self, wanted: Msats) -> Msats:
@@ -97,12 +99,18 @@ class Standing:
     @property
     def available(self) -> Msats:
         """What can be set aside for the key now."""
-        return _whole_sats(min(self.budget - self.used, self.pool))
+        return _whole_sats(min(self._left, self.pool))
 
     @property
     def promisable(self) -> Msats:
         """What can be offered to the key besides what it is offered already."""
-        return _whole_sats(min(self.budget - self.used - self.offered, self.pool))
+        return _whole_sats(min(self._left - self.offered, self.pool))
+
+    @property
+    def _left(self) -> int:
+        """What is left to the key, of its day and of its life."""
+        of_day = self.budget - self.used
+        return of_day if self.lifetime is None else min(of_day, self.lifetime)
 
 
 def _whole_sats(amount: int) -> Msats:

@@ -35,6 +35,7 @@ class Policy:
         trust: how a key earns trust and loses it.
         daily_budgets: what a key may draw on the pool in a UTC day.
         newcomers: the free answer of a new key; None: there is none.
+        lifetime_factor: the pool never grants a key more than this many times what its jobs left us; 0: no bound.
         pool_credit_percent: the pool's part of the work charge we keep.
         fee_per_refund, fee_per_day: what we pay ourselves to send money back.
         asks_profiles: whether change goes to the address of its customer's profile, where none was named.
@@ -67,6 +68,7 @@ class Policy:
     trust: TrustRules = field(default_factory=TrustRules)
     daily_budgets: DailyBudgets = field(default_factory=DailyBudgets)
     newcomers: Newcomers | None = None
+    lifetime_factor: int = 0
     pool_credit_percent: int = 10
     fee_per_refund: Msats = Msats(3_000)
     fee_per_day: Msats = Msats(200_000)

@@ -75,7 +75,11 @@ def _estimate(case: Case, fact: QuestionAsked, policy: Policy) -> OperationDone 
             "tokenEstimate": price.input_tokens + price.output_tokens,
             "workModel": price.model,
             "maxOutputTokens": price.max_output_tokens,
-            "identity": {"trust_tier": str(stands.tier), "free_tier": _free(terms.offer)},
+            "identity": {
+                "trust_tier": str(stands.tier),
+                "free_tier": _free(terms.offer),
+                "why": reserving.why(case, fact.pubkey, fact.at, policy),
+            },
             "pool": {"balanceSats": sats_down(case.pool), "dailyBudgets": _budgets(policy)},
         },
     )
@@ -111,7 +115,7 @@ def _me(case: Case, fact: QuestionAsked, policy: Policy) -> dict[str, object]:
         "interaction_count": row.interaction_count,
         "sats_absorbed_today": sats_down(reserving.granted_today(case, fact.at)),
         "daily_budget_sats": sats_down(reserving.standing(case, fact.pubkey, fact.at, policy).budget),
-        "why": trust.why(row, fact.at, policy.trust),
+        "why": reserving.why(case, pubkey, fact.at, policy),
         "creditSats": sats_down(case.credit),
     }
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ledger import accounts
 from ledger.entries import Code, Entry, transfer
-from ledger.money import ZERO, Msats, msats_from_sats, sats_down
+from ledger.money import ZERO, Msats, msats_from_sats, sats_down, sats_up
 from ledger.records import JobRecord
 from ledger.reservations import NewReservation, ReservationEnd
 from timmy_dvm.core import free_tier, trust
@@ -39,7 +39,30 @@ def standing(case: Case, pubkey: str | None, at: int, policy: Policy) -> Standin
         used=Msats(granted_today(case, at) + case.reserved_of_key),
         offered=case.offered_to_key,
         pool=case.pool,
+        lifetime=_lifetime(case, policy),
         welcome=_welcome(case, policy) if tier is trust.Tier.NEW else ZERO,
+    )
+
+
+def _lifetime(case: Case, policy: Policy) -> Msats | None:
+    """What a key may still draw in its life: so many times what its jobs left us, less all that it drew."""
+    if not policy.lifetime_factor:
+        return None
+    return Msats(policy.lifetime_factor * case.kept_of_key - case.granted_to_key - case.reserved_of_key)
+
+
+def why(case: Case, pubkey: str | None, at: int, policy: Policy) -> str:
+    """What the pool gives a key, in words: its tier, and what bounds it besides."""
+    if pubkey is None:
+        return "Nobody without a key has a tier, and nothing is free for them: ask with a Nostr key."
+    told = trust.why(trust.met(case.identity, pubkey, at), at, policy.trust)
+    if not policy.lifetime_factor:
+        return told
+    most, drawn = policy.lifetime_factor * case.kept_of_key, case.granted_to_key + case.reserved_of_key
+    times = "" if policy.lifetime_factor == 1 else f"{policy.lifetime_factor} times "
+    return (
+        f"{told} In all its life the pool gives a key {times}what its paid answers left us, here "
+        f"{sats_down(Msats(most))} sats; {sats_up(Msats(drawn))} of them are drawn."
     )
 
 

@@ -199,6 +199,7 @@ class Standing(Said):
 
     trust_tier: TierName = Field(alias="trust_tier")
     free_tier: FreeTier = Field(alias="free_tier")
+    why: str = Field(description="What made the tier, and what the next one needs.")
 
 
 class DailyBudgets(Said):

@@ -194,8 +194,20 @@ class MemoryLedger(MemoryCredit, MemorySessions):
             drew_before=any(
                 self.jobs[row.job_id].pubkey == pubkey and self.counts(row) for row in self.reservations.values()
             ),
+            granted_to_key=Msats(self.granted(pubkey)),
+            kept_of_key=Msats(self.kept(pubkey)),
             newcomers_today=Msats(self.drawn_by_newcomers(fact.at)),
         )
+
+    def granted(self, pubkey: str) -> int:
+        return sum(end.granted for end in self.ends.values() if self.jobs[end.job_id].pubkey == pubkey)
+
+    def kept(self, pubkey: str) -> int:
+        """What a key's jobs left us."""
+        return sum(
+            job.charge_eval + job.charge_work - job.pool_credit
+            for job in self.jobs.values() if job.pubkey == pubkey
+        )  # fmt: skip
 
     def counts(self, row: NewReservation) -> int:
         """What of a reservation was granted, or is still set aside."""

@@ -39,6 +39,7 @@ WELCOMING = dataclasses.replace(
     daily_budgets=dataclasses.replace(BUDGETS, new=sats(0)),
     newcomers=Newcomers(dearest=sats(40), per_day=sats(70)),
 )
+LIFELONG = dataclasses.replace(POLICY, lifetime_factor=2)
 NEW_KEYS = ["77" * 32, "78" * 32, "79" * 32]
 ENDS = (JobState.COMPLETE, JobState.REJECTED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 RUNNING = (JobState.EVALUATING, JobState.EXECUTING)
@@ -50,7 +51,7 @@ class Pool(RuleBasedStateMachine):
 
     @initialize(
         pool=st.sampled_from([0, 10, 70, 130, 1_000]), odd=st.sampled_from([0, 1, 999]),
-        policy=st.sampled_from([POLICY, WELCOMING]),
+        policy=st.sampled_from([POLICY, WELCOMING, LIFELONG]),
     )  # fmt: skip
     def begin(self, pool, odd, policy):
         self.ledger = MemoryLedger(policy, sats(pool) + odd)
@@ -251,6 +252,14 @@ class Pool(RuleBasedStateMachine):
                 assert sum(granted) <= BUDGETS.trusted
             assert row.sats_absorbed_today <= BUDGETS.trusted // 1_000
             assert self.ledger.set_aside(pubkey) <= BUDGETS.trusted
+
+    @invariant()
+    def nobody_draws_more_in_their_life_than_so_many_times_what_they_left(self):
+        if not hasattr(self, "ledger") or not (factor := self.ledger.policy.lifetime_factor):
+            return
+        for pubkey in self.ledger.identities:
+            drawn = self.ledger.granted(pubkey) + self.ledger.set_aside(pubkey)
+            assert drawn <= factor * self.ledger.kept(pubkey)
 
     @invariant()
     def whoever_is_served_free_is_told_so(self):

@@ -12,6 +12,7 @@ from tests.timmy_dvm.core import builders as b
 from tests.timmy_dvm.core import credit_builders as c
 from tests.timmy_dvm.core.memory_ledger import MemoryLedger
 from timmy_dvm import views
+from timmy_dvm.core import trust
 from timmy_dvm.core.actions import CreateInvoice, Introduced, OperationDone, Refused
 from timmy_dvm.core.case import MAX_CLAIMS, Case, Decision, Tell
 from timmy_dvm.core.decide import decide
@@ -52,6 +53,7 @@ def test_an_estimate_says_the_price_and_what_made_it():
         "identity": {
             "trust_tier": "new",
             "free_tier": {"serve": "gate", "absorbSats": 0, "chargeSats": 13},
+            "why": trust.why(b.identity(0), b.NOW, b.POLICY.trust),
         },
         "pool": {
             "balanceSats": 0,
