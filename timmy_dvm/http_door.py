@@ -9,6 +9,7 @@ from fastapi import APIRouter
 
 from timmy_dvm.building import admin_token_of, token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
+from timmy_dvm.config import Config
 from timmy_dvm.gauges import Gauges
 from timmy_dvm.http import (
     demo,
@@ -32,6 +33,7 @@ from timmy_dvm.http.admins import Admins
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.cors import Cors
+from timmy_dvm.http.crowd import Crowd
 from timmy_dvm.http.dev_pay import PaidHow, Pay
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
@@ -72,7 +74,7 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
         watchers=watchers,
         callers=Callers(tokens, public_url, clock),
         logins=Logins(tokens, public_url, clock, randomness),
-        addresses=Addresses([ipaddress.ip_network(text) for text in config.http.trusted_proxies]),
+        addresses=_addresses(config),
         idempotency=Idempotency(ground.store, clock, randomness),
         open_places=open_places,
         network=ground.wallet.network,
@@ -181,15 +183,21 @@ def operator_side(ground: Ground, payments: Payments, watchdog: Watchdog) -> Ope
 
 def server_of(ground: Ground, routers: Sequence[APIRouter], new_id: Callable[[], str]) -> Server:
     """The port, behind its limits."""
-    limits = ground.config.limits
+    limits, addresses = ground.config.limits, _addresses(ground.config)
     app = create_app(routers, new_id)
     limited = Limits(app, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes)
+    shared = Crowd(limited, addresses, limits.connections_per_address)
     return make_server(
-        AccessLog(Cors(limited, ground.config.http.cors_origins), ground.clock),
+        AccessLog(Cors(shared, ground.config.http.cors_origins), ground.clock),
         Gate(
             read_s=limits.read_seconds,
             connections=limits.connections,
             per_address=limits.connections_per_address,
+            bucket=addresses.peer_bucket,
         ),
         header_bytes=limits.header_bytes,
     )
+
+
+def _addresses(config: Config) -> Addresses:
+    return Addresses([ipaddress.ip_network(text) for text in config.http.trusted_proxies])

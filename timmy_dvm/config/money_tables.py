@@ -231,7 +231,12 @@ class LimitsTable(Table):
     connections: int = key(
         100, "HTTP connections in all; half of them at most watch the Workshop.", ge=1, le=65_535
     )
-    connections_per_address: int = key(10, "HTTP connections from one IP address.", ge=1, le=65_535)
+    connections_per_address: int = key(
+        10,
+        "HTTP connections from one IP address (IPv6: one /48); of one behind a trusted proxy, requests at once.",
+        ge=1,
+        le=65_535,
+    )
 
     @model_validator(mode="after")
     def _bounds_fit(self) -> Self:

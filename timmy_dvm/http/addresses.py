@@ -31,11 +31,18 @@ class Addresses:
     def bucket(self, connection: HTTPConnection) -> str:
         """Under what a limit counts: an IPv4 address, or an IPv6 /48. Empty where there is no peer."""
         address = self.seen(connection)
+        return "" if address is None else _group(address)
+
+    def peer_bucket(self, host: str) -> str | None:
+        """Under what a connection from this peer counts; None for a trusted proxy: its connections are others'."""
+        address = _address(host)
         if address is None:
-            return ""
-        if isinstance(address, ipaddress.IPv6Address):
-            return str(ipaddress.ip_network((address, _V6_PREFIX), strict=False))
-        return str(address)
+            return host
+        return None if self._trusts(address) else _group(address)
+
+    def is_proxied(self, connection: HTTPConnection) -> bool:
+        """Whether the peer is a trusted proxy."""
+        return connection.client is not None and self.peer_bucket(connection.client.host) is None
 
     def seen(self, connection: HTTPConnection) -> _Address | None:
         """The address of who asks, or None where the connection has none (a socket file)."""
@@ -54,6 +61,12 @@ class Addresses:
 
     def _trusts(self, address: _Address) -> bool:
         return any(address.version == network.version and address in network for network in self._trusted)
+
+
+def _group(address: _Address) -> str:
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, _V6_PREFIX), strict=False))
+    return str(address)
 
 
 def _address(text: str) -> _Address | None:

@@ -7,14 +7,18 @@ from collections.abc import Callable
 class Gate:
     """How many connections there are, in all and from each address, and how many there may be.
 
-    ``read_s`` is within how many seconds a request must be complete; uvicorn alone waits for ever.
+    ``read_s`` is within how many seconds a request must be complete; uvicorn alone waits for ever. ``bucket``
+    tells under what an address counts; None: only among all.
     """
 
-    def __init__(self, *, read_s: int, connections: int, per_address: int) -> None:
+    def __init__(
+        self, *, read_s: int, connections: int, per_address: int, bucket: Callable[[str], str | None] = str
+    ) -> None:
         self.read_s = read_s
         self._connections = connections
         self._per_address = per_address
-        self._counts: Counter[str] = Counter()
+        self._bucket = bucket
+        self._counts: Counter[str | None] = Counter()
         self._idle: dict[Callable[[], None], None] = {}
 
     def enter(self, address: str) -> bool:
@@ -23,18 +27,20 @@ class Gate:
         Where all places are taken, the one that has said nothing whole for longest makes room: whoever holds
         connections and asks for nothing must not keep out somebody who does.
         """
-        if self._counts[address] >= self._per_address:
+        bucket = self._bucket(address)
+        if bucket is not None and self._counts[bucket] >= self._per_address:
             return False
         if self._counts.total() >= self._connections and not self._make_room():
             return False
-        self._counts[address] += 1
+        self._counts[bucket] += 1
         return True
 
     def leave(self, address: str) -> None:
         """A connection that was let in is gone."""
-        self._counts[address] -= 1
-        if not self._counts[address]:
-            del self._counts[address]
+        bucket = self._bucket(address)
+        self._counts[bucket] -= 1
+        if not self._counts[bucket]:
+            del self._counts[bucket]
 
     def idles(self, hang_up: Callable[[], None]) -> None:
         """A connection waits for its client from now on; ``hang_up`` ends it and has it leave, at once."""

@@ -51,3 +51,14 @@ def test_a_thousand_spoofed_headers_are_one_address():
 def test_a_long_chain_is_read_from_its_end_and_no_further():
     chain = ", ".join(["10.0.0.2"] * 10_000)
     assert Addresses(PROXIES).bucket(connection("10.0.0.1", f"1.2.3.4, {chain}")) == "10.0.0.2"
+
+
+def test_connections_count_under_their_peer_and_those_of_a_trusted_proxy_under_none():
+    addresses = Addresses(PROXIES)
+    told = [addresses.peer_bucket(host) for host in ("203.0.113.9", "2001:db8:1:2::3", "", "10.0.0.1", "::1")]
+    assert told == ["203.0.113.9", "2001:db8:1::/48", "", None, None]
+    assert [addresses.is_proxied(connection(host)) for host in ("203.0.113.9", "10.9.9.9", None)] == [
+        False,
+        True,
+        False,
+    ]

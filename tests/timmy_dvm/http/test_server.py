@@ -161,6 +161,19 @@ def test_a_connection_that_is_gone_makes_room_for_its_own_address_and_for_all():
     assert not gate.enter("a")
 
 
+def test_a_whole_network_counts_as_one_address_and_a_proxy_holds_the_connections_of_many():
+    buckets = {"v6 a": "v6", "v6 b": "v6", "proxy": None, "c": "c"}
+    gate = Gate(read_s=1, connections=4, per_address=1, bucket=buckets.get)
+    assert gate.enter("v6 a")
+    assert not gate.enter("v6 b")
+    assert [gate.enter("proxy") for _ in range(4)] == [True, True, True, False]
+    gate.leave("proxy")
+    assert gate.enter("c")
+    assert not gate.enter("proxy")
+    gate.leave("v6 a")
+    assert gate.enter("v6 b")
+
+
 def test_where_all_places_are_taken_the_longest_silence_makes_room():
     gate = Gate(read_s=1, connections=2, per_address=1)
     gone = []
