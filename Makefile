@@ -18,6 +18,7 @@ help:
 	@echo 'make run        the bot, with embedded defaults'
 	@echo 'make test       everything the project checks about itself; what .ci/run calls'
 	@echo 'make test-fast  the tests that need no outside program'
+	@echo 'make test-long  the searches that take minutes: a thousand lives of a Timmy'
 	@echo 'make check      format, lint, types, import contracts'
 	@echo 'make bench      the figures, as ratios taken in one run'
 	@echo 'make lock       resolve the dependencies again (UP=--upgrade for new versions)'
@@ -53,7 +54,7 @@ include tests/peers.mk
 # `venv --clear` would take the stamp away again.
 .venv/ready-peers: | .venv/ready
 
-.PHONY: check test test-fast bench
+.PHONY: check test test-fast test-long bench
 check: .venv/ready-dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -67,6 +68,8 @@ test: check .venv-lnbits/ready .venv/ready-peers
 	.venv/bin/coverage report --include 'timmy_dvm/core/*,ledger/*,lightning/bolt11.py,relay_client/event.py' --fail-under 100
 test-fast: .venv/ready-dev
 	.venv/bin/python -m pytest -m 'not peer and not crash' $(PYTEST)
+test-long: .venv/ready-dev
+	TIMMY_LONG=1 .venv/bin/python -m pytest -n 2 tests/money $(PYTEST)
 bench: .venv/ready-dev
 	.venv/bin/python -m tests.bench
 
