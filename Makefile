@@ -18,7 +18,7 @@ help:
 	@echo 'make run        the bot, with embedded defaults'
 	@echo 'make test       everything the project checks about itself; what .ci/run calls'
 	@echo 'make test-fast  the tests that need no outside program'
-	@echo 'make test-long  5,000 requests made up from the API description, sent to a serving bot'
+	@echo 'make test-long  the searches that take minutes: a thousand lives of a Timmy, 5,000 made-up requests'
 	@echo 'make check      format, lint, types, import contracts'
 	@echo 'make bench      the figures, as ratios taken in one run'
 	@echo 'make lock       resolve the dependencies again (UP=--upgrade for new versions)'
@@ -70,6 +70,7 @@ test: check .venv-lnbits/ready .venv/ready-peers .venv/ready-browser
 test-fast: .venv/ready-dev
 	.venv/bin/python -m pytest -m 'not peer and not crash' $(PYTEST)
 test-long: .venv/ready-dev
+	TIMMY_LONG=1 .venv/bin/python -m pytest -n 2 tests/money $(PYTEST)
 	.venv/bin/python -m tests.timmy_dvm.http.fuzzed 5000
 bench: .venv/ready-dev
 	.venv/bin/python -m tests.bench
