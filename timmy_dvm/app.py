@@ -150,8 +150,8 @@ class App:
         steps = WalletSteps(wallet, store, engine, clock, watchdog.alarm)
         profiles = RelayProfiles(ground.pool, clock)
         payees = Payees(GuardedFetch(self._judge), profiles, engine, clock, wallet.network)
-        pay = DevPay(wallet, store).pay if config.pay_route else None
         payments = Payments(store, engine, wallet, clock)
+        pay = DevPay(wallet, store, payments.look).pay if config.pay_route else None
         public_url = (config.http.public_url or _address(listening)).rstrip("/")
         services = services_of(ground, btc_price, partials, public_url)
         health = Health(config, ground.keys, ground.pool, store, payments, watchdog)

@@ -62,7 +62,7 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
     open_places = OpenPlaces(config.limits.open_jobs_per_address)
     ground.engine.listen(watchers.applied)
     ground.engine.listen(open_places.applied)
-    tokens = tokens_of(config, clock, randomness, public_url)
+    tokens, addresses = tokens_of(config, clock, randomness, public_url), _addresses(config)
     return Services(
         engine=ground.engine,
         store=ground.store,
@@ -74,8 +74,8 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
         watchers=watchers,
         callers=Callers(tokens, public_url, clock),
         logins=Logins(tokens, public_url, clock, randomness),
-        addresses=_addresses(config),
-        idempotency=Idempotency(ground.store, clock, randomness),
+        addresses=addresses,
+        idempotency=Idempotency(ground.store, clock, randomness, addresses),
         open_places=open_places,
         network=ground.wallet.network,
         public_url=public_url,

@@ -25,7 +25,7 @@ async def test_a_question_that_is_too_long_is_not_sent_and_characters_count_as_p
     await tab.sees("#bill")
     await asks(tab, "\N{MAGE}" * 501)
     await tab.reads("#ask-error", "That is 1 character too long.")
-    await tab.reads("#count", "1 characters too many")
+    await tab.reads("#count", "1 character too many")
     assert len(stand_in.asked_for("POST", "/api/jobs")) == 1
 
 
@@ -67,6 +67,22 @@ async def test_without_a_line_the_question_is_kept_and_the_second_try_is_the_sam
     assert len(keys) == 2
     assert keys[0] == keys[1]
     assert len(keys[0]) == 32
+
+
+async def test_another_address_for_the_change_is_another_order(tab, stand_in):
+    keys = []
+
+    async def fails_once(route):
+        keys.append(route.request.headers["idempotency-key"])
+        await (route.abort() if len(keys) == 1 else route.continue_())
+
+    await tab.page.context.route("**/api/jobs", fails_once)
+    await asks(tab)
+    await tab.reads("#ask-error", "Timmy can't be reached.")
+    await tab.page.fill("#address", "alice@example.com")
+    await tab.page.click("#ask button")
+    await tab.sees("#bill")
+    assert len(set(keys)) == 2
 
 
 async def test_a_price_that_cannot_be_told_now_keeps_nobody_from_asking(tab, stand_in):
@@ -135,6 +151,27 @@ async def test_a_claim_that_is_refused_says_why_and_can_be_mended(tab, stand_in)
     await tab.page.fill("#claim-target", "lnbcrt70n1right")
     await tab.page.click("#claim button")
     await tab.reads("#claim-done", "Your change was sent.")
+
+
+async def test_a_claim_refused_for_now_can_be_made_once_more_with_the_same_invoice(tab, stand_in):
+    path, keys = f"/api/jobs/{JOB}/refund", []
+    stand_in.becomes("complete", result="Done", costLedger=COST, refund=refund())
+    stand_in.answers[path] = (409, {"error": "Another payment is on its way.", "code": "already_sending"})
+
+    async def noted(route):
+        keys.append(route.request.headers["idempotency-key"])
+        await route.continue_()
+
+    await tab.page.context.route(f"**{path}", noted)
+    await tab.goto(f"/pay/{JOB}#claim=c")
+    await tab.sees("#claim")
+    await tab.page.fill("#claim-target", "lnbcrt70n1right")
+    await tab.page.click("#claim button")
+    await tab.reads("#claim-error", "Another payment is on its way.")
+    del stand_in.answers[path]
+    await tab.page.click("#claim button")
+    await tab.reads("#claim-done", "Your change was sent.")
+    assert len(set(keys)) == 2, "under the old key the refusal is the answer for ever"
 
 
 async def test_change_without_the_claim_secret_is_shown_and_cannot_be_fetched(tab, stand_in):

@@ -102,7 +102,9 @@ def routes(services: Services, free: FreeAnswers, allowance: PerHour) -> APIRout
         standing = allowance.take(address)
         if not standing.granted:
             raise _too_many(
-                "That was all for this hour: ask with POST /api/jobs for a few sats.", standing, services
+                "That was all that is free this hour: ask for the whole answer, for a few sats.",
+                standing,
+                services,
             )
         try:
             answer = await free.demo(text.strip())

@@ -63,14 +63,30 @@ def routes(pay: Pay) -> APIRouter:
 
 
 class DevPay:
-    """A developer pays one of our invoices: with the simulated wallet, or out of our own real one."""
+    """A developer pays one of our invoices: with the simulated wallet, or out of our own real one.
 
-    def __init__(self, wallet: Lightning, store: Store) -> None:
+    Args:
+        wallet: it pays, and is paid.
+        store: knows our invoices.
+        look: reads our wallet's record of an invoice, and books what it says.
+    """
+
+    def __init__(self, wallet: Lightning, store: Store, look: Callable[[str], Awaitable[None]]) -> None:
         self._wallet = wallet
         self._store = store
+        self._look = look
 
     async def pay(self, payment_hash: str) -> PaidHow:
-        """Pay the invoice with this hash, if it is one of ours and open."""
+        """Pay the invoice with this hash, if it is one of ours and open.
+
+        What is answered as paid is booked, if the wallet knows it by then: whoever looks next sees it.
+        """
+        how = await self._paid(payment_hash)
+        if how in {PaidHow.PAID, PaidHow.ALREADY}:
+            await self._look(payment_hash)
+        return how
+
+    async def _paid(self, payment_hash: str) -> PaidHow:
         from lightning.simulated import SimulatedWallet
 
         invoice = await self._store.invoice(payment_hash)

@@ -34,6 +34,13 @@ _STATUS: Final[Mapping[str, int]] = {
 }
 """By the code of a refusal; every other is something wrong with what was sent: 400."""
 _RETRY_S: Final = 60
+_NO_OBJECT: Final = frozenset({"missing", "model_attributes_type", "model_type"})
+_WORDS: Final[Mapping[str, str]] = {
+    "missing": "it is missing",
+    "int_type": "send a whole number, without quotes",
+    "string_type": "send a text, in quotes",
+}
+"""What people read of a value that is not as described, by the validator's own name for it."""
 log = get_logger("http")
 
 
@@ -106,10 +113,18 @@ def _bad_input(_: Request, error: Exception) -> Fault:
     found = error.errors() if isinstance(error, RequestValidationError) else ()
     if any(each["type"] == "json_invalid" for each in found):
         return Fault(400, "bad_json", "The body can't be read: send one JSON object.")
+    if any(each["loc"] == ("body",) and each["type"] in _NO_OBJECT for each in found):
+        # A form or a text, as curl sends it without the header, is the commonest first mistake.
+        sentence = "Send one JSON object as the body, with the header Content-Type: application/json."
+        return Fault(400, "bad_input", sentence)
     # What was sent is not repeated: it may be a secret, and it is not ours to spread.
     where = ", ".join(dict.fromkeys(_place(each["loc"]) for each in found)) or "the request"
-    why = found[0]["msg"].partition(", ")[2] or found[0]["msg"] if found else "it can't be read"
+    why = _why(found[0]) if found else "it can't be read"
     return Fault(400, "bad_input", f"{where}: {why[:200]}.")
+
+
+def _why(found: Mapping[str, str]) -> str:
+    return _WORDS.get(found["type"]) or found["msg"].partition(", ")[2] or found["msg"]
 
 
 def _place(loc: tuple[object, ...]) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import re
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from fastapi import Request, Response
 
 from ledger.store import Store
 from timmy_dvm.clock import Clock, Randomness
+from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.faults import Fault
 
 HEADER: Final = "Idempotency-Key"
@@ -29,6 +31,12 @@ _STRONG: Final = re.compile(r"[0-9a-fA-F-]{32,255}|[A-Za-z0-9+/_=-]{22,255}", re
 """What can hold 128 random bits: 32 hex digits, with or without dashes, or 22 digits of base64."""
 _FEWEST_DIGITS: Final = 8
 """A strong key of fewer different characters was not drawn by chance."""
+
+
+REFUSED_AN_HOUR: Final = 300
+"""Fresh keys an address may spend in an hour on what is refused: each is a row on disk, for ever, for nothing."""
+_HOUR_S: Final = 3_600
+_ADDRESSES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +66,53 @@ class _Turn:
     wanted: int = 0
 
 
+class _Refusals:
+    """How many keys each address has spent this hour on what was refused. In memory: a restart forgives."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def note(self, address: str) -> None:
+        """One more."""
+        self._counts[address] = (self._hour(), self._count(address) + 1)
+        self._counts.move_to_end(address)
+        if len(self._counts) > _ADDRESSES:
+            self._counts.popitem(last=False)
+
+    def check(self, address: str) -> None:
+        """Raises:
+        Fault: 429, there were too many.
+        """
+        if self._count(address) < REFUSED_AN_HOUR:
+            return
+        sentence = "Too many of your requests were refused: try again in an hour, or without an Idempotency-Key."
+        fields, headers = {"retryAfterSeconds": _HOUR_S}, {"Retry-After": str(_HOUR_S)}
+        raise Fault(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, fields, headers)
+
+    def _count(self, address: str) -> int:
+        hour, count = self._counts.get(address, (0, 0))
+        return count if hour == self._hour() else 0
+
+    def _hour(self) -> int:
+        return int(self._clock.monotonic()) // _HOUR_S
+
+
 class Idempotency:
     """Answers each key once.
 
     Args:
         store: the ledger.
         clock, randomness: for when a key was used first, and fresh seeds.
+        addresses: tells from where somebody asks.
     """
 
-    def __init__(self, store: Store, clock: Clock, randomness: Randomness) -> None:
+    def __init__(self, store: Store, clock: Clock, randomness: Randomness, addresses: Addresses) -> None:
         self._store = store
         self._clock = clock
         self._randomness = randomness
+        self._addresses = addresses
+        self._refusals = _Refusals(clock)
         self._turns: dict[str, _Turn] = {}
 
     async def answer(self, request: Request, credential: str | None, work: Work) -> Response:
@@ -81,7 +124,8 @@ class Idempotency:
             work: raises :class:`Fault` like a route.
 
         Raises:
-            Fault: 400 for a key that is none, or that anybody could guess; 409 for one used for something else.
+            Fault: 400 for a key that is none, or that anybody could guess; 409 for one used for something else;
+                429 where too many of this address were spent on nothing.
         """
         told = request.headers.getlist(HEADER)
         if not told:
@@ -91,8 +135,10 @@ class Idempotency:
             return await self._once(request, key, work)
 
     async def _once(self, request: Request, key: str, work: Work) -> Response:
+        address, fresh = self._addresses.bucket(request), self.fresh()
+        self._refusals.check(address)
         body_hash = hashlib.sha256(await request.body()).hexdigest()
-        seen = await self._store.begin_answer(key, body_hash, self.fresh().text, int(self._clock.now()))
+        seen = await self._store.begin_answer(key, body_hash, fresh.text, int(self._clock.now()))
         if seen.body_hash != body_hash:
             sentence = "That Idempotency-Key was used for another request: take a fresh key for this one."
             raise Fault(HTTPStatus.CONFLICT, "idempotency_conflict", sentence)
@@ -101,6 +147,8 @@ class Idempotency:
         try:
             answer = await work(Seed(seen.seed))
         except Fault as fault:
+            if seen.seed == fresh.text and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._refusals.note(address)
             if _is_final(fault.status):
                 await self._note(key, fault.answer())
             raise

@@ -34,6 +34,7 @@ def services_of(house: House, *, per_address: int = 20, proxies: tuple[str, ...]
     """What the routes work with, in this house."""
     watchers, open_places = Watchers(), OpenPlaces(per_address)
     tokens = Tokens([SigningKey(SECRET)], URL)
+    addresses = Addresses([ipaddress.ip_network(text) for text in proxies])
     house.engine.listen(watchers.applied)
     house.engine.listen(open_places.applied)
     return Services(
@@ -47,8 +48,8 @@ def services_of(house: House, *, per_address: int = 20, proxies: tuple[str, ...]
         watchers=watchers,
         callers=Callers(tokens, URL, house.clock),
         logins=Logins(tokens, URL, house.clock, house.random),
-        addresses=Addresses([ipaddress.ip_network(text) for text in proxies]),
-        idempotency=Idempotency(house.store, house.clock, house.random),
+        addresses=addresses,
+        idempotency=Idempotency(house.store, house.clock, house.random, addresses),
         open_places=open_places,
         network="bcrt",
         public_url=URL,

@@ -5,8 +5,9 @@ import contextlib
 import httpx
 import pytest
 
+from tests.timmy_dvm.http.door import a_door
 from timmy_dvm.http.app import create_app
-from timmy_dvm.http.dev_pay import PaidHow, routes
+from timmy_dvm.http.dev_pay import DevPay, PaidHow, routes
 
 HASH = "0a" * 32
 
@@ -41,6 +42,15 @@ async def test_a_paid_invoice_is_said_to_be_paid_however_often_it_is_asked(how, 
         "trust_tier": "anonymous",
     }
     assert asked == [HASH]
+
+
+async def test_what_was_said_to_be_paid_is_in_the_books_when_it_is_said():
+    async with a_door() as door:
+        pay = DevPay(door.house.wallet, door.house.store, door.house.payments.look).pay
+        asked = await door.ask()
+        for how in (PaidHow.PAID, PaidHow.ALREADY):
+            assert await pay(asked["evalInvoice"]["paymentHash"]) is how
+            assert (await door.job(asked["jobId"]))["state"] != "awaiting_eval_payment"
 
 
 @pytest.mark.parametrize(

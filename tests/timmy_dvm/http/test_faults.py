@@ -3,6 +3,7 @@
 import logging
 
 import httpx
+import pytest
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
@@ -11,6 +12,7 @@ from timmy_dvm.core.actions import Refused
 from timmy_dvm.engine import Contended
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.faults import refused
+from timmy_dvm.http.wire import Asked
 
 ID = "0123456789abcdef" * 2
 
@@ -87,3 +89,38 @@ def test_a_refusal_of_the_core_has_the_status_of_its_kind():
         "unknown_job": 404,
         "already_sending": 409,
     }
+
+
+class Wanted(Asked):
+    amount_sats: int
+    name: str = ""
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "says"),
+    [
+        (
+            b'{"amountSats": 5}',
+            "application/x-www-form-urlencoded",
+            "with the header Content-Type: application/json.",
+        ),
+        (b"[5]", "application/json", "with the header Content-Type: application/json."),
+        (b"", "application/json", "with the header Content-Type: application/json."),
+        (b"{}", "application/json", "amountSats: it is missing."),
+        (b'{"amountSats": "5"}', "application/json", "amountSats: send a whole number, without quotes."),
+        (b'{"amountSats": 1.5}', "application/json", "amountSats: send a whole number, without quotes."),
+        (b'{"amountSats": 5, "name": 7}', "application/json", "name: send a text, in quotes."),
+    ],
+)
+async def test_whoever_sends_the_wrong_thing_is_told_what_to_send(body, content_type, says):
+    router = APIRouter()
+
+    @router.post("/wanted")
+    async def wanted(_: Wanted) -> Response:
+        return Response()
+
+    transport = httpx.ASGITransport(create_app([router], lambda: ID))
+    async with httpx.AsyncClient(transport=transport, base_url="http://timmy") as http:
+        answer = await http.post("/wanted", content=body, headers={"Content-Type": content_type})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_input")
+    assert answer.json()["error"].endswith(says)

@@ -6,6 +6,7 @@ import pytest
 
 from relay_client.keys import Keys
 from tests.timmy_dvm.http.door import ALICE, a_door
+from timmy_dvm.http import idempotency
 
 STRONG = "0123456789abcdef0123456789abcdef"
 
@@ -54,6 +55,21 @@ async def test_a_refusal_is_an_answer_too():
         assert [answer.status_code for answer in answers] == [400, 400]
         assert answers[0].json() == answers[1].json()
         assert answers[1].headers["idempotency-replayed"] == "true"
+
+
+async def test_keys_spent_on_nothing_come_to_an_end_for_an_address_and_for_no_other(monkeypatch):
+    monkeypatch.setattr(idempotency, "REFUSED_AN_HOUR", 3)
+    async with a_door(proxies=["203.0.113.9/32"]) as door:
+
+        async def ask(key, request="", address="198.51.100.7"):
+            headers = {"Idempotency-Key": f"{key:04x}{STRONG[4:]}", "X-Forwarded-For": address}
+            answer = await door.http.post("/api/jobs", json={"request": request}, headers=headers)
+            return answer.status_code
+
+        assert [await ask(1) for _ in range(9)] == [400] * 9, "a key that is used again is no further row"
+        assert [await ask(n) for n in (2, 3, 4, 5)] == [400, 400, 429, 429]
+        assert await ask(6, "x") == 429
+        assert await ask(6, "x", address="198.51.100.8") == 201
 
 
 async def test_two_keys_in_one_request_are_none():

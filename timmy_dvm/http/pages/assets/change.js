@@ -75,10 +75,20 @@ function refuse(sentence) {
   find("claim-target").focus();
 }
 
+/** After a broken line the same claim has the same answer; what was refused may go well the next time. */
+async function refund(path, body) {
+  key ??= freshKey();
+  try {
+    return await post(`${path}/refund`, body, { "Idempotency-Key": key });
+  } catch (error) {
+    if (error instanceof ApiError && error.status >= 400 && error.status < 500) key = null;
+    throw error;
+  }
+}
+
 async function claim({ jobId, claimSecret, showJob }, text) {
   const path = `/api/jobs/${encodeURIComponent(jobId)}`;
-  key ??= freshKey();
-  const answer = await post(`${path}/refund`, { invoice: text, claimSecret }, { "Idempotency-Key": key });
+  const answer = await refund(path, { invoice: text, claimSecret });
   find("claim-target").removeAttribute("aria-invalid");
   say(find("claim-error"), "");
   say(find("claim-done"), answer.refundState === "paid" ? "Your change was sent." : "Your change is on its way.");

@@ -10,12 +10,14 @@ export const questionText = () => find("question").value.trim();
 const limit = () => Number(find("ask").dataset.limit);
 const length = (text) => [...text].length; // as the server counts, in characters and not in UTF-16 units
 
+const characters = (count) => `${count} ${count === 1 ? "character" : "characters"}`;
+
 /** Why the question can't be asked as it stands, or "". */
 export function objection() {
   const text = questionText();
   if (!text) return "Write your question first.";
   const over = length(text) - limit();
-  return over > 0 ? `That is ${over} ${over === 1 ? "character" : "characters"} too long.` : "";
+  return over > 0 ? `That is ${characters(over)} too long.` : "";
 }
 
 export function refuseQuestion(sentence) {
@@ -37,7 +39,7 @@ export function wireQuestion() {
     acceptQuestion();
     key = null;
     const left = limit() - length(questionText());
-    say(find("count"), left >= 0 ? `${left} characters left` : `${-left} characters too many`);
+    say(find("count"), left >= 0 ? `${characters(left)} left` : `${characters(-left)} too many`);
     find("count").classList.toggle("over", left < 0);
     clearTimeout(timer);
     running?.abort();
@@ -73,12 +75,14 @@ export function priceInWords(price) {
 }
 
 let key = null;
+let keyed = "";
 
 /** Make the job. Asked again after a broken line, it is the same job with the same invoice. */
 export async function order(address) {
   const body = { request: questionText(), pay: "once" };
   if (address) body.refundAddress = address;
-  key ??= freshKey();
+  const asked = JSON.stringify(body);
+  if (key === null || keyed !== asked) [key, keyed] = [freshKey(), asked]; // a key is good for one request
   try {
     const job = await post("/api/jobs", body, { "Idempotency-Key": key });
     key = null;
