@@ -18,7 +18,7 @@ help:
 	@echo 'make run        the bot, with embedded defaults'
 	@echo 'make test       everything the project checks about itself; what .ci/run calls'
 	@echo 'make test-fast  the tests that need no outside program'
-	@echo 'make test-long  5,000 requests made up from the API description, sent to a serving bot'
+	@echo 'make test-long  1,000 lives of a Timmy, and 5,000 requests made up from the API description'
 	@echo 'make check      format, lint, types, import contracts'
 	@echo 'make bench      the figures, as ratios taken in one run'
 	@echo 'make lock       resolve the dependencies again (UP=--upgrade for new versions)'
@@ -71,6 +71,7 @@ test-fast: .venv/ready-dev
 	.venv/bin/python -m pytest -m 'not peer and not crash' $(PYTEST)
 test-long: .venv/ready-dev
 	.venv/bin/python -m tests.timmy_dvm.http.fuzzed 5000
+	TIMMY_LONG=1 .venv/bin/python -m pytest -n 2 tests/money $(PYTEST)
 bench: .venv/ready-dev
 	.venv/bin/python -m tests.bench
 
