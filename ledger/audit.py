@@ -68,7 +68,12 @@ def _findings(connection: sqlite3.Connection) -> list[Finding]:
 
 def _damage(connection: sqlite3.Connection) -> list[Finding]:
     answers = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
-    return [Finding("file is sound", "file", answer) for answer in answers if answer != "ok"]
+    damage = [Finding("file is sound", "file", answer) for answer in answers if answer != "ok"]
+    astray = connection.execute("PRAGMA foreign_key_check").fetchall()
+    return damage + [
+        Finding("file is sound", f"{row[0]} row {row[1]}", f"it points at a row of {row[2]} that is not there")
+        for row in astray
+    ]
 
 
 def _missing_constraints(connection: sqlite3.Connection) -> list[Finding]:

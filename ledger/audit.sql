@@ -18,6 +18,40 @@ LEFT JOIN entries ON entries.id = postings.entry
 LEFT JOIN accounts ON accounts.id = postings.account
 WHERE entries.id IS NULL OR accounts.id IS NULL;
 
+-- The chart of moves of ledger/entries.py, one posting at a time: what stands in an account is no word of an id.
+-- name: I1 an entry moves money only between accounts that its code names
+WITH moves (code, debits, credits) AS (VALUES
+    ('opening', ' node ', ' operator '),
+    ('pool_seed', ' operator ', ' pool '),
+    ('deposit', ' node ', ' operator '),
+    ('withdraw', ' operator ', ' node '),
+    ('settled', ' node ', ' job customer session pool '),
+    ('credit_used', ' customer session ', ' job '),
+    ('reserved', ' pool ', ' reserved '),
+    ('released', ' reserved ', ' pool '),
+    ('settlement', ' job reserved shortfall ', ' earned '),
+    ('pool_credit', ' earned ', ' pool '),
+    ('credit_back', ' job ', ' session '),
+    ('owed', ' job session customer ', ' refund '),
+    ('credited', ' refund ', ' customer session '),
+    ('sent', ' refund ', ' node '),
+    ('elsewhere', ' refund ', ' operator '),
+    ('routing', ' routing_fees refund ', ' node '),
+    ('dust', ' job session ', ' customer pool '),
+    ('free_answer', ' shortfall ', ' earned ')
+)
+SELECT
+    'entry ' || entries.entry_id,
+    'as ' || entries.code || ' it ' || CASE WHEN postings.amount_msat < 0 THEN 'debits ' ELSE 'credits ' END || accounts.name
+FROM entries
+JOIN postings ON postings.entry = entries.id
+JOIN accounts ON accounts.id = postings.account
+LEFT JOIN moves ON moves.code = entries.code
+WHERE entries.code <> 'reversal' AND instr(
+    CASE WHEN postings.amount_msat < 0 THEN moves.debits ELSE moves.credits END,
+    ' ' || substr(accounts.name, 1, instr(accounts.name || ':', ':') - 1) || ' '
+) IS NOT TRUE;
+
 -- name: I2 every balance is the sum of its postings
 SELECT
     'account ' || accounts.name,
@@ -76,6 +110,25 @@ SELECT
 FROM jobs LEFT JOIN booked ON booked.job = jobs.row WHERE jobs.pool_credit_msat <> coalesce(booked.amount_msat, 0);
 
 -- Conservation: what a job cost is charge + grant + shortfall and nothing else, all of it earned.
+-- name: I2 a finished job cost its eval fee, where there was a verdict, and what its work's receipt says
+WITH booked AS (
+    SELECT facts.job, sum(postings.amount_msat) AS amount_msat
+    FROM postings JOIN entries ON entries.id = postings.entry JOIN facts ON facts.row = entries.fact
+    WHERE entries.code = 'settlement' AND postings.amount_msat > 0 GROUP BY facts.job
+)
+SELECT
+    'job ' || jobs.id,
+    'it is ' || jobs.state || ', and its settlement earned ' || coalesce(booked.amount_msat, 0)
+        || ' msat, which its receipts do not say'
+FROM jobs LEFT JOIN booked ON booked.job = jobs.row
+WHERE jobs.ended_at IS NOT NULL
+    AND EXISTS (SELECT 1 FROM facts WHERE facts.job = jobs.row AND facts.kind IN ('EvalDone', 'WorkDone'))
+    AND coalesce(booked.amount_msat, 0) - (jobs.eval_passed IS NOT NULL) * jobs.eval_fee_msat NOT IN (
+        SELECT 1000 * json_extract(facts.body, '$.charge_sats') FROM facts
+        WHERE facts.job = jobs.row AND facts.kind = 'WorkDone' AND jobs.state = 'complete'
+        UNION ALL SELECT 0 WHERE jobs.state <> 'complete'
+    );
+
 -- name: I2 a settlement takes from the job, the pool or ourselves, and all of it is earned
 SELECT
     'entry ' || entries.entry_id,
@@ -98,6 +151,15 @@ LEFT JOIN entries ON entries.entry_id = 'settled:' || invoices.payment_hash
 LEFT JOIN postings ON postings.entry = entries.id
     AND postings.account = (SELECT id FROM accounts WHERE name = invoices.account)
 GROUP BY invoices.row HAVING invoices.received_msat <> coalesce(sum(postings.amount_msat), 0);
+
+-- name: I2 an invoice is settled if and only if it was booked
+SELECT
+    'invoice ' || invoices.payment_hash,
+    'it is ' || invoices.state || CASE WHEN entries.id IS NULL THEN ', and nothing was booked for it'
+        ELSE ', and what it brought was booked' END
+FROM invoices LEFT JOIN entries ON entries.entry_id = 'settled:' || invoices.payment_hash
+WHERE invoices.state NOT IN ('open', 'settled', 'expired', 'cancelled')
+    OR (invoices.state = 'settled') <> (entries.id IS NOT NULL OR (invoices.state = 'settled' AND received_msat = 0));
 
 -- name: I2 a top-up's invoice fills the account it was asked for
 SELECT
@@ -133,6 +195,25 @@ SELECT
 FROM jobs LEFT JOIN taken ON taken.job = jobs.row
 WHERE jobs.session_id IS NOT NULL
     AND (coalesce(taken.amount_msat, 0) <> jobs.credit_used_msat OR taken.name <> 'session:' || jobs.session_id);
+
+-- name: I2 what a job took of its key's credit is what its row says, and of no other
+WITH taken AS (
+    SELECT mine.name AS home, accounts.name, -sum(source.amount_msat) AS amount_msat
+    FROM entries
+    JOIN postings ON postings.entry = entries.id AND postings.amount_msat > 0
+    JOIN accounts AS mine ON mine.id = postings.account
+    JOIN postings AS source ON source.entry = entries.id AND source.amount_msat < 0
+    JOIN accounts ON accounts.id = source.account
+    WHERE entries.code = 'credit_used' GROUP BY mine.name, accounts.name
+)
+SELECT
+    'job ' || jobs.id,
+    'its row says ' || jobs.credit_used_msat || ' msat of credit, booked are ' || coalesce(taken.amount_msat, 0)
+        || ' of ' || coalesce(taken.name, 'none')
+FROM jobs LEFT JOIN taken ON taken.home = 'job:' || jobs.id
+WHERE jobs.session_id IS NULL AND (
+    coalesce(taken.amount_msat, 0) <> jobs.credit_used_msat OR taken.name <> 'customer:' || jobs.nostr_pubkey
+);
 
 -- name: I3 what we owe is never less than nothing
 SELECT 'account ' || name, 'it may not go below 0 and stands at ' || balance_msat || ' msat'
@@ -196,6 +277,19 @@ FROM refunds
 LEFT JOIN accounts ON accounts.name = 'refund:' || refunds.id
 LEFT JOIN postings ON postings.account = accounts.id AND postings.amount_msat > 0
 GROUP BY refunds.row HAVING coalesce(sum(postings.amount_msat), 0) <> refunds.amount_msat;
+
+-- name: I5 what a refund cost to send is booked, and its payment says the same
+SELECT
+    'refund ' || refunds.id,
+    'its way cost ' || refunds.fee_msat || ' msat, its payment says ' || coalesce(payments.fee_msat, 'nothing')
+        || ', booked are ' || coalesce(sum(postings.amount_msat), 0)
+FROM refunds
+LEFT JOIN payments ON payments.payment_hash = refunds.payment_hash
+LEFT JOIN entries ON entries.entry_id IN ('fee:' || refunds.id, 'overfee:' || refunds.id)
+LEFT JOIN postings ON postings.entry = entries.id AND postings.amount_msat > 0
+GROUP BY refunds.row
+HAVING refunds.fee_msat <> coalesce(sum(postings.amount_msat), 0)
+    OR (refunds.state = 'sent' AND refunds.fee_msat <> payments.fee_msat);
 
 -- name: I5 money on its way back has its row
 SELECT 'account ' || accounts.name, 'it holds ' || accounts.balance_msat || ' msat, and there is no such refund'
@@ -315,6 +409,10 @@ JOIN jobs ON jobs.row = reservations.job
 LEFT JOIN accounts ON accounts.name = reservations.account
 LEFT JOIN taken ON taken.account = accounts.id
 WHERE coalesce(reservations.granted_msat, 0) <> coalesce(taken.amount_msat, 0);
+
+-- name: I9 a reservation is its job's key's
+SELECT 'job ' || jobs.id, 'its reservation is counted for key ' || reservations.nostr_pubkey
+FROM reservations JOIN jobs ON jobs.row = reservations.job WHERE reservations.nostr_pubkey IS NOT jobs.nostr_pubkey;
 
 -- name: I9 an open reservation belongs to a job that goes on
 SELECT 'job ' || jobs.id, 'it is ' || jobs.state || ', and ' || reservations.reserved_msat || ' msat are still reserved'

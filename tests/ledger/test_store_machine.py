@@ -91,7 +91,7 @@ class Books(RuleBasedStateMachine):
         if debit in (credit, accounts.POOL):
             return
         before = self.model[debit]
-        entry = transfer(f"move:{number}", Code.DEPOSIT, debit, credit, Msats(amount))
+        entry = transfer(f"move:{number}", Code.REVERSAL, debit, credit, Msats(amount))
         known = f"move-{number}" in self.taken
         outcome = self.commit(f"move-{number}", lambda _: Change(entries=(entry,)))
         if not known:
@@ -223,7 +223,9 @@ class Books(RuleBasedStateMachine):
         ends = state in gone and before.state is not state
         homes = {RefundState.SENT: accounts.NODE, RefundState.PAID_ELSEWHERE: accounts.OPERATOR}
         home = homes.get(state, "customer:k")
-        entries = (transfer(f"gone:{before.id}", Code.SENT, accounts.refund(before.id), home, before.amount),)
+        codes = {RefundState.SENT: Code.SENT, RefundState.PAID_ELSEWHERE: Code.ELSEWHERE}
+        code = codes.get(state, Code.CREDITED)
+        entries = (transfer(f"gone:{before.id}", code, accounts.refund(before.id), home, before.amount),)
         try:
             self.commit(self.fresh("refund"), lambda _: Change(refunds=(pushed,), entries=entries if ends else ()))
         except RuleBroken:

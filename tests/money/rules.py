@@ -90,7 +90,7 @@ class Rules:
         self.given = pool
         self._judged: set[str] = set()
         self.again: dict[str, int] = {}
-        """What came a second time for a hash that was credited, which no good node takes: the watchdog warns of it."""
+        """What came once more for a hash that was credited, as no good node takes it: the watchdog warns."""
 
     def hold(self) -> None:
         """Raise AssertionError with the first rule that is broken."""

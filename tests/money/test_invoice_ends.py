@@ -1,7 +1,7 @@
-"""Every end of an invoice in every state of its job: what is booked, what becomes of the job, and who has the money.
+"""Every end of an invoice in every state of its job: what is booked, what becomes of the job, who has the money.
 
-A job that runs or has ended may have a second invoice, made by a process that was slow; nobody waits for it, and it
-may be paid all the same. Of a job that waits, has expired or was cancelled the invoice is its own.
+A job that runs or has ended may have a second invoice, made by a process that was slow; nobody waits for it, and
+it may be paid all the same. Of a job that waits, has expired or was cancelled the invoice is its own.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ PAID = ("settled", "late", "twice", "over", "under")
 CAME = {"settled": 100, "late": 100, "twice": 100, "over": 200, "under": 50}
 """Of what the invoice asks, in percent; rounded down to whole sats."""
 
-# For each state of the job, by the end of its invoice in the order above: the state after it, and what was booked at
-# once. `in` is node → job, `back` is job → refund, `earned` is job → earned, in sats; `=` is the state that was.
-# A hash is credited once, whatever a node takes for it again: that stands out as more in the wallet than in the books.
+# For each state of the job, by the end of its invoice in the order above: the state after it, and what was booked
+# at once. `in` is node → job, `back` is job → refund, `earned` is job → earned (sats); `=`: as it was.
+# A hash is credited once, whatever a node takes for it again: the wallet then holds more than the books say.
 GRID = {
     "awaiting_eval_payment": (
         "=", "evaluating in 13", "evaluating in 13", "evaluating in 13", "evaluating in 26", "= in 6",
@@ -39,19 +39,24 @@ GRID = {
     "evaluating": ("=", "= in 13", "= in 13", "= in 13", "= in 26", "= in 6", "=", "=", "="),
     "executing": ("=", "= in 13", "= in 13", "= in 13", "= in 26", "= in 6", "=", "=", "="),
     "complete": (
-        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6", "=", "=", "=",
+        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6",
+        "=", "=", "=",
     ),
     "rejected": (
-        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6", "=", "=", "=",
+        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6",
+        "=", "=", "=",
     ),
     "failed": (
-        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6", "=", "=", "=",
+        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6",
+        "=", "=", "=",
     ),
     "expired": (
-        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6", "=", "=", "=",
+        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6",
+        "=", "=", "=",
     ),
     "cancelled": (
-        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6", "=", "=", "=",
+        "=", "= in 13 back 13", "= in 13 back 13", "= in 13 back 13", "= in 26 back 26", "= in 6 back 6",
+        "=", "=", "=",
     ),
 }  # fmt: skip
 

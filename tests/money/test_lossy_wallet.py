@@ -1,4 +1,4 @@
-"""A wallet that often does not know, and news that are lost, doubled and forged: no sat is paid twice, none is lost."""
+"""A wallet that often does not know, and news that are lost, doubled and forged: no sat is paid twice or lost."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def crowd(request):
 
 
 def test_no_sat_is_paid_twice_and_each_is_earned_returned_or_owed(crowd):
-    """One payment in ten has no clear result, four notices in five are not what they should be, an hour is dark."""
+    """One payment in ten has no clear result, most notices are not what they should be, an hour is dark."""
     world, wallet = crowd.world, crowd.world.wallet
     for number in range(CUSTOMERS):
         wallet.next_outcomes.clear()
