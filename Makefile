@@ -72,7 +72,6 @@ test-fast: .venv/ready-dev
 test-long: .venv/ready-dev
 	TIMMY_LONG=1 .venv/bin/python -m pytest -n 2 tests/money $(PYTEST)
 	.venv/bin/python -m tests.timmy_dvm.http.fuzzed 5000
-	TIMMY_LONG=1 .venv/bin/python -m pytest -n 2 tests/money $(PYTEST)
 bench: .venv/ready-dev
 	.venv/bin/python -m tests.bench
 
