@@ -29,14 +29,27 @@ class LnurlServer:
         self.requests: list[str] = []
         self.port = 0
         self.made: list[str] = []
+        self._serving: set[asyncio.Future[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for serving in self._serving:
+            serving.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.ensure_future(self._serve(reader, writer))
+        self._serving.add(serving)
+        try:
+            await asyncio.wait((serving,))
+        finally:
+            self._serving.discard(serving)
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -47,7 +60,8 @@ class LnurlServer:
             else:
                 writer.write(self._answer(request.split()[1]))
                 await writer.drain()
-        writer.close()
+            writer.close()
+            await writer.wait_closed()
 
     def _answer(self, target: str) -> bytes:
         redirects = {"redirected inside": "https://127.0.0.1/", "redirected": "https://elsewhere.example/"}

@@ -35,7 +35,9 @@ from timmy_dvm.nostr.customer import Customer, Order, Said
 from timmy_dvm.purse import NotPaid, SimulatedPurse
 
 PATIENCE_S = 45
-"""For one whole story, however many lives it has."""
+"""For one whole story, beside its lives."""
+LIFE_S = 5
+"""For each life, which begins with a start of Python."""
 QUESTION = "What does a data vending machine do, and what happens to my sats if it should fail half way?"
 RESULT = 6050
 _CHILD = Path(__file__).with_name("crash_child.py")
@@ -123,7 +125,7 @@ class World:
             ahead_s: how far the clock of the last life is ahead.
         """
         try:
-            async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(PATIENCE_S + LIFE_S * len(moments)), asyncio.TaskGroup() as group:
                 customer = group.create_task(self._ask_pay_and_claim(pays=pays))
                 for moment in moments:
                     async with self._life(moment) as child:

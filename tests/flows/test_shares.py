@@ -46,8 +46,9 @@ async def test_a_key_that_has_paid_is_served_while_six_thousand_new_ones_ask_and
         for start in range(0, KNOWN_JOBS, AT_ONCE):
             await publish(relay.url, *jobs[start : start + AT_ONCE])
             await customers.are_all(jobs[start : start + AT_ONCE], PAID_WITH_CREDIT)
-        # The crowd was there all the time, and is not through yet.
-        assert any(not customers.answers[each.id] for each in newcomers)
+            if not start:
+                # The crowd was there before, and is not through yet.
+                assert any(not customers.answers[each.id] for each in newcomers)
         assert {customers.statuses(each) for each in jobs} <= {SERVED, PAID_WITH_CREDIT}
         await until(lambda: all(customers.answers[each.id] for each in newcomers), timeout_s=300)
     told = Counter(customers.statuses(each) for each in newcomers)

@@ -43,7 +43,7 @@ async def counted(relays=None):
 
 async def numbers(gauges):
     """Each series and its number."""
-    lines = [line for line in written(await gauges.show()).splitlines() if not line.startswith("#")]
+    lines = [line for line in written(await gauges.show()).decode().splitlines() if not line.startswith("#")]
     found = dict(line.rsplit(" ", 1) for line in lines)
     assert len(found) == len(lines), "no series twice"
     return {name: float(number) for name, number in found.items()}
@@ -91,7 +91,7 @@ async def test_no_key_no_id_and_no_secret_is_in_any_series():
         await door.house.priced()
         assert door.house.recorder.last(PriceTold) is not None
         asked = await door.ask(nostr_token=door.token())
-        text = written(await gauges.show())
+        text = written(await gauges.show()).decode()
         for secret in (ALICE, job_id, asked["jobId"], "abcd"):
             assert secret not in text
         assert not re.search(r"[0-9a-f]{16}", text)
