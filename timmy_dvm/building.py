@@ -97,6 +97,7 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         trust=trust_of(config.trust),
         daily_budgets=budgets_of(config.free_tier.daily_budget_sats),
         newcomers=newcomers_of(config.free_tier),
+        min_work_bits=config.nostr.min_pow_bits_new,
         lifetime_factor=config.free_tier.lifetime_factor,
         pool_credit_percent=config.free_tier.credit_percent,
         fee_per_refund=msats_from_sats(limits.refund_fee_sats),
