@@ -22,7 +22,7 @@ from relay_client.dial import Outside
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import agent_of, check, keys_of, policy_of, pool_of, price_source_of, wallet_of
+from timmy_dvm.building import agent_of, check, follows_of, keys_of, policy_of, pool_of, price_source_of, wallet_of
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.dispatch import Dispatch
@@ -196,6 +196,9 @@ class App:
         )
         relays = config.nostr.relays or (await stack.enter_async_context(_embedded_relay(config, outside)),)
         policy = policy_of(config, agent, wallet)
+        pool = pool_of(config, relays, keys, outside)
+        follows = follows_of(config, pool, store, clock)
+        speaker = NostrSpeaker(keys, randomness, name=config.nostr.name)
         return Ground(
             config=config,
             clock=clock,
@@ -204,9 +207,12 @@ class App:
             agent=agent,
             wallet=wallet,
             keys=keys,
-            pool=pool_of(config, relays, keys, outside),
+            pool=pool,
             policy=policy,
-            engine=Engine(store, policy, NostrSpeaker(keys, randomness, name=config.nostr.name)),
+            engine=Engine(store, policy, speaker)
+            if follows is None
+            else Engine(store, policy, speaker, follows.lift),
+            follows=follows,
         )
 
 

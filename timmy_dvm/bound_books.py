@@ -16,12 +16,12 @@ def bounded(view: View, case: Case, fact: Fact, policy: Policy) -> Case:
     """The case with what bounds the key it is about."""
     match fact:
         case RequestReceived() | QuestionAsked() | PaymentSeen() | EvalDone() | WorkDone():
-            return _for_key(view, case, _key(case, fact), policy)
+            return _for_key(view, case, key_of(case, fact), policy)
         case _:
             return case
 
 
-def _key(case: Case, fact: Fact) -> str | None:
+def key_of(case: Case, fact: Fact) -> str | None:
     """Whose job it is, or whose session, or else who asks."""
     if case.job is not None:
         return case.job.pubkey

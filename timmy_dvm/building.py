@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from ledger.money import Msats, msats_from_sats
 from lightning.backend import Lightning
 from relay_client.dial import Outside
+from relay_client.errors import InvalidKey
 from relay_client.http_fetch import fetch_document
-from relay_client.keys import Keys
+from relay_client.keys import Keys, parse_public_key
 from relay_client.pool import RelayPool
 from relay_client.strangers import refuse_to_dial
 from timmy_dvm.agent.runner import Agent
@@ -21,12 +22,13 @@ from timmy_dvm.config.money_tables import DailyBudgetTable, FreeTierTable, Prici
 from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
-from timmy_dvm.core.trust import TrustRules
+from timmy_dvm.core.trust import Tier, TrustRules
 from timmy_dvm.http.tokens import SigningKey, Tokens
 from timmy_dvm.identity import load_or_create_key, load_or_create_token
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
 from timmy_dvm.nostr.dialling import dialler_of
+from timmy_dvm.nostr.follows import Follows, Relays
 from timmy_dvm.prices import Fetch, FixedPrice, LivePrice, Memory, PriceSource
 from timmy_dvm.resolver import SystemResolver
 
@@ -97,6 +99,7 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         trust=trust_of(config.trust),
         daily_budgets=budgets_of(config.free_tier.daily_budget_sats),
         newcomers=newcomers_of(config.free_tier),
+        min_work_bits=config.nostr.min_pow_bits_new,
         lifetime_factor=config.free_tier.lifetime_factor,
         pool_credit_percent=config.free_tier.credit_percent,
         fee_per_refund=msats_from_sats(limits.refund_fee_sats),
@@ -141,6 +144,27 @@ def newcomers_of(table: FreeTierTable) -> Newcomers | None:
         per_day=msats_from_sats(table.newcomer_sats_per_day),
         kept_percent=table.history_share_percent,
     )
+
+
+def owner_of(config: Config) -> str | None:
+    """The operator's own public key, hex.
+
+    Raises:
+        ConfigError: it is misspelt.
+    """
+    named = config.nostr.owner_pubkey
+    try:
+        return None if named is None else parse_public_key(named)
+    except InvalidKey as error:
+        raise ConfigError(f"nostr.owner_pubkey: {error}") from None
+
+
+def follows_of(config: Config, relays: Relays, memory: Memory, clock: Clock) -> Follows | None:
+    """Whom the owner follows, where that lifts anybody."""
+    tier, owner = config.trust.follows_tier, owner_of(config)
+    if tier is None or owner is None:
+        return None
+    return Follows(relays, memory, clock, owner=owner, tier=Tier(tier))
 
 
 def card_of(config: Config, policy: Policy) -> Card:

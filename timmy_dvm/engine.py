@@ -26,7 +26,7 @@ from ledger.records import (
     Stale,
 )
 from ledger.store import Store, StoreUnavailable, View
-from timmy_dvm import case_books
+from timmy_dvm import bound_books, case_books
 from timmy_dvm.core import trust
 from timmy_dvm.core.actions import Message
 from timmy_dvm.core.case import Case, Decision, Do, Tell
@@ -50,6 +50,8 @@ _encode = msgspec.json.Encoder().encode
 log = get_logger("engine")
 
 
+Lift = Callable[[str], trust.Tier | None]
+"""The tier that others lift a key to (hex); None where nobody does."""
 _Answered = tuple[Applied | Replayed, tuple[Message, ...]]
 
 
@@ -82,6 +84,10 @@ def short(text: str) -> str:
     return _LONG_HEX.sub(lambda found: found[0][:SHORT_ID], text)
 
 
+def _nobody(_: str) -> None:
+    """Nobody is lifted."""
+
+
 async def insist(
     engine: "Engine", sleep: Callable[[float], Awaitable[None]], fact: Fact, done: int | None = None
 ) -> None:
@@ -111,12 +117,15 @@ class Engine:
         store: the ledger.
         policy: what the operator decided.
         speaker: how decisions are told; a job of a door without events is told by its state alone.
+        lift: the tier that the pool treats a key as at least, where others speak for it. It is called in the
+            ledger's threads, and waits for nothing.
     """
 
-    def __init__(self, store: Store, policy: Policy, speaker: Speaker) -> None:
+    def __init__(self, store: Store, policy: Policy, speaker: Speaker, lift: Lift = _nobody) -> None:
         self._store = store
         self._policy = policy
         self._speaker = speaker
+        self._lift = lift
         self._listeners: list[Callable[[Applied], None]] = []
         self._applying: set[asyncio.Future[_Answered]] = set()
 
@@ -192,6 +201,8 @@ class Engine:
 
     def _decision(self, view: View, fact: Fact) -> tuple[Case, Decision]:
         case = case_books.load(view, fact, self._policy)
+        if (key := bound_books.key_of(case, fact)) is not None:
+            case = dataclasses.replace(case, lifted=self._lift(key))
         return case, decide(case, fact, self._policy)
 
     def _change(self, view: View, fact: Fact) -> tuple[Decision, Change]:

@@ -18,6 +18,7 @@ from timmy_dvm.fetching import GuardedFetch, public_https
 from timmy_dvm.nostr import announce, letterbox, mentions
 from timmy_dvm.nostr.announce import Announcer
 from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.follows import Follows
 from timmy_dvm.nostr.gathering import Gatherer
 from timmy_dvm.nostr.hand_in import HandIn
 from timmy_dvm.nostr.letterbox import Letterbox
@@ -45,15 +46,16 @@ class Ground:
     pool: RelayPool
     policy: Policy
     engine: Engine
+    follows: Follows | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayDoor:
-    """What runs of it, and its way out. ``courtesies`` are owed to nobody."""
+    """What runs of it, and its way out. ``courtesies`` run beside it and are owed to nobody."""
 
     port: NostrPort
     letters: Letterbox | None
-    courtesies: tuple[Announcer | Mentions, ...]
+    courtesies: tuple[Announcer | Mentions | Follows, ...]
     publisher: NostrPublisher
     hand_in: HandIn
 
@@ -89,7 +91,11 @@ def relay_door(ground: Ground, prices: PriceSource) -> RelayDoor:
     return RelayDoor(
         port=port,
         letters=letters if table.direct_messages else None,
-        courtesies=(*([announcer] if table.announce else []), *([replies] if table.mention_replies else [])),
+        courtesies=(
+            *([announcer] if table.announce else []),
+            *([replies] if table.mention_replies else []),
+            *([ground.follows] if ground.follows is not None else []),
+        ),
         publisher=publisher,
         hand_in=_hand_in(ground, desk, prices),
     )

@@ -17,6 +17,8 @@ from timmy_dvm.building import (
     admin_token_of,
     agent_of,
     dials_customers_relays,
+    follows_of,
+    owner_of,
     policy_of,
     pool_of,
     price_source_of,
@@ -78,6 +80,8 @@ def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core
         ("pricing__medium_output_tokens", "801", lambda p: p.prices.medium_tokens == 801),
         ("pricing__long_output_tokens", "1601", lambda p: p.prices.long_tokens == 1_601),
         ("free_tier__credit_percent", "11", lambda p: p.pool_credit_percent == 11),
+        ("free_tier__lifetime_factor", "3", lambda p: p.lifetime_factor == 3),
+        ("nostr__min_pow_bits_new", "20", lambda p: p.min_work_bits == 20),
         ("free_tier__daily_budget_sats__new", "1", lambda p: p.daily_budgets.new == msats_from_sats(1)),
         ("free_tier__daily_budget_sats__established", "2", lambda p: p.daily_budgets.established == 2_000),
         ("free_tier__daily_budget_sats__trusted", "3", lambda p: p.daily_budgets.trusted == 3_000),
@@ -98,6 +102,20 @@ def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core
 def test_each_number_of_the_owner_reaches_the_policy(tmp_path, key, value, read):
     assert not read(policy(configured(tmp_path)))
     assert read(policy(configured(tmp_path, **{key: value})))
+
+
+def test_whom_the_owner_follows_is_lifted_only_where_the_owner_says_so(tmp_path):
+    owner = Keys.from_bytes(b"\x05" * 32)
+    for named in (owner.npub, owner.public_key):
+        config = configured(tmp_path, nostr__owner_pubkey=named)
+        assert owner_of(config) == owner.public_key
+        assert follows_of(config, NOTHING, NOTHING, CLOCK) is None
+        lifting = configured(tmp_path, nostr__owner_pubkey=named, trust__follows_tier="trusted")
+        assert follows_of(lifting, NOTHING, NOTHING, CLOCK) is not None
+    assert owner_of(configured(tmp_path)) is None
+    misspelt = owner.npub[:-1] + ("q" if owner.npub[-1] != "q" else "p")
+    with pytest.raises(ConfigError, match=r"nostr\.owner_pubkey: "):
+        owner_of(configured(tmp_path, nostr__owner_pubkey=misspelt))
 
 
 def test_the_newcomers_answer_is_bounded_as_its_owner_says(tmp_path):

@@ -91,6 +91,11 @@ REFUSED = [
     ('[nostr]\nrelays = ["http://127.0.0.1"]', "nostr.relays: is not an address that starts with wss:// or ws://"),
     ('[nostr]\nowner_pubkey = "me"', "nostr.owner_pubkey: 'me' is not a public key"),
     (
+        '[trust]\nfollows_tier = "trusted"',
+        "nostr.owner_pubkey: is needed, for trust.follows_tier lifts whom that key follows (from timmy.toml)",
+    ),
+    ('[trust]\nfollows_tier = "new"', "trust.follows_tier: "),
+    (
         '[nostr]\nlud16 = "timmy"',
         "nostr.lud16: 'timmy' is not an address like timmy@domain.example, in lower case",
     ),

@@ -67,6 +67,7 @@ def check_named(values: Values, origin: str) -> None:
 def problems_of(config: Config) -> Iterator[str]:
     """Everything that forbids to start with this configuration, one line each."""
     yield from _missing(config)
+    yield from _nobody_to_ask(config)
     yield from _too_public(config)
     yield from _bad_secrets(config)
 
@@ -90,6 +91,14 @@ def _missing(config: Config) -> Iterator[str]:
             yield from _missing_in(config, f"lightning.{backend}.{need}", table, "lightning.backend")
     if config.agent.backend == "anthropic":
         yield from _missing_in(config, "agent.anthropic.api_key", config.agent.anthropic, "agent.backend")
+
+
+def _nobody_to_ask(config: Config) -> Iterator[str]:
+    if config.trust.follows_tier and config.nostr.owner_pubkey is None:
+        yield (
+            "nostr.owner_pubkey: is needed, for trust.follows_tier lifts whom that key follows "
+            f"{_at(config, 'trust.follows_tier')}"
+        )
 
 
 def _missing_in(config: Config, name: str, table: object, because: str) -> Iterator[str]:

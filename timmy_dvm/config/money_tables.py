@@ -1,7 +1,7 @@
 """Prices, the free tier, trust and limits: the numbers Timmy decides by. Each class is one table of the file."""
 
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -170,6 +170,13 @@ class TrustTable(Table):
         30, "Absence after which the score begins to fall.", KeyHelp(unit="days"), ge=1, le=36_500
     )
     decay_points_per_day: int = key(1, "How fast it falls then.", KeyHelp(unit="points a day"), ge=0, le=100)
+
+    follows_tier: Literal["established", "trusted", "elite"] | None = key(
+        None,
+        "Tier that the pool treats keys as which nostr.owner_pubkey follows (kind 3, asked once a day), where "
+        "their own is lower: for its budget of the day, and nothing else. Left out: their own counts.",
+        KeyHelp(example="established"),
+    )
 
     @model_validator(mode="after")
     def _tiers_rise(self) -> Self:

@@ -13,7 +13,6 @@ NOT_YET: Final = (
     "lightning.nwc.",
     "lightning.phoenixd.",
     "limits.model_usd_per_day",
-    "nostr.owner_pubkey",
 )
 """Keys, or how their names begin."""
 

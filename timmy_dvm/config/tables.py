@@ -84,6 +84,14 @@ class NostrTable(Table):
         "Publish the profile (kind 0, in place of the one this key may have), the relay lists, one announcement "
         "for each kind served (NIP-89) and heartbeats, and answer pings. `timmy retire` withdraws.",
     )
+    min_pow_bits_new: int = key(
+        0,
+        "Proof of work (NIP-13) that a request over relays needs from a key that never paid and has no credit "
+        "here. Each bit doubles what it costs, 20 take a machine some seconds. 0 = none.",
+        KeyHelp(unit="leading zero bits of the event id"),
+        ge=0,
+        le=40,
+    )
     name: Text = key("Timmy", "Name in the profile and the announcements.")
     about: Text = key(
         "An AI agent that answers text requests for sats: each has its exact price first, and change comes back.",

@@ -13,6 +13,7 @@ from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, Ref
 from ledger.reservations import NewReservation, ReservationEnd
 from ledger.sessions import SessionRecord
 from timmy_dvm.core.actions import Action, Message
+from timmy_dvm.core.trust import Tier
 
 MAX_CLAIMS = 50
 """Refunds that one answer names: as many as fit into one event."""
@@ -39,6 +40,7 @@ class Case:
         granted_to_key, kept_of_key: what the key was ever granted, and what its jobs left us, where it matters.
         newcomers_today: what new keys were granted since midnight UTC, and what is set aside for them.
         identity: what is known of the key.
+        lifted: the tier that the pool treats the key as at least, where others speak for it.
         invoice: the invoice the fact speaks of.
         open_invoice: the job's invoice that may still be paid.
         refund: the refund the fact speaks of.
@@ -74,6 +76,7 @@ class Case:
     kept_of_key: Msats = ZERO
     newcomers_today: Msats = ZERO
     identity: IdentityRecord | None = None
+    lifted: Tier | None = None
     invoice: InvoiceRecord | None = None
     open_invoice: InvoiceRecord | None = None
     refund: RefundRecord | None = None

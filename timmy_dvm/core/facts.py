@@ -51,7 +51,7 @@ class RequestReceived:
     second after which the customer wants no work to start; ``preface_chars`` of the text are the door's own;
     ``follows`` is the id of a job of the same key whose thread goes on;
     ``refusal_at`` is the second before which a key that never paid is not told of a refusal; None: at once;
-    ``session_id`` is the session whose credit pays.
+    ``session_id`` is the session whose credit pays; ``work_bits`` is the proof of work behind it (NIP-13).
     """
 
     job_id: str
@@ -74,6 +74,7 @@ class RequestReceived:
     follows: str | None = None
     refusal_at: int | None = None
     session_id: str | None = None
+    work_bits: int = 0
 
     @property
     def id(self) -> str:

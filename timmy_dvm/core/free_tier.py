@@ -73,7 +73,7 @@ class Standing:
     """All that a decision of the pool looks at.
 
     Attributes:
-        tier: the key's, decay included.
+        tier: what the pool treats the key as: its own tier, decay included, or the one it is lifted to.
         budget: what that tier may draw in a UTC day.
         used: what the key was granted today, and all that is set aside for its jobs.
         pool: what the pool can set aside.

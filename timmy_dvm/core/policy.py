@@ -34,6 +34,7 @@ class Policy:
         credit_below: smaller change becomes credit where there is a key.
         trust: how a key earns trust and loses it.
         daily_budgets: what a key may draw on the pool in a UTC day.
+        min_work_bits: the proof of work that a request over relays needs from a key that never paid; 0: none.
         newcomers: the free answer of a new key; None: there is none.
         lifetime_factor: the pool never grants a key more than this many times what its jobs left us; 0: no bound.
         pool_credit_percent: the pool's part of the work charge we keep.
@@ -67,6 +68,7 @@ class Policy:
     credit_below: Msats = Msats(10_000)
     trust: TrustRules = field(default_factory=TrustRules)
     daily_budgets: DailyBudgets = field(default_factory=DailyBudgets)
+    min_work_bits: int = 0
     newcomers: Newcomers | None = None
     lifetime_factor: int = 0
     pool_credit_percent: int = 10

@@ -76,13 +76,19 @@ def _estimate(case: Case, fact: QuestionAsked, policy: Policy) -> OperationDone 
             "workModel": price.model,
             "maxOutputTokens": price.max_output_tokens,
             "identity": {
-                "trust_tier": str(stands.tier),
+                "trust_tier": str(_tier(case, fact, policy)),
                 "free_tier": _free(terms.offer),
                 "why": reserving.why(case, fact.pubkey, fact.at, policy),
             },
             "pool": {"balanceSats": sats_down(case.pool), "dailyBudgets": _budgets(policy)},
         },
     )
+
+
+def _tier(case: Case, fact: QuestionAsked, policy: Policy) -> trust.Tier:
+    """A key's own tier, whatever it is lifted to."""
+    known = None if fact.pubkey is None else trust.met(case.identity, fact.pubkey, fact.at)
+    return trust.tier(known, fact.at, policy.trust)
 
 
 def _free(offer: free_tier.Offer) -> dict[str, object]:
@@ -111,7 +117,7 @@ def _me(case: Case, fact: QuestionAsked, policy: Policy) -> dict[str, object]:
         "pubkey": pubkey,
         "npub": fact.npub,
         "trust_score": trust.score(row, fact.at, policy.trust),
-        "tier": str(trust.tier(row, fact.at, policy.trust)),
+        "tier": str(_tier(case, fact, policy)),
         "interaction_count": row.interaction_count,
         "sats_absorbed_today": sats_down(reserving.granted_today(case, fact.at)),
         "daily_budget_sats": sats_down(reserving.standing(case, fact.pubkey, fact.at, policy).budget),

@@ -66,7 +66,19 @@ def before_pricing(case: Case, fact: RequestReceived, policy: Policy) -> Refused
     if fact.expires_at is not None and fact.expires_at < fact.at + policy.shortest_invoice_s:
         sentence = "Your request expires before it could be paid: ask again with a later expiration, or none."
         return Refused(code="expires_too_soon", sentence=sentence)
-    return too_often(case, policy)
+    return too_often(case, policy) or too_little_work(case, fact, policy)
+
+
+def too_little_work(case: Case, fact: RequestReceived, policy: Policy) -> Refused | None:
+    """A key that never paid must show that its request cost it something; what it has as credit it paid for."""
+    wanted = policy.min_work_bits if fact.door is Door.NOSTR else 0
+    if fact.work_bits >= wanted or has_paid(case) or case.credit:
+        return None
+    sentence = (
+        f"A request of a new key needs a proof of work of {wanted} bits here (NIP-13), and this one shows "
+        f"{fact.work_bits}: mine its event id to a nonce tag that commits to {wanted}, sign it, and ask again."
+    )
+    return Refused(code="pow", sentence=sentence)
 
 
 def too_often(case: Case, policy: Policy) -> Refused | None:

@@ -32,7 +32,7 @@ def granted_today(case: Case, at: int) -> Msats:
 def standing(case: Case, pubkey: str | None, at: int, policy: Policy) -> Standing:
     """How a key stands with the pool. Whoever has no key, or was never here, stands as such."""
     known = None if pubkey is None else trust.met(case.identity, pubkey, at)
-    tier = trust.tier(known, at, policy.trust)
+    tier = trust.higher(trust.tier(known, at, policy.trust), case.lifted)
     return Standing(
         tier=tier,
         budget=policy.daily_budgets.of(tier),
@@ -55,7 +55,11 @@ def why(case: Case, pubkey: str | None, at: int, policy: Policy) -> str:
     """What the pool gives a key, in words: its tier, and what bounds it besides."""
     if pubkey is None:
         return "Nobody without a key has a tier, and nothing is free for them: ask with a Nostr key."
-    told = trust.why(trust.met(case.identity, pubkey, at), at, policy.trust)
+    known = trust.met(case.identity, pubkey, at)
+    told = trust.why(known, at, policy.trust)
+    own = trust.tier(known, at, policy.trust)
+    if (treated_as := trust.higher(own, case.lifted)) is not own:
+        told = f"{told} Others speak for this key: the pool's budget of the day is that of {treated_as} keys."
     if not policy.lifetime_factor:
         return told
     most, drawn = policy.lifetime_factor * case.kept_of_key, case.granted_to_key + case.reserved_of_key

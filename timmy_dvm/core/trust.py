@@ -69,6 +69,14 @@ def tier(identity: IdentityRecord | None, now: int, rules: TrustRules) -> Tier:
     return Tier.ANONYMOUS if identity is None else tier_of(score(identity, now, rules), rules)
 
 
+def higher(own: Tier, lifted: Tier | None) -> Tier:
+    """A key's own tier, or the one it is lifted to where that is higher. Whoever has no key is never lifted."""
+    order = tuple(Tier)
+    if lifted is None or own is Tier.ANONYMOUS or order.index(lifted) < order.index(own):
+        return own
+    return lifted
+
+
 def score(identity: IdentityRecord, now: int, rules: TrustRules) -> int:
     """The score with decay: after a time of absence it falls each day, down to 0."""
     days_away = max(0, now - identity.last_seen) // DAY_S

@@ -13,6 +13,7 @@ from timmy_dvm.core.facts import QuestionAsked, RefundClaimed, RequestReceived, 
 from timmy_dvm.core.giving_back import NO_TARGET
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.core.refund_facts import CreditWished
+from timmy_dvm.nostr import work
 from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
 from timmy_dvm.nostr.operations import CreditWanted, ForgetWanted, Question, RefundAsked, TopUpWanted
 from timmy_dvm.nostr.origin import Reply, write_origin
@@ -56,6 +57,7 @@ def request(
         preface_chars=asked.preface_chars,
         follows=asked.follows,
         refusal_at=refusal_at,
+        work_bits=work.bits(event),
     )
 
 

@@ -32,6 +32,7 @@ from timmy_dvm.core.facts import (
 )
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
+from timmy_dvm.core.trust import Tier
 
 DAY = 86_400
 WAITING = (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT)
@@ -62,6 +63,7 @@ class MemoryLedger(MemoryCredit, MemorySessions):
         self.identities = {}
         self.tried: dict[str, str] = {}
         self.fees: list[tuple[int, int]] = []
+        self.lifts: dict[str, Tier] = {}
         self.outbox: dict[int, Do] = {}
         self._next = 0
 
@@ -189,6 +191,7 @@ class MemoryLedger(MemoryCredit, MemorySessions):
         return dataclasses.replace(
             case,
             pool=Msats(self.balances[accounts.POOL]),
+            lifted=self.lifts.get(pubkey),
             reserved_of_key=Msats(self.set_aside(pubkey)),
             offered_to_key=Msats(self.offered(pubkey)),
             drew_before=any(

@@ -114,6 +114,32 @@ def test_a_key_stands_by_its_trust_of_today(pubkey, identity, tier, budget):
     assert (stands.tier, stands.budget, stands.pool) == (tier, b.sats(budget), b.sats(9))
 
 
+@pytest.mark.parametrize(
+    ("pubkey", "score", "lifted", "tier"),
+    [
+        (b.KEY, 0, Tier.ESTABLISHED, Tier.ESTABLISHED),
+        (b.KEY, 10, Tier.TRUSTED, Tier.TRUSTED),
+        (b.KEY, 10, Tier.ESTABLISHED, Tier.ESTABLISHED),
+        (b.KEY, 95, Tier.ESTABLISHED, Tier.ELITE),
+        (b.KEY, 50, None, Tier.TRUSTED),
+        (None, 0, Tier.ELITE, Tier.ANONYMOUS),
+    ],
+)
+def test_a_key_that_others_speak_for_is_lifted_for_the_pool_and_never_lowered(pubkey, score, lifted, tier):
+    case = Case(identity=b.identity(score), lifted=lifted, pool=b.sats(9))
+    case = case if pubkey else dataclasses.replace(case, identity=None)
+    stands = reserving.standing(case, pubkey, b.NOW, b.POLICY)
+    assert (stands.tier, stands.budget) == (tier, DailyBudgets().of(tier))
+
+
+def test_whoever_is_lifted_is_no_newcomer():
+    """What they draw must not be of what all newcomers have."""
+    kind = dataclasses.replace(b.POLICY, newcomers=free_tier.Newcomers())
+    for lifted, welcome in ((None, b.sats(20)), (Tier.ESTABLISHED, 0)):
+        case = Case(lifted=lifted, pool=b.sats(1_000))
+        assert reserving.standing(case, b.KEY, b.NOW, kind).welcome == welcome
+
+
 MIDNIGHT = b.NOW - b.NOW % 86_400
 
 

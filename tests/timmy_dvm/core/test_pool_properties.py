@@ -31,6 +31,7 @@ from timmy_dvm.core.facts import (
 )
 from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.core.trust import Tier
 
 BUDGETS = DailyBudgets(new=sats(15), established=sats(60), trusted=sats(120))
 POLICY = Policy(prices=PRICES, daily_budgets=BUDGETS, jobs_per_key_minute=1_000, open_jobs_per_key=1_000)
@@ -41,6 +42,7 @@ WELCOMING = dataclasses.replace(
 )
 LIFELONG = dataclasses.replace(POLICY, lifetime_factor=2)
 NEW_KEYS = ["77" * 32, "78" * 32, "79" * 32]
+LIFTS = (Tier.ESTABLISHED, Tier.TRUSTED)
 ENDS = (JobState.COMPLETE, JobState.REJECTED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 RUNNING = (JobState.EVALUATING, JobState.EXECUTING)
 PICK = st.integers(0, 1_000)
@@ -51,10 +53,12 @@ class Pool(RuleBasedStateMachine):
 
     @initialize(
         pool=st.sampled_from([0, 10, 70, 130, 1_000]), odd=st.sampled_from([0, 1, 999]),
-        policy=st.sampled_from([POLICY, WELCOMING, LIFELONG]),
+        policy=st.sampled_from([POLICY, WELCOMING, LIFELONG]), lifted=st.sampled_from([None, *LIFTS]),
     )  # fmt: skip
-    def begin(self, pool, odd, policy):
+    def begin(self, pool, odd, policy, lifted):
         self.ledger = MemoryLedger(policy, sats(pool) + odd)
+        if lifted is not None:
+            self.ledger.lifts = dict.fromkeys((NEW_KEYS[0], STRANGER), lifted)
         self.given = sats(pool) + odd
         for pubkey, score in ((KEY, 60), (STRANGER, 20)):
             row = identity(score, pubkey=pubkey, version=0, last_seen=NOW)

@@ -53,6 +53,35 @@ def test_a_refusal_says_why_and_what_to_do_and_makes_no_job(code, changes, case,
 
 
 @pytest.mark.parametrize(
+    ("bits", "case", "door", "told"),
+    [
+        (0, {}, Door.NOSTR, "pow"),
+        (19, {}, Door.NOSTR, "pow"),
+        (19, {"identity": b.identity(90)}, Door.NOSTR, "pow"),
+        (20, {}, Door.NOSTR, None),
+        (33, {}, Door.NOSTR, None),
+        (0, {"identity": b.identity(paid_jobs=1)}, Door.NOSTR, None),
+        (0, {"credit": Msats(1)}, Door.NOSTR, None),
+        (0, {}, Door.HTTP, None),
+    ],
+)
+def test_a_stranger_shows_work_on_relays_and_who_paid_need_not(bits, case, door, told):
+    policy = dataclasses.replace(b.POLICY, min_work_bits=20)
+    decision = asked(Case(**case), policy, work_bits=bits, door=door)
+    assert (decision.new_job is None) == (told is not None)
+    if told is None:
+        assert asked(Case(**case), work_bits=0, door=door) == asked(
+            Case(**case), policy, work_bits=bits, door=door
+        )
+        return
+    (tell,) = decision.tells
+    assert (tell.message.code, decision) == (told, dataclasses.replace(IGNORED, tells=(tell,)))
+    assert f"20 bits here (NIP-13), and this one shows {bits}" in tell.message.sentence
+    silent = asked(Case(**case), policy, work_bits=bits, addressed=False)
+    assert silent == IGNORED
+
+
+@pytest.mark.parametrize(
     ("changes", "case"),
     [
         ({"text": "x" * 16_000}, {}),

@@ -141,3 +141,12 @@ def test_a_request_that_cannot_be_read_is_answered_in_its_scheme():
     fact = as_facts.unreadable(received(), asked, at=NOW)
     assert (fact.code, fact.sentence, fact.at) == ("output", "Ask for text.", NOW)
     assert read_origin(fact.origin)[0].scheme is Scheme.NIP44
+
+
+def test_the_work_behind_a_request_reaches_the_core_as_far_as_it_was_committed_to():
+    tries = (signed(P_TIMMY, ("nonce", str(n), "5"), at=NOW - 5) for n in range(10_000))
+    mined = next(event for event in tries if event.id.startswith("00"))
+    for event, bits in ((mined, 5), (received().event, 0)):
+        asked = JobAsked(text="Hi", reply=Reply())
+        fact = as_facts.request(Received(RELAY, "timmy", event), asked, job_id="j" * 32, btc=BTC, at=NOW)
+        assert fact.work_bits == bits

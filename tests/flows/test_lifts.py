@@ -1,0 +1,60 @@
+"""What an operator may add for strangers and against them, as a customer meets it on real sockets."""
+
+import contextlib
+import sqlite3
+
+import pytest
+
+from relay_client.local_relay import LocalRelay
+from tests.flows.live import until
+from tests.flows.shop import TIMMY, books, fresh_keys, heard, publish, serving, signed
+from timmy_dvm.nostr import work
+
+TEXT = 5050
+ME = TIMMY.public_key
+ASK = (("i", "What is a relay?", "text"),)
+
+
+@pytest.fixture
+async def relay():
+    async with LocalRelay(port=0) as made:
+        yield made
+
+
+async def test_whom_the_operator_follows_is_served_free_from_the_start(relay, tmp_path):
+    owner, friend, stranger = fresh_keys(), fresh_keys(), fresh_keys()
+    await publish(relay.url, signed(owner, 3, [("p", friend.public_key)]))
+    more = {"TIMMY_TRUST__FOLLOWS_TIER": "established"}
+    async with serving(tmp_path, relay.url, owner_pubkey=owner.npub, more=more):
+        await until(lambda: is_kept(tmp_path, f"follows:{owner.public_key}"))
+        free, paid = signed(friend, TEXT, ASK, to=ME), signed(stranger, TEXT, ASK, to=ME)
+        await publish(relay.url, free, paid)
+        await heard(relay.url, free, "result")
+        await heard(relay.url, paid, "payment-required")
+    told = {story.job.pubkey: (story.job.state, story.job.absorbed_sats > 0) for story in await books(tmp_path)}
+    assert told == {friend.public_key: ("complete", True), stranger.public_key: ("awaiting_eval_payment", False)}
+
+
+async def is_kept(folder, setting):
+    with contextlib.closing(sqlite3.connect(folder / "timmy.db")) as ledger:
+        return ledger.execute("SELECT 1 FROM settings WHERE key = ?", (setting,)).fetchone() is not None
+
+
+def mined(keys, bits):
+    """A request with that much work behind it."""
+    tries = (signed(keys, TEXT, (*ASK, ("nonce", str(n), str(bits))), to=ME) for n in range(1_000_000))
+    return next(event for event in tries if work.bits(event) >= bits)
+
+
+async def test_a_stranger_is_told_how_many_bits_and_is_served_once_it_shows_them(relay, tmp_path):
+    async with serving(tmp_path, relay.url, min_pow_bits_new="8"):
+        stranger = fresh_keys()
+        lazy = signed(stranger, TEXT, ASK, to=ME)
+        await publish(relay.url, lazy)
+        refused = await heard(relay.url, lazy, "error")
+        assert refused.tag("code") == ("code", "pow")
+        assert "8 bits here (NIP-13)" in refused.content
+        diligent = mined(stranger, 8)
+        await publish(relay.url, diligent)
+        await heard(relay.url, diligent, "payment-required")
+    assert [story.job.event_id for story in await books(tmp_path)] == [diligent.id]
