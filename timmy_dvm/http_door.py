@@ -11,6 +11,7 @@ from timmy_dvm.building import admin_token_of, token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
 from timmy_dvm.gauges import Gauges
 from timmy_dvm.http import (
+    bootstrap,
     demo,
     dev_pay,
     events,
@@ -112,6 +113,7 @@ def routers_of(
         refunds.routes(services, claims),
         l402_door.routes(sessions),
         session_routes.routes(sessions),
+        bootstrap.routes(services, claims),
         events.routes(services, hand_in),
         identity.routes(services),
         prices.routes(services),
