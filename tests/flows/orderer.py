@@ -15,8 +15,15 @@ class Orderer:
 
     async def asks(self) -> str:
         """Its invoice."""
+        await self.orders()
+        return await self.invoice()
+
+    async def orders(self) -> None:
         now = int(self.house.clock.now())
         await self.house.engine.handle(BootstrapAsked(bootstrap_id=self.id, pubkey=None, at=now))
+
+    async def invoice(self) -> str:
+        """Its invoice, as soon as it is made."""
 
         async def has_one() -> bool:
             return (await self.row()).payment_request is not None

@@ -155,6 +155,40 @@ async def test_paid_while_nobody_is_there_and_killed_in_the_middle_it_is_ready_i
     assert audit(tmp_path / "timmy.db") == []
 
 
+async def test_ordered_while_the_wallet_is_away_and_killed_it_has_its_invoice_after_the_restart(tmp_path):
+    url, clock = f"sqlite:///{tmp_path / 'timmy.db'}", ManualClock()
+    store = open_ledger(url)
+    async with House(store, clock).living() as house:
+        orderer, wallet = Orderer(house), house.wallet
+        wallet.down = True
+        await orderer.orders()
+        await house.dispatch.idle()
+        assert (await orderer.row()).payment_request is None
+    await store.close()
+    assert audit(tmp_path / "timmy.db") == []
+    wallet.down = False
+    store = open_ledger(url)
+    async with House(store, clock, wallet=wallet).living() as house:
+        orderer.house = house
+        await house.clock.advance(10)
+        assert bolt11.decode(await orderer.invoice()).amount_msat == msats_from_sats(FEE)
+    await store.close()
+    assert audit(tmp_path / "timmy.db") == []
+
+
+async def test_while_the_wallet_stays_away_an_order_expires():
+    async with a_house() as house:
+        orderer = Orderer(house)
+        house.wallet.down = True
+        await orderer.orders()
+
+        async def expired() -> bool:
+            await house.clock.advance(30)
+            return str((await orderer.row()).state) == "expired"
+
+        await house.until(expired)
+
+
 def started(path) -> bool:
     """Whether the outbox says that a process has begun to set a node up."""
     connection = sqlite3.connect(path)
