@@ -20,6 +20,7 @@ _GRAPHS: Final = """
     SELECT 'job', from_state, to_state FROM job_transitions
     UNION ALL SELECT 'refund', from_state, to_state FROM refund_transitions
     UNION ALL SELECT 'session', from_state, to_state FROM session_transitions
+    UNION ALL SELECT 'bootstrap', from_state, to_state FROM bootstrap_transitions
 """
 
 
@@ -89,7 +90,7 @@ def _missing_constraints(connection: sqlite3.Connection) -> list[Finding]:
 
 
 def _graphs(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
-    """Every step that a job, a refund or a session may take."""
+    """Every step that a job, a refund, a session or the order of a node may take."""
     return {tuple(row) for row in connection.execute(_GRAPHS)}
 
 

@@ -215,6 +215,35 @@ WHERE jobs.session_id IS NULL AND (
     coalesce(taken.amount_msat, 0) <> jobs.credit_used_msat OR taken.name <> 'customer:' || jobs.nostr_pubkey
 );
 
+-- More than the fee may have come: its end gives that back.
+-- name: I2 an order of a node holds its fee while the node is set up, and nothing else ever
+SELECT
+    'node order ' || bootstrap_jobs.id,
+    'it is ' || bootstrap_jobs.state || ' for a fee of ' || bootstrap_jobs.amount_msat || ' msat, and holds '
+        || coalesce(accounts.balance_msat, 0)
+FROM bootstrap_jobs LEFT JOIN accounts ON accounts.name = 'job:' || bootstrap_jobs.id
+WHERE CASE bootstrap_jobs.state WHEN 'provisioning'
+    THEN coalesce(accounts.balance_msat, 0) < bootstrap_jobs.amount_msat ELSE accounts.balance_msat > 0 END;
+
+-- name: I2 the fee of a node is earned once it is ready, and never else
+SELECT
+    'node order ' || bootstrap_jobs.id,
+    'it is ' || bootstrap_jobs.state || ' for a fee of ' || bootstrap_jobs.amount_msat || ' msat, and '
+        || coalesce(-sum(postings.amount_msat), 0) || ' were earned'
+FROM bootstrap_jobs
+LEFT JOIN accounts ON accounts.name = 'job:' || bootstrap_jobs.id
+LEFT JOIN postings ON postings.account = accounts.id
+    AND postings.entry IN (SELECT id FROM entries WHERE code = 'settlement')
+GROUP BY bootstrap_jobs.row HAVING coalesce(-sum(postings.amount_msat), 0)
+    <> CASE bootstrap_jobs.state WHEN 'ready' THEN bootstrap_jobs.amount_msat ELSE 0 END;
+
+-- name: I2 the invoice of a node fills its own account
+SELECT
+    'node order ' || bootstrap_jobs.id,
+    'its invoice ' || bootstrap_jobs.payment_hash || ' fills ' || coalesce(invoices.account, 'nothing')
+FROM bootstrap_jobs LEFT JOIN invoices ON invoices.payment_hash = bootstrap_jobs.payment_hash
+WHERE bootstrap_jobs.payment_hash IS NOT NULL AND invoices.account IS NOT 'job:' || bootstrap_jobs.id;
+
 -- name: I3 what we owe is never less than nothing
 SELECT 'account ' || name, 'it may not go below 0 and stands at ' || balance_msat || ' msat'
 FROM accounts WHERE kind = 'owed' AND balance_msat < 0;
@@ -230,6 +259,7 @@ SELECT what || ' ' || id, 'it is there ' || count(*) || ' times' FROM (
     UNION ALL SELECT 'top-up', id FROM topups
     UNION ALL SELECT 'refund', id FROM refunds
     UNION ALL SELECT 'session', id FROM sessions
+    UNION ALL SELECT 'node order', id FROM bootstrap_jobs
     UNION ALL SELECT 'top-up that waits', account FROM topups WHERE ended_at IS NULL AND account GLOB 'session:?*'
     UNION ALL SELECT 'event', id FROM events
 ) GROUP BY what, id HAVING count(*) > 1;
@@ -307,6 +337,20 @@ WHERE state NOT IN (SELECT from_state FROM refund_transitions UNION SELECT to_st
 -- name: I6 every session is in a state of its graph
 SELECT 'session ' || id, 'there is no state ' || state FROM sessions
 WHERE state NOT IN (SELECT from_state FROM session_transitions UNION SELECT to_state FROM session_transitions);
+
+-- name: I6 every order of a node is in a state of its graph
+SELECT 'node order ' || id, 'there is no state ' || state FROM bootstrap_jobs
+WHERE state NOT IN (SELECT from_state FROM bootstrap_transitions UNION SELECT to_state FROM bootstrap_transitions);
+
+-- name: I6 an order of a node that is not over will be decided
+SELECT 'node order ' || id, 'it is ' || state || ', and there is nothing to be done for it' FROM bootstrap_jobs
+WHERE state IN ('awaiting_payment', 'provisioning') AND NOT EXISTS (
+    SELECT 1 FROM outbox WHERE instr(outbox.body, bootstrap_jobs.id) > 0 OR instr(outbox.body, payment_hash) > 0
+);
+
+-- name: I7 a key to a node that was handed out is gone
+SELECT 'node order ' || id, 'its key was handed out, and is still there' FROM bootstrap_jobs
+WHERE ssh_key_delivered = 1 AND ssh_private_key IS NOT NULL;
 
 -- name: I6 a session that waits for its deposit has a top-up that waits
 SELECT 'session ' || id, 'it waits for its deposit, and there is no invoice to pay' FROM sessions

@@ -32,7 +32,8 @@ class Code(StrEnum):
     RELEASED = "released"
     """``reserved → pool``: the part of a reservation that was not granted."""
     SETTLEMENT = "settlement"
-    """``job + reserved + shortfall → earned``: a job ends in one entry; conservation is its balance."""
+    """``job + reserved + shortfall → earned``: a job ends in one entry, conservation is its balance;
+    ``job → earned`` of a node."""
     POOL_CREDIT = "pool_credit"
     """``earned → pool``: the pool's share of the work charge we kept."""
     CREDIT_BACK = "credit_back"

@@ -55,6 +55,33 @@ UPDATE sessions SET
     refund_to = :refund_to
 WHERE id = :id AND version = :version;
 
+-- name: insert_bootstrap
+INSERT INTO bootstrap_jobs (
+    id, version, state, nostr_pubkey, amount_msat, payment_hash, payment_request, created_at, updated_at
+) VALUES (:id, 1, :state, :pubkey, :amount, :payment_hash, :payment_request, :created_at, :updated_at)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: update_bootstrap
+UPDATE bootstrap_jobs SET
+    version = version + 1,
+    state = :state,
+    payment_hash = :payment_hash,
+    payment_request = :payment_request,
+    droplet_id = :droplet_id,
+    node_ip = :node_ip,
+    tailscale_hostname = :tailscale_hostname,
+    lnbits_url = :lnbits_url,
+    ssh_private_key = coalesce(:ssh_private_key, ssh_private_key),
+    error_message = :error_message,
+    updated_at = :updated_at
+WHERE id = :id AND version = :version;
+
+-- A trigger erases the key once this statement has read it.
+-- name: take_ssh_key
+UPDATE bootstrap_jobs SET version = version + 1, ssh_key_delivered = 1
+WHERE id = :id AND state = 'ready' AND ssh_key_delivered = 0 AND ssh_private_key IS NOT NULL
+RETURNING ssh_private_key;
+
 -- name: insert_job
 INSERT INTO jobs (
     id, version, state, door, mode, event_id, nostr_pubkey, request_hash, eval_fee_msat, work_fee_msat,
@@ -137,11 +164,11 @@ WHERE account = excluded.account AND amount_msat = excluded.amount_msat;
 INSERT INTO refunds (
     id, version, job, pubkey, amount_msat, reason, state, kept_fee_room_msat, payment_hash, bolt11, max_fee_msat,
     fee_msat, attempts, note, created_at, updated_at, due_at, origin,
-    target, session_id, kept_for_way_msat
+    target, session_id, kept_for_way_msat, bootstrap_id
 ) VALUES (
     :id, 1, (SELECT row FROM jobs WHERE id = :job_id), :pubkey, :amount, :reason, :state, :kept_fee_room,
     :payment_hash, :bolt11, :max_fee, :fee, :attempts, :note, :created_at, :updated_at, :due_at, :origin,
-    :target, :session_id, :kept_for_way
+    :target, :session_id, :kept_for_way, :bootstrap_id
 ) ON CONFLICT (id) DO NOTHING;
 
 -- name: update_refund
@@ -442,6 +469,18 @@ SELECT * FROM topups WHERE account = :account AND account GLOB 'session:?*' AND 
 -- name: refunds_of_session
 SELECT refunds.*, NULL AS job_id FROM refunds WHERE session_id = :session_id ORDER BY row;
 
+-- name: bootstrap
+SELECT * FROM bootstrap_jobs WHERE id = :id;
+
+-- name: bootstrap_of_invoice
+SELECT * FROM bootstrap_jobs WHERE payment_hash = :payment_hash;
+
+-- name: waiting_bootstraps
+SELECT count(*) FROM bootstrap_jobs WHERE state = 'awaiting_payment';
+
+-- name: refunds_of_bootstrap
+SELECT refunds.*, NULL AS job_id FROM refunds WHERE bootstrap_id = :bootstrap_id ORDER BY row;
+
 -- name: payment_is_known
 SELECT 1 FROM payments WHERE payment_hash = :payment_hash;
 
@@ -471,7 +510,8 @@ WHERE entries.code = 'free_answer' AND entries.at >= :since
 -- The fee of a pay-out comes out of its own sum, and so does that of some refunds.
 -- name: fee_caps_in_flight
 SELECT coalesce(sum(payments.max_fee_msat), 0) FROM payments JOIN refunds ON refunds.row = payments.refund
-WHERE payments.state = 'in_flight' AND refunds.job IS NOT NULL AND refunds.kept_for_way_msat = 0;
+WHERE payments.state = 'in_flight' AND coalesce(refunds.job, refunds.bootstrap_id) IS NOT NULL
+    AND refunds.kept_for_way_msat = 0;
 
 -- name: pool_reserved
 SELECT coalesce(sum(reserved_msat), 0) FROM reservations WHERE ended_at IS NULL;

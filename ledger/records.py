@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from ledger.bootstrap import BootstrapRecord
 from ledger.credit import TopUpRecord
 from ledger.entries import Entry
 from ledger.money import MicroUsd, Msats
@@ -67,9 +68,8 @@ class RefundState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """A price as it was told, locked for the job's whole life, refunds included.
-
-    ``btc_price_micro_usd`` is millionths of a dollar for one bitcoin. Fees are whole sats in msat.
+    """A price as it was told, locked for the job's whole life. Fees are whole sats in msat, the bitcoin price is
+    in millionths of a dollar.
     """
 
     eval_fee: Msats
@@ -86,8 +86,8 @@ class Quote:
 class NewJob:
     """A job about to be written. ``share_*`` is the customer's part of the quote, fixed from here on.
 
-    ``request`` is the text as the model will get it; ``origin`` is the door's own note (JSON) on how to answer;
-    ``follows`` is the id of the job whose thread this one goes on with; ``session_id`` is the session that pays.
+    ``request`` is the text as the model will get it; ``origin`` is the door's note (JSON) on how to answer; this
+    job goes on with the thread of the one ``follows`` names; ``session_id`` is the session that pays.
     """
 
     id: str
@@ -118,9 +118,8 @@ class NewJob:
 class JobRecord:
     """A job as the ledger holds it, less its texts. ``version`` rises by one at each change.
 
-    ``due_at`` is the next moment something must be decided even if nothing happens; None when ended.
-    ``charge_*``, ``shortfall`` and ``pool_credit`` are what the settlement booked, 0 before it.
-    ``eval_passed`` is None until the eval gave a verdict.
+    ``due_at`` is the next moment something must be decided even if nothing happens; None when ended. What the
+    settlement booked is 0 before it, and ``eval_passed`` None until the eval gave a verdict.
     """
 
     id: str
@@ -208,7 +207,7 @@ class RefundRecord:
     ``kept_for_way``, written once, is what the sum itself pays for its way at most: its BOLT11 is of the rest. A
     refund of no job pays prepaid credit out: ``amount`` is the BOLT11's and ``max_fee`` together, for what it
     costs comes out of the sum. ``origin`` is the door's own note (JSON) on how to answer about it, written once.
-    ``session_id`` is the closed session whose rest it is.
+    ``session_id`` is the closed session whose rest it is, ``bootstrap_id`` the order of a node it was paid for.
     """
 
     id: str
@@ -232,11 +231,12 @@ class RefundRecord:
     target: str | None = None
     session_id: str | None = None
     kept_for_way: Msats = Msats(0)
+    bootstrap_id: str | None = None
 
     @property
     def pays_its_way(self) -> bool:
         """Whether what the way costs comes out of the sum, and not out of what is ours."""
-        return self.kept_for_way > 0 or self.job_id is None
+        return self.kept_for_way > 0 or (self.job_id is None and self.bootstrap_id is None)
 
     @property
     def sendable(self) -> Msats:
@@ -321,8 +321,7 @@ class EventRole(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """An event of ours, signed once: a repeat publishes these very bytes. ``targets`` is the door's JSON.
-
+    """An event of ours, signed once: a repeat publishes these very bytes. ``targets`` is the door's JSON;
     ``due_at`` is when it is to be published first, None at once; it stays with the outbox row.
     """
 
@@ -338,10 +337,10 @@ class NewEvent:
 class Change:
     """All that one fact changes, written in one transaction or not at all.
 
-    ``job`` holds the whole new row and the version it was decided on; the same goes for ``identity``, ``session``
-    and ``refunds``, where version 0 is a row that is not there yet; a refund may stand there twice, a step and the
-    next. A reservation begins before the entries are booked and ends after them. Entries are booked in their
-    order, and a floor holds after each. Events are written with the outbox row that publishes them
+    ``job`` holds the whole new row and the version it was decided on; the same goes for ``identity``, ``session``,
+    ``bootstrap`` and ``refunds``, where version 0 is a row that is not there yet; a refund may stand there twice,
+    a step and the next. A reservation begins before the entries are booked and ends after them. Entries are booked
+    in their order, and a floor holds after each. Events are written with the outbox row that publishes them
     (:data:`PUBLISH`). ``result`` belongs to ``job`` or ``new_job``, one of which must be there.
     ``forget`` is a key: of its oldest ended jobs, at most :data:`~ledger.credit.FORGOTTEN_AT_ONCE`, all texts are
     erased, with reasons, addresses and what was published for them, where their refunds went, and of its top-ups
@@ -353,6 +352,7 @@ class Change:
     result: str | None = None
     identity: IdentityRecord | None = None
     session: SessionRecord | None = None
+    bootstrap: BootstrapRecord | None = None
     reservation: NewReservation | None = None
     entries: tuple[Entry, ...] = ()
     reservation_end: ReservationEnd | None = None

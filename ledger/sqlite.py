@@ -287,6 +287,15 @@ class SqliteStore:
         """See :class:`ledger.store.Store`."""
         await self._write("finish_answer", key=key, status=status, answer=answer)
 
+    async def take_ssh_key(self, bootstrap_id: str) -> str | None:
+        """See :class:`ledger.store.Store`."""
+
+        def take(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute(SQL["take_ssh_key"], {"id": bootstrap_id}).fetchone()
+            return None if row is None else str(row["ssh_private_key"])
+
+        return await self._to_write().run(take)
+
     async def close(self) -> None:
         """See :class:`ledger.store.Store`."""
         await self._reader.close()

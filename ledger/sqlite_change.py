@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from ledger import accounts
+from ledger.bootstrap import BootstrapRecord
 from ledger.credit import FORGOTTEN_AT_ONCE, TopUpRecord
 from ledger.entries import Entry, Posting
 from ledger.records import (
@@ -30,6 +31,7 @@ from ledger.records import (
 )
 from ledger.reservations import NewReservation, ReservationEnd
 from ledger.sessions import SessionRecord
+from ledger.sqlite_bootstrap import bootstrap_columns
 from ledger.sqlite_rows import (
     action_from,
     entry_columns,
@@ -79,10 +81,9 @@ def apply(connection: sqlite3.Connection, fact: FactRecord, decide: Decide) -> A
 
 def _write(connection: sqlite3.Connection, fact: FactRecord, change: Change) -> Applied:
     """Everything in the order in which rows refer to each other."""
-    if change.identity is not None:
-        _write_identity(connection, change.identity)
-    if change.session is not None:
-        _write_session(connection, change.session)
+    _write_identity(connection, change.identity)
+    _write_session(connection, change.session)
+    _write_bootstrap(connection, change.bootstrap)
     job = _write_job(connection, change)
     values = fact_columns(fact, _job_of(fact, change))
     (fact_row,) = connection.execute(SQL["insert_fact"], values).fetchone()
@@ -118,15 +119,27 @@ def _job_of(fact: FactRecord, change: Change) -> str | None:
     return next((job_id for job_id in jobs if job_id), None)
 
 
-def _write_identity(connection: sqlite3.Connection, identity: IdentityRecord) -> None:
+def _write_identity(connection: sqlite3.Connection, identity: IdentityRecord | None) -> None:
+    if identity is None:
+        return
     statement = SQL["update_identity" if identity.version else "insert_identity"]
     if not connection.execute(statement, identity_columns(identity)).rowcount:
         raise Undone(Stale())
 
 
-def _write_session(connection: sqlite3.Connection, session: SessionRecord) -> None:
+def _write_session(connection: sqlite3.Connection, session: SessionRecord | None) -> None:
+    if session is None:
+        return
     statement = SQL["update_session" if session.version else "insert_session"]
     if not connection.execute(statement, session_columns(session)).rowcount:
+        raise Undone(Stale())
+
+
+def _write_bootstrap(connection: sqlite3.Connection, order: BootstrapRecord | None) -> None:
+    if order is None:
+        return
+    statement = SQL["update_bootstrap" if order.version else "insert_bootstrap"]
+    if not connection.execute(statement, bootstrap_columns(order)).rowcount:
         raise Undone(Stale())
 
 

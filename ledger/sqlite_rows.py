@@ -293,6 +293,7 @@ def refund_from(row: sqlite3.Row) -> RefundRecord:
         target=row["target"],
         session_id=row["session_id"],
         kept_for_way=Msats(row["kept_for_way_msat"]),
+        bootstrap_id=row["bootstrap_id"],
     )
 
 
@@ -320,6 +321,7 @@ def refund_columns(refund: RefundRecord) -> Parameters:
         "target": refund.target,
         "session_id": refund.session_id,
         "kept_for_way": refund.kept_for_way,
+        "bootstrap_id": refund.bootstrap_id,
     }
 
 

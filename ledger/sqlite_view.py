@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from ledger import accounts
 from ledger.answers import AnswerRecord
+from ledger.bootstrap import BootstrapRecord
 from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Code, Entry, Posting
 from ledger.money import Msats
@@ -28,6 +29,7 @@ from ledger.records import (
 )
 from ledger.reservations import Grant, PoolBooks, PoolMove, TierUse
 from ledger.sessions import SessionRecord
+from ledger.sqlite_bootstrap import bootstrap_from
 from ledger.sqlite_rows import (
     action_from,
     event_from,
@@ -139,6 +141,18 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return self._all(refund_from, "refunds_of_session", session_id=session_id)
 
+    def bootstrap(self, bootstrap_id: str) -> BootstrapRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(bootstrap_from, "bootstrap", id=bootstrap_id)
+
+    def bootstrap_of_invoice(self, payment_hash: str) -> BootstrapRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(bootstrap_from, "bootstrap_of_invoice", payment_hash=payment_hash)
+
+    def refunds_of_bootstrap(self, bootstrap_id: str) -> Sequence[RefundRecord]:
+        """See :class:`ledger.store.View`."""
+        return self._all(refund_from, "refunds_of_bootstrap", bootstrap_id=bootstrap_id)
+
     def unfinished_of(self, pubkey: str) -> Unfinished:
         """See :class:`ledger.store.View`."""
         leaving = sum(refund.amount for refund in self.payouts_of(pubkey))
@@ -222,7 +236,7 @@ class SqliteView:
 
     def open_invoices(self) -> int:
         """See :class:`ledger.store.View`."""
-        waiting = self._number("waiting_jobs") + self._number("waiting_topups")
+        waiting = sum(map(self._number, ("waiting_jobs", "waiting_topups", "waiting_bootstraps")))
         return max(waiting, self._number("payable_invoices"))
 
     # What the Store reads beyond a decision's needs.

@@ -3,7 +3,7 @@
 **One atomic method.** :meth:`Store.commit` takes a fact and the function that decides what it changes. The
 function runs *inside* the writing transaction, on what that transaction sees, so nothing can change between
 the look and the leap. Everything it returns is written together: fact, job, texts, entries, invoices, refunds,
-identity, session, events and outbox. Either all of it is there after a crash, or none.
+identity, session, node order, events and outbox. Either all of it is there after a crash, or none.
 
 **Races have named outcomes**, decided by constraints and not by looking first: a fact's id was taken before
 (``Replayed``), a versioned row moved (``Stale``), an account would go below its floor (``Short``). Nothing is
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from ledger.answers import AnswerRecord
+from ledger.bootstrap import BootstrapRecord
 from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Entry
 from ledger.money import Msats
@@ -124,6 +125,15 @@ class View(Protocol):
     def refunds_of_session(self, session_id: str) -> Sequence[RefundRecord]:
         """What of a closed session is on its way back, or was, oldest first."""
 
+    def bootstrap(self, bootstrap_id: str) -> BootstrapRecord | None:
+        """An order of a node, without its private key; or None."""
+
+    def bootstrap_of_invoice(self, payment_hash: str) -> BootstrapRecord | None:
+        """The order of a node whose invoice has this hash, or None."""
+
+    def refunds_of_bootstrap(self, bootstrap_id: str) -> Sequence[RefundRecord]:
+        """What of the money for a node goes back, or went, oldest first."""
+
     def unfinished_of(self, pubkey: str) -> Unfinished:
         """What of a key is not over yet. Reads along all jobs of the key."""
 
@@ -186,7 +196,7 @@ class View(Protocol):
         """
 
     def open_invoices(self) -> int:
-        """How many jobs and top-ups of all keys wait for payment, or invoices may be paid: whichever is more."""
+        """How many jobs, top-ups and node orders wait for payment, or invoices may be paid: whichever is more."""
 
 
 Decide = Callable[[View], Change]
@@ -329,6 +339,12 @@ class Store(Protocol):
 
     async def finish_answer(self, key: str, status: int, answer: str) -> None:
         """Note what was answered under a key; once for ever, a second answer is not noted."""
+
+    async def take_ssh_key(self, bootstrap_id: str) -> str | None:
+        """The private key to a node that is ready, for whoever asks first; None for all others, for ever after.
+
+        One statement reads and erases it: who is cancelled while it runs may have used it up.
+        """
 
     async def close(self) -> None:
         """Finish what waits, then close. Later calls raise :class:`StoreUnavailable`."""

@@ -50,6 +50,7 @@ BROAD = {
         "sorted by failure_of(), which raises again what is not the upstream's doing",
     ),
     "timmy_dvm/runs.py": (1, "a fault of ours in a run must end in a refund"),
+    "timmy_dvm/nodes.py": (1, "whatever a step of setting a node up raises must end in a refund"),
     "timmy_dvm/dispatch.py": (1, "a fault of ours in one action must not stop all others; it stays in the outbox"),
     "timmy_dvm/http/faults.py": (1, "whatever it is, the next request must be served, and this one answered"),
     "timmy_dvm/nostr/port.py": (2, "a stranger's event must not end the ear for everybody else"),

@@ -6,6 +6,7 @@ The files in the order a job meets them:
 - `engine`, the one way in: load, decide, commit
 - `core`, everything that decides; no I/O, no clock, no randomness
 - `dispatch`, the one way out: performs what was committed; each outcome is a new fact
+- `nodes`, a Bitcoin node for a fee, set up with `provision`
 - `payments` and `timers`, two more sources of facts
 - `agent`, who does the work; `prices`, what a bitcoin costs; `outbound`, `resolver` and
   `fetching`, the only way to a stranger's address; `web`, that way to a page, and

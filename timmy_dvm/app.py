@@ -41,6 +41,7 @@ from timmy_dvm.http_door import (
     sessions_of,
 )
 from timmy_dvm.log import get_logger
+from timmy_dvm.nodes import Nodes
 from timmy_dvm.nostr.profiles import RelayProfiles
 from timmy_dvm.nostr.publishing import NostrPublisher
 from timmy_dvm.nostr.speaker import NostrSpeaker
@@ -49,6 +50,7 @@ from timmy_dvm.partials import Partials
 from timmy_dvm.payees import Payees
 from timmy_dvm.payments import Payments
 from timmy_dvm.prices import HttpFetch, LivePrice
+from timmy_dvm.provision.stub import StubProvisioner
 from timmy_dvm.relay_door import Ground, RelayDoor, relay_door
 from timmy_dvm.resolver import SystemResolver
 from timmy_dvm.runs import Runs
@@ -150,6 +152,7 @@ class App:
         steps = WalletSteps(wallet, store, engine, clock, watchdog.alarm)
         profiles = RelayProfiles(ground.pool, clock)
         payees = Payees(GuardedFetch(self._judge), profiles, engine, clock, wallet.network)
+        nodes = Nodes(store, engine, clock, StubProvisioner(clock, self._randomness))
         payments = Payments(store, engine, wallet, clock)
         pay = DevPay(wallet, store, payments.look).pay if config.pay_route else None
         public_url = (config.http.public_url or _address(listening)).rstrip("/")
@@ -164,7 +167,7 @@ class App:
             Ready(ground.keys.npub, public_url, ground.pool.urls),
             ground.pool,
             door,
-            Dispatch(store, engine, steps, runs, door.publisher, clock, payees),
+            Dispatch(store, engine, steps, runs, door.publisher, clock, payees, nodes),
             _partial_feedback(ground, partials, door.publisher),
             Timers(store, engine, clock),
             payments,

@@ -95,6 +95,7 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         topup_max=msats_from_sats(limits.topup_max_sats),
         session_min=msats_from_sats(limits.session_min_sats),
         session_max=msats_from_sats(limits.session_max_sats),
+        bootstrap_fee=msats_from_sats(config.bootstrap.fee_sats),
         session_idle_s=limits.session_idle_days * 86_400,
         trust=trust_of(config.trust),
         daily_budgets=budgets_of(config.free_tier.daily_budget_sats),

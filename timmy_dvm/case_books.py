@@ -10,7 +10,7 @@ from ledger.records import (
     Turn,
 )
 from ledger.store import View
-from timmy_dvm import bound_books, credit_books, session_books
+from timmy_dvm import bootstrap_books, bound_books, credit_books, session_books
 from timmy_dvm.core import thread, trust
 from timmy_dvm.core.case import MAX_CLAIMS, Case
 from timmy_dvm.core.claiming import meant
@@ -47,7 +47,12 @@ def _unbounded(view: View, fact: Fact) -> Case:
         case = session_books.around(view, fact.session_id)
         pubkey = None if case.session is None else case.session.pubkey
         return case if pubkey is None else _pool_for(view, case, pubkey, fact.at)
-    return credit_books.load(view, fact) or session_books.load(view, fact) or _load(view, fact)
+    return (
+        credit_books.load(view, fact)
+        or session_books.load(view, fact)
+        or bootstrap_books.load(view, fact)
+        or _load(view, fact)
+    )
 
 
 def _load(view: View, fact: Fact) -> Case:
@@ -181,6 +186,8 @@ def _around_refund(
         return Case()
     job = None if refund.job_id is None else view.job(refund.job_id)
     case = dataclasses.replace(_around_job(view, job), refund=refund)
+    if refund.bootstrap_id is not None:
+        case = dataclasses.replace(case, refunds=tuple(view.refunds_of_bootstrap(refund.bootstrap_id)))
     if isinstance(fact, PaymentOut | RefundNotInvoiced):
         return case
     case = dataclasses.replace(case, ours=_ours(view), fees_today=_fees_today(view, fact.at))

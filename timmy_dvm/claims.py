@@ -19,7 +19,7 @@ from timmy_dvm import case_books
 from timmy_dvm.clock import Clock
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case
-from timmy_dvm.core.claiming import judged, judged_withdrawal
+from timmy_dvm.core.claiming import among, judged, judged_withdrawal, nothing_to_claim
 from timmy_dvm.core.facts import RefundClaimed
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import RefundWithdrawn
@@ -105,6 +105,18 @@ class Claims:
             fact = dataclasses.replace(fact, version=found.version)
         return await self._taken(judged, fact, found)
 
+    async def claim_of_node(self, bootstrap_id: str, invoice_text: str) -> RefundRecord | Refused:
+        """Have what of the money for a node goes back paid to a BOLT11 for exactly its sum."""
+        try:
+            invoice = bolt11.decode(invoice_text)
+        except InvalidInvoice as error:
+            return Refused(code="bad_invoice", sentence=str(error))
+        refunds = tuple(await self._store.look(lambda view: view.refunds_of_bootstrap(bootstrap_id)))
+        row = among(refunds, invoice.payment_hash, invoice.amount_msat)
+        if row is None:
+            return nothing_to_claim(Case(refunds=refunds))
+        return await self._withdrawn(row.id, row.version, invoice_text, invoice)
+
     def word_for(self, row: RefundRecord) -> str | None:
         """The one-time word (``k1``) with which a refund may be withdrawn, for who may claim it; None while nobody
         may. Whatever moves the refund makes it void, so it is good for one payment.
@@ -131,9 +143,14 @@ class Claims:
             invoice = bolt11.decode(invoice_text)
         except InvalidInvoice as error:
             return Refused(code="bad_invoice", sentence=str(error))
+        return await self._withdrawn(*named, invoice_text, invoice)
+
+    async def _withdrawn(
+        self, refund_id: str, version: int, invoice_text: str, invoice: bolt11.Bolt11Invoice
+    ) -> RefundRecord | Refused:
         fact = RefundWithdrawn(
-            refund_id=named[0],
-            version=named[1],
+            refund_id=refund_id,
+            version=version,
             bolt11=_bare(invoice_text),
             payment_hash=invoice.payment_hash,
             amount=invoice.amount_msat,

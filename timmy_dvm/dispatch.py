@@ -24,6 +24,7 @@ from timmy_dvm.core.actions import (
     CreateInvoice,
     FindPayment,
     PayRefund,
+    ProvisionNode,
     RetryRefund,
     RunAgent,
 )
@@ -31,6 +32,7 @@ from timmy_dvm.core.facts import RefundDue
 from timmy_dvm.core.session_facts import SessionIdle
 from timmy_dvm.engine import SHORT_ID, Contended, Engine
 from timmy_dvm.log import get_logger
+from timmy_dvm.nodes import Nodes
 from timmy_dvm.outbox import Outbox
 from timmy_dvm.payees import Payees
 from timmy_dvm.runs import Runs
@@ -45,6 +47,9 @@ _LONGEST_WAIT_FOR_PRICE_S = 4
 """A customer waits for an invoice; the wallet is asked again soon."""
 _AT_ONCE = 256
 _LOOK_EVERY_S = 30
+_WITH_PLACES_OF_THEIR_OWN = frozenset(
+    {RunAgent.__name__, PayRefund.__name__, AskForInvoice.__name__, ProvisionNode.__name__, PUBLISH}
+)
 _decode = msgspec.json.Decoder(Action).decode
 log = get_logger("dispatch")
 
@@ -78,6 +83,7 @@ class Dispatch:
         publisher: how events leave.
         clock: what time it is.
         payees: the step that asks where a refund goes for its invoice.
+        nodes: the step that sets a node up.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Dispatch:
         publisher: Publisher,
         clock: Clock,
         payees: Payees,
+        nodes: Nodes,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -97,6 +104,7 @@ class Dispatch:
         self._publisher = publisher
         self._clock = clock
         self._payees = payees
+        self._nodes = nodes
         self._outbox = Outbox(store, clock, self._perform, slow={RunAgent.__name__})
         self._fresh: dict[str, NewEvent] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
@@ -140,12 +148,11 @@ class Dispatch:
             await self._again_later(action)
 
     def _places_for(self, action: PendingAction) -> contextlib.AbstractAsyncContextManager[None]:
-        """Runs, payouts and what strangers are asked have places of their own: the rest need not wait for them.
+        """Runs, payouts, nodes and what strangers are asked have their own places: others need not wait for them.
 
         An event takes one only while it is offered to our relays (`_publish`).
         """
-        has_own = action.kind in (RunAgent.__name__, PayRefund.__name__, AskForInvoice.__name__, PUBLISH)
-        return contextlib.nullcontext() if has_own else self._places
+        return contextlib.nullcontext() if action.kind in _WITH_PLACES_OF_THEIR_OWN else self._places
 
     async def _do(self, action: PendingAction, *, recovered: bool) -> None:
         if action.kind == PUBLISH:
@@ -166,13 +173,10 @@ class Dispatch:
                 await self._or_again(action, self._wallet.find_payment(action.id, body))
             case AskForInvoice():
                 await self._payees.ask(action.id, body)
-            case RetryRefund():
-                now = int(self._clock.now())
-                fact = RefundDue(refund_id=body.refund_id, attempts=body.attempts, at=now)
-                await self._engine.handle(fact, done=action.id)
-            case CloseIdleSession():
-                idle = SessionIdle(session_id=body.session_id, due_at=body.due_at, at=int(self._clock.now()))
-                await self._engine.handle(idle, done=action.id)
+            case RetryRefund() | CloseIdleSession():
+                await self._engine.handle(_time_is_over(body, int(self._clock.now())), done=action.id)
+            case ProvisionNode():
+                await self._nodes.provision(action.id, body, interrupted=interrupted)
             case _:
                 assert_never(body)
 
@@ -222,6 +226,13 @@ class Dispatch:
         log.warning("no relay took an event", action="unpublished", event_id=event.id, outcomes=dict(outcomes))
         await self._store.delivered(action.id, event.id, outcomes, now, now + pause)
         self._outbox.later(_tried(action), pause)
+
+
+def _time_is_over(body: RetryRefund | CloseIdleSession, at: int) -> RefundDue | SessionIdle:
+    """The fact that an action is which only waits for its moment."""
+    if isinstance(body, RetryRefund):
+        return RefundDue(refund_id=body.refund_id, attempts=body.attempts, at=at)
+    return SessionIdle(session_id=body.session_id, due_at=body.due_at, at=at)
 
 
 def pause_s(attempts: int) -> int:

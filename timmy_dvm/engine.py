@@ -44,8 +44,10 @@ _LONGEST_PAUSE_S = 15
 SHORT_ID = 8
 """Of a job's id a log shows this much: whole, it is its owner's secret. `timmy job` takes it."""
 _LONG_HEX = re.compile(r"[0-9a-f]{16,}")
-_NOT_IN_RECEIPT = frozenset({"text", "origin", "btc", "at", "reason", "sentence", "refund_to", "refusal_at"})
-"""Receipts are kept for ever, and a customer may have their texts forgotten."""
+_NOT_IN_RECEIPT = frozenset(
+    {"text", "origin", "btc", "at", "reason", "sentence", "refund_to", "refusal_at", "ssh_private_key"}
+)
+"""Receipts are kept for ever: a customer may have their texts forgotten, and a key is handed out and gone."""
 _encode = msgspec.json.Encoder().encode
 log = get_logger("engine")
 
@@ -213,6 +215,7 @@ class Engine:
             result=decision.result,
             identity=decision.identity,
             session=decision.session,
+            bootstrap=decision.bootstrap,
             reservation=decision.reservation,
             entries=decision.entries,
             reservation_end=decision.reservation_end,
@@ -244,13 +247,15 @@ class Engine:
 
 
 def _log(fact: Fact, applied: Applied) -> None:
-    """One line for each step of a job or a top-up; what was said and who said it stays in the ledger."""
+    """One line for each step of a job, a top-up or a node; what was said and who said it stays in the ledger."""
     if applied.job is not None:
         kind = type(fact).__name__
         log.info(kind, action="job_moved", job=applied.job.id[:SHORT_ID], state=str(applied.job.state))
     for topup in applied.change.topups:
         waits = topup.ended_at is None
         log.info(type(fact).__name__, action="topup_moved", topup=topup.id[:SHORT_ID], waits=waits)
+    if (order := applied.change.bootstrap) is not None:
+        log.info(type(fact).__name__, action="node_moved", node=order.id[:SHORT_ID], state=str(order.state))
 
 
 def _job_id(case: Case, decision: Decision) -> str | None:

@@ -12,6 +12,7 @@ from timmy_dvm.claims import Claims
 from timmy_dvm.config import Config
 from timmy_dvm.gauges import Gauges
 from timmy_dvm.http import (
+    bootstrap,
     demo,
     dev_pay,
     events,
@@ -114,6 +115,7 @@ def routers_of(
         refunds.routes(services, claims),
         l402_door.routes(sessions),
         session_routes.routes(sessions),
+        bootstrap.routes(services, claims),
         events.routes(services, hand_in),
         identity.routes(services),
         prices.routes(services),

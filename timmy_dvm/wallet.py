@@ -63,19 +63,24 @@ class WalletSteps:
             log.warning(
                 "no invoice could be made",
                 action="invoice_not_made",
-                job=(wanted.job_id or wanted.topup_id)[:SHORT_ID],
+                job=(wanted.job_id or wanted.topup_id or wanted.bootstrap_id)[:SHORT_ID],
                 error=str(error),
             )
             if self._now() < wanted.give_up_at:
                 return False
             fact: InvoiceMade | InvoiceNotMade = InvoiceNotMade(
-                job_id=wanted.job_id, topup_id=wanted.topup_id or None, key=wanted.key, at=self._now()
+                job_id=wanted.job_id,
+                topup_id=wanted.topup_id or None,
+                bootstrap_id=wanted.bootstrap_id or None,
+                key=wanted.key,
+                at=self._now(),
             )
         else:
             at = self._now()
             fact = InvoiceMade(
                 job_id=wanted.job_id,
                 topup_id=wanted.topup_id or None,
+                bootstrap_id=wanted.bootstrap_id or None,
                 key=wanted.key,
                 payment_hash=invoice.payment_hash,
                 bolt11=invoice.bolt11,

@@ -27,9 +27,12 @@ from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.dispatch import Dispatch
 from timmy_dvm.engine import Engine
 from timmy_dvm.fetching import Document, FetchFailed, Why
+from timmy_dvm.nodes import Nodes
 from timmy_dvm.partials import Partials
 from timmy_dvm.payees import Payees
 from timmy_dvm.payments import Payments
+from timmy_dvm.provision.ssh_key import SshKey
+from timmy_dvm.provision.stub import StubProvisioner
 from timmy_dvm.runs import Runs
 from timmy_dvm.timers import Timers
 from timmy_dvm.wallet import WalletSteps
@@ -92,6 +95,11 @@ class NoWay:
         raise FetchFailed(Why.UNREACHABLE, "There is no way out of here.")
 
 
+def a_key() -> SshKey:
+    """In place of a key that takes a second to make."""
+    return SshKey("-----BEGIN RSA PRIVATE KEY-----\n", "ssh-rsa AAAA")
+
+
 class House:
     """Everything that decides and acts, with the outside in the test's hands."""
 
@@ -104,6 +112,7 @@ class House:
         policy: Policy | None = None,
         recorder=None,
         fetch=None,
+        provisioner=None,
     ) -> None:
         self.clock = clock
         self.random = SeededRandomness("house")
@@ -120,7 +129,8 @@ class House:
         runs = Runs(self.agent, store, self.engine, clock, self.policy.prices, 50, self.partials)
         steps = WalletSteps(self.wallet, store, self.engine, clock)
         payees = Payees(fetch or NoWay(), NoProfiles(), self.engine, clock, self.wallet.network)
-        self.dispatch = Dispatch(store, self.engine, steps, runs, self.recorder, clock, payees)
+        self.nodes = Nodes(store, self.engine, clock, provisioner or StubProvisioner(clock, self.random), a_key)
+        self.dispatch = Dispatch(store, self.engine, steps, runs, self.recorder, clock, payees, self.nodes)
         self.timers = Timers(store, self.engine, clock)
         self.payments = Payments(store, self.engine, self.wallet, clock)
         self._asked = 0

@@ -43,6 +43,7 @@ from tests.ledger.books import (
     refund,
     write,
 )
+from tests.ledger.store_contract_bootstrap import BootstrapContract
 from tests.ledger.store_contract_credit import CreditContract, ForgettingContract
 from tests.ledger.store_contract_jobs import JobContract
 from tests.ledger.store_contract_money import MoneyBackContract, MoneyContract
@@ -283,6 +284,7 @@ class StoreContract(
     BudgetContract,
     PoolBooksContract,
     SessionContract,
+    BootstrapContract,
     OutboxContract,
 ):
     """All of it."""

@@ -67,6 +67,7 @@ OPEN_ONES = {
     "invoices_open",
     "refunds_open",
     "topups_waiting",
+    "bootstrap_jobs_waiting",
     "one_payment_in_flight",
 }
 """Partial indexes that hold only what is open."""

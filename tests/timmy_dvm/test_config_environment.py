@@ -135,10 +135,23 @@ def test_env_numbers_of_the_first_timmy_fall_back_with_a_warning(with_environmen
 def test_the_numeric_old_names_are_all_there():
     assert set(numeric_old_names()) >= {
         "BTC_PRICE_USD_FALLBACK",
+        "BOOTSTRAP_FEE_SATS",
         "POOL_CREDIT_PCT",
         "TIMMY_HTTP_PORT",
         "TIMMY_JOB_KIND",
     }
+
+
+@pytest.mark.parametrize("variable", ["DO_API_TOKEN", "TIMMY_BOOTSTRAP__DO_API_TOKEN"])
+def test_a_token_for_real_machines_is_refused_and_not_shown(with_environment, variable):
+    with pytest.raises(ConfigError, match=r"bootstrap\.do_api_token: real machines are not offered") as refused:
+        with_environment(**{variable: "dop_v1_secret"})
+    assert "dop_v1_secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "sats"), [("500", 500), ("0", 10_000), ("-5", 10_000), ("NaN", 10_000)])
+def test_pri_16_the_fee_of_a_node_falls_back_to_ten_thousand(with_environment, text, sats):
+    assert with_environment(BOOTSTRAP_FEE_SATS=text).bootstrap.fee_sats == sats
 
 
 def test_the_first_timmys_names_still_work(with_environment, tmp_path):

@@ -70,6 +70,11 @@ def problems_of(config: Config) -> Iterator[str]:
     yield from _nobody_to_ask(config)
     yield from _too_public(config)
     yield from _bad_secrets(config)
+    if config.bootstrap.do_api_token is not None:
+        yield (
+            "bootstrap.do_api_token: real machines are not offered in this version; take the token out, and nodes "
+            f"are stubs {_at(config, 'bootstrap.do_api_token')}"
+        )
 
 
 def notes_of(config: Config, environ: Mapping[str, str]) -> Iterator[str]:

@@ -10,7 +10,15 @@ from pydantic import BaseModel, ConfigDict
 from timmy_dvm.config.fields import Table, host_of, is_loopback, mentions, public
 from timmy_dvm.config.money_tables import FreeTierTable, LimitsTable, PricingTable, TrustTable
 from timmy_dvm.config.secret import Secret
-from timmy_dvm.config.tables import AgentTable, DevTable, HttpTable, LedgerTable, LightningTable, NostrTable
+from timmy_dvm.config.tables import (
+    AgentTable,
+    BootstrapTable,
+    DevTable,
+    HttpTable,
+    LedgerTable,
+    LightningTable,
+    NostrTable,
+)
 
 
 class Config(BaseModel):
@@ -32,6 +40,7 @@ class Config(BaseModel):
     free_tier: FreeTierTable = FreeTierTable()
     trust: TrustTable = TrustTable()
     limits: LimitsTable = LimitsTable()
+    bootstrap: BootstrapTable = BootstrapTable()
     dev: DevTable = DevTable()
 
     data_dir: Path

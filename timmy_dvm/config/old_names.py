@@ -19,7 +19,7 @@ class OldName:
     """Why it has no effect."""
 
 
-_NO_NODES = "provisioning a node for a fee is not part of this Timmy"
+_NO_NODES = "this version sets up no real nodes"
 
 OLD_NAMES: Final[Mapping[str, OldName]] = {
     "LNBITS_URL": OldName("lightning.lnbits.url"),
@@ -43,8 +43,8 @@ OLD_NAMES: Final[Mapping[str, OldName]] = {
     "TIMMY_TOKEN_SECRET": OldName("http.token_secret"),
     "TIMMY_DB": OldName("ledger.url"),
     "TIMMY_DEV": OldName("dev.pay_route"),
-    "BOOTSTRAP_FEE_SATS": OldName(None, _NO_NODES),
-    "DO_API_TOKEN": OldName(None, _NO_NODES),
+    "BOOTSTRAP_FEE_SATS": OldName("bootstrap.fee_sats"),
+    "DO_API_TOKEN": OldName("bootstrap.do_api_token"),
     "DO_REGION": OldName(None, _NO_NODES),
     "DO_SIZE": OldName(None, _NO_NODES),
     "DO_VOLUME_SIZE_GB": OldName(None, _NO_NODES),

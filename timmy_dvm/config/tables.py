@@ -321,6 +321,15 @@ class LightningTable(Table):
     cln: ClnTable = ClnTable()
 
 
+class BootstrapTable(Table):
+    """A Bitcoin node for a fee (/api/bootstrap). In this version it is a stub: an address that nobody has."""
+
+    fee_sats: int = key(10_000, "What a node costs.", KeyHelp(unit="sats"), ge=1, le=1_000_000_000)
+    do_api_token: SecretText | None = key(
+        None, "Refused: this version sets up no real machines, and must not take money as if it did."
+    )
+
+
 class DevTable(Table):
     """For developers only."""
 

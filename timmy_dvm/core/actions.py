@@ -12,13 +12,14 @@ from timmy_dvm.core.facts import Step
 
 
 class CreateInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Ask our wallet for an invoice, for a job or for a top-up; the other's id is empty.
+    """Ask our wallet for an invoice, for a job, a top-up or a node; the others' ids are empty.
 
     ``key`` is the idempotency key; ``give_up_at`` is a unix second.
     """
 
     job_id: str
     topup_id: str = ""
+    bootstrap_id: str = ""
     key: str
     amount: int
     memo: str
@@ -91,6 +92,12 @@ class CloseIdleSession(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     due_at: int
 
 
+class ProvisionNode(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Set up the node of an order that was paid."""
+
+    bootstrap_id: str
+
+
 Action = (
     CreateInvoice
     | CheckInvoice
@@ -100,6 +107,7 @@ Action = (
     | AskForInvoice
     | RetryRefund
     | CloseIdleSession
+    | ProvisionNode
 )
 
 

@@ -6,6 +6,7 @@ of date when it counts. Only what the fact at hand needs is filled in.
 
 from dataclasses import dataclass
 
+from ledger.bootstrap import BootstrapRecord
 from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Entry
 from ledger.money import ZERO, Msats
@@ -28,9 +29,10 @@ class Case:
 
     Attributes:
         job: the job it is about, if there is one.
-        held: what is in the job's account.
+        held: what is in the job's account, or in that of the order of a node.
         run_waits: whether the run that the job is in waits for a place: nobody has begun it.
         session: the session the fact speaks of, or the job's.
+        bootstrap: the order of a node the fact speaks of.
         credit: what the key has as credit; of a session, what is in it.
         reserved: what the pool has set aside for the job.
         pool: what the pool can set aside.
@@ -44,7 +46,7 @@ class Case:
         invoice: the invoice the fact speaks of.
         open_invoice: the job's invoice that may still be paid.
         refund: the refund the fact speaks of.
-        refunds: all refunds of the job, oldest first.
+        refunds: all refunds of the job, or of the order of a node, oldest first.
         claims: the key's refunds that are on their way or to be claimed, oldest first, each with the event id of
             the request it is of; one more than :data:`MAX_CLAIMS` of them where there are more. Only for
             questions, and claims that name no job.
@@ -66,6 +68,7 @@ class Case:
     held: Msats = ZERO
     run_waits: bool = False
     session: SessionRecord | None = None
+    bootstrap: BootstrapRecord | None = None
     credit: Msats = ZERO
     reserved: Msats = ZERO
     pool: Msats = ZERO
@@ -127,6 +130,7 @@ class Decision:
     result: str | None = None
     identity: IdentityRecord | None = None
     session: SessionRecord | None = None
+    bootstrap: BootstrapRecord | None = None
     reservation: NewReservation | None = None
     entries: tuple[Entry, ...] = ()
     reservation_end: ReservationEnd | None = None

@@ -26,7 +26,7 @@ def meant(claims: Sequence[tuple[str | None, RefundRecord]], fact: RefundClaimed
     Equal sums are the same to their owner, so there is never a choice to ask about.
     """
     rows = [row for _, row in claims]
-    return _of_hash(rows, fact.payment_hash) or _of_sum(rows, fact.amount)
+    return among(rows, fact.payment_hash, fact.amount)
 
 
 def _of_hash(rows: Sequence[RefundRecord], payment_hash: str) -> RefundRecord | None:
@@ -35,6 +35,11 @@ def _of_hash(rows: Sequence[RefundRecord], payment_hash: str) -> RefundRecord | 
 
 def _of_sum(rows: Sequence[RefundRecord], amount: Msats | None) -> RefundRecord | None:
     return next((row for row in rows if row.state in CLAIMABLE and row.sendable == amount), None)
+
+
+def among(rows: Sequence[RefundRecord], payment_hash: str, amount: Msats | None) -> RefundRecord | None:
+    """Which of somebody's refunds a BOLT11 is for: the one it was sent to before, else the oldest of that sum."""
+    return _of_hash(rows, payment_hash) or _of_sum(rows, amount)
 
 
 def judged(case: Case, fact: RefundClaimed, policy: Policy) -> RefundRecord | Refused:

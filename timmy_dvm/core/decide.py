@@ -8,6 +8,7 @@ from typing import assert_never
 
 from timmy_dvm.core import (
     asking,
+    bootstrap,
     claiming,
     credit,
     forgetting,
@@ -20,6 +21,7 @@ from timmy_dvm.core import (
     sessions,
 )
 from timmy_dvm.core.actions import Refused
+from timmy_dvm.core.bootstrap_facts import BootstrapAsked, NodeFailed, NodeProvisioned
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
 from timmy_dvm.core.facts import (
@@ -77,6 +79,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return questions.introduced(fact, policy)
         case CancelAsked():
             return asking.cancelled(case, fact, policy)
+        case InvoiceMade() | InvoiceNotMade() | PaymentSeen() | InvoiceUnpaid() if case.bootstrap is not None:
+            return bootstrap.of_its_invoice(case, fact, policy)
         case InvoiceMade() if fact.topup_id is not None:
             return credit.invoice_made(case, fact, policy)
         case InvoiceMade():
@@ -113,6 +117,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return free_answers.given(fact)
         case SessionAsked() | SessionTopUpAsked() | SessionCloseAsked() | SessionIdle():
             return sessions.decided(case, fact, policy)
+        case BootstrapAsked() | NodeProvisioned() | NodeFailed():
+            return bootstrap.decided(case, fact, policy)
         case _:
             assert_never(fact)
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from ledger.money import Msats
 from ledger.records import Door, Mode
+from timmy_dvm.core.bootstrap_facts import BootstrapFact
 from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.free_facts import FreeAnswerGiven
 from timmy_dvm.core.pricing import BtcPrice
@@ -161,11 +162,12 @@ class CancelAsked:
 class InvoiceMade:
     """Our wallet made the invoice that ``key`` asked for; it is not published before this is written.
 
-    It is for a job, or for a top-up; then ``job_id`` is empty.
+    It is for a job, or for a top-up or a node; then ``job_id`` is empty.
     """
 
     job_id: str
     topup_id: str | None = None
+    bootstrap_id: str | None = None
     key: str
     payment_hash: str
     bolt11: str
@@ -185,6 +187,7 @@ class InvoiceNotMade:
 
     job_id: str
     topup_id: str | None = None
+    bootstrap_id: str | None = None
     key: str
     at: int
 
@@ -387,4 +390,5 @@ Fact = (
     | FreeAnswerGiven
     | RefundFact
     | SessionFact
+    | BootstrapFact
 )

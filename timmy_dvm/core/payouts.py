@@ -30,7 +30,7 @@ _SHOWN_AS = {RefundState.SENT: JobState.COMPLETE, RefundState.CREDITED: JobState
 
 def is_payout(row: RefundRecord | None) -> bool:
     """Whether a refund pays credit out."""
-    return row is not None and row.job_id is None
+    return row is not None and row.job_id is None and row.bootstrap_id is None
 
 
 def asked(case: Case, fact: PayoutAsked, policy: Policy) -> Decision:

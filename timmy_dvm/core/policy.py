@@ -27,6 +27,7 @@ class Policy:
         invoice_patience_s: how long we go on trying to make an invoice before we say that we can't.
         topup_max: the largest top-up of a key's credit.
         session_min, session_max: the bounds of a session's deposit and top-ups.
+        bootstrap_fee: the price of a Bitcoin node.
         session_idle_s: after this a session that nobody used is closed.
         check_after_s: how long after its expiry an invoice is read for the last time.
         paid_to_end_s: a paid job ends within this, or fails and is refunded.
@@ -62,6 +63,7 @@ class Policy:
     session_min: Msats = Msats(100_000)
     session_max: Msats = Msats(1_000_000_000)
     session_idle_s: int = 30 * 86_400
+    bootstrap_fee: Msats = Msats(10_000_000)
     check_after_s: int = 60
     paid_to_end_s: int = 900
     max_runs: int = 3

@@ -1,4 +1,4 @@
-"""The three state tables. Everything about which state may follow which is in this file and nowhere else.
+"""The four state tables. Everything about which state may follow which is in this file and nowhere else.
 
 A pair that is not listed is refused and changes nothing. The ledger holds the same tables as constraints, and
 the diagram in ARCHITECTURE.md is drawn from them; tests compare all three.
@@ -6,6 +6,7 @@ the diagram in ARCHITECTURE.md is drawn from them; tests compare all three.
 
 from typing import Final
 
+from ledger.bootstrap import BootstrapState
 from ledger.records import JobState, RefundState
 from ledger.sessions import SessionState
 
@@ -46,6 +47,16 @@ SESSION: Final[dict[SessionState, frozenset[SessionState]]] = {
     SessionState.EXPIRED: frozenset({SessionState.ACTIVE}),  # its deposit was paid late
     SessionState.ACTIVE: frozenset({SessionState.CLOSED}),
     SessionState.CLOSED: frozenset(),
+}
+
+BOOTSTRAP: Final[dict[BootstrapState, frozenset[BootstrapState]]] = {
+    BootstrapState.AWAITING_PAYMENT: frozenset(
+        {BootstrapState.PROVISIONING, BootstrapState.FAILED, BootstrapState.EXPIRED}  # failed: too little came
+    ),
+    BootstrapState.PROVISIONING: frozenset({BootstrapState.READY, BootstrapState.FAILED}),
+    BootstrapState.READY: frozenset(),
+    BootstrapState.FAILED: frozenset(),
+    BootstrapState.EXPIRED: frozenset(),
 }
 
 BORN: Final = frozenset({JobState.AWAITING_EVAL_PAYMENT, JobState.EVALUATING})
@@ -95,6 +106,17 @@ def session_moves(old: SessionState, new: SessionState) -> SessionState:
     return new
 
 
+def bootstrap_moves(old: BootstrapState, new: BootstrapState) -> BootstrapState:
+    """``new``, if it may follow ``old``.
+
+    Raises:
+        IllegalTransition: it may not.
+    """
+    if new not in BOOTSTRAP[old]:
+        raise IllegalTransition(f"an order of a node that is {old} can't become {new}")
+    return new
+
+
 def drawn() -> str:
     """All tables as Mermaid state diagrams, as they stand in ARCHITECTURE.md."""
     lines = ["```mermaid", "stateDiagram-v2"]
@@ -108,4 +130,8 @@ def drawn() -> str:
     lines += ["", "```mermaid", "stateDiagram-v2", "    [*] --> awaiting_payment"]
     lines += [f"    {old} --> {new}" for old in SessionState for new in SessionState if new in SESSION[old]]
     lines += ["    closed --> [*]", "```"]
+    lines += ["", "```mermaid", "stateDiagram-v2", "    [*] --> awaiting_payment"]
+    lines += [f"    {old} --> {new}" for old in BootstrapState for new in BootstrapState if new in BOOTSTRAP[old]]
+    lines += [f"    {state} --> [*]" for state in BootstrapState if not BOOTSTRAP[state]]
+    lines += ["```"]
     return "\n".join(lines)

@@ -72,6 +72,10 @@ _LINKS: Final[Mapping[tuple[str, str], Mapping[str, tuple[str, Mapping[str, str]
         "look": ("get /api/events/{event_id}", {"event_id": "$response.body#/eventId"}),
         "pay": (_PAY, {"payment_hash": "$response.body#/evalInvoice/paymentHash"}),
     },
+    ("post /api/bootstrap", "201"): {
+        "look": ("get /api/bootstrap/{bootstrap_id}", {"bootstrap_id": "$response.body#/bootstrapJobId"}),
+        "pay": (_PAY, {"payment_hash": "$response.body#/paymentHash"}),
+    },
     ("post /api/sessions", "201"): {
         "look": ("get /api/sessions/{session_id}", {"session_id": "$response.body#/sessionId"}),
         "pay": (_PAY, {"payment_hash": "$response.body#/invoice/paymentHash"}),

@@ -1,12 +1,13 @@
 """How many unpaid jobs one address may have. Kept in memory: a restart forgives."""
 
+from ledger.bootstrap import BootstrapState
 from ledger.records import Applied
 from timmy_dvm.core.transitions import AWAITING
 from timmy_dvm.http.faults import Fault
 
 
 class OpenPlaces:
-    """Counts jobs that wait for payment, and deposits of sessions, by who asked for them.
+    """Counts jobs and orders of nodes that wait for payment, and deposits of sessions, by who asked for them.
 
     Args:
         per_address: how many one address may have at once.
@@ -44,6 +45,9 @@ class OpenPlaces:
         """A listener of the engine."""
         if applied.job is not None and applied.job.state not in AWAITING:
             self.leave(applied.job.id)
+        order = applied.change.bootstrap
+        if order is not None and order.state is not BootstrapState.AWAITING_PAYMENT:
+            self.leave(order.id)
         for topup in applied.change.topups:
             if topup.ended_at is not None:
                 self.leave(topup.id)

@@ -137,10 +137,10 @@ async def invoiced(services: Services, topup_id: str) -> InvoiceRecord | None:
                     if topup is None or invoice is not None:
                         return invoice
                     if topup.ended_at is not None:
-                        raise _no_invoice()
+                        raise no_invoice()
                     await watch.change()
         except TimeoutError:
-            raise _no_invoice() from None
+            raise no_invoice() from None
 
 
 def _invoice_of(view: View, topup_id: str) -> tuple[TopUpRecord | None, InvoiceRecord | None]:
@@ -148,7 +148,8 @@ def _invoice_of(view: View, topup_id: str) -> tuple[TopUpRecord | None, InvoiceR
     return topup, None if topup is None or topup.payment_hash is None else view.invoice(topup.payment_hash)
 
 
-def _no_invoice() -> Fault:
+def no_invoice() -> Fault:
+    """Our wallet makes no invoice just now."""
     sentence = "Our Lightning wallet can't make an invoice just now: try again in a moment."
     return Fault(503, "wallet_away", sentence, {"retryAfterSeconds": 5}, {"Retry-After": "5"})
 

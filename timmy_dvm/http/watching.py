@@ -32,10 +32,12 @@ class Watchers:
     def applied(self, applied: Applied) -> None:
         """A listener of the engine."""
         change = applied.change
-        touched = {refund.job_id for refund in change.refunds}
+        touched = {refund.job_id or refund.bootstrap_id for refund in change.refunds}
         touched |= {invoice.job_id for invoice in change.invoices}
         if applied.job is not None:
             touched.add(applied.job.id)
+        if change.bootstrap is not None:
+            touched.add(change.bootstrap.id)
         # Who waits for a session's invoice knows its top-up; who has paid one, its hash.
         touched |= {topup.id for topup in change.topups}
         touched |= {invoice.payment_hash for invoice in change.invoices}

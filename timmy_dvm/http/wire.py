@@ -96,6 +96,18 @@ class SessionWanted(CreditWanted):
     nostr_token: Token | None = Field(None, alias="nostr_token", description="In place of X-Nostr-Token.")
 
 
+class NodeWanted(Asked):
+    """``POST /api/bootstrap``."""
+
+    nostr_token: Token | None = Field(None, alias="nostr_token", description="In place of X-Nostr-Token.")
+
+
+class NodeRefundWanted(Asked):
+    """``POST /api/bootstrap/{id}/refund``."""
+
+    invoice: Annotated[str, Field(max_length=4_096)] = Field("", description="A BOLT11 for exactly the sum held.")
+
+
 class SessionRequest(Asked):
     """``POST /api/sessions/{id}/request``."""
 

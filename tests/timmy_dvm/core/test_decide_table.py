@@ -13,6 +13,7 @@ import pytest
 
 from ledger.records import JobState, Mode, RefundState
 from tests.timmy_dvm.core import builders as b
+from timmy_dvm.core.bootstrap_facts import BootstrapFact
 from timmy_dvm.core.case import IGNORED, Case
 from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.decide import decide
@@ -357,6 +358,7 @@ def test_the_table_of_jobs_leaves_out_no_state_and_no_fact():
     elsewhere = {"RequestReceived", "RequestUnreadable", "RefundClaimed", "RefundDue", "PaymentOut"}
     elsewhere |= {"QuestionAsked", "MentionHeard", "FreeAnswerGiven"}
     elsewhere |= {kind.__name__ for kind in (*get_args(CreditFact), *get_args(RefundFact), *get_args(SessionFact))}
+    elsewhere |= {kind.__name__ for kind in get_args(BootstrapFact)}
     assert about_jobs | elsewhere == {kind.__name__ for kind in get_args(Fact)}
 
 

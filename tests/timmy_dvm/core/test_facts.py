@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from ledger.money import Msats
+from tests.timmy_dvm.core import bootstrap_builders as n
 from tests.timmy_dvm.core import builders as b
 from tests.timmy_dvm.core import session_builders as s
 from timmy_dvm.core.facts import MentionHeard, Op, PayResult, RequestUnreadable, Step
@@ -17,7 +18,7 @@ DIFFERENT = [
     b.seen(None), b.seen(None, "0b" * 32), b.unpaid(), b.deadline(), b.deadline(b.DUE + 1),
     b.verdict(accepted=True), b.verdict(accepted=True, run=2), b.answer(1), b.answer(1, run=2), b.again(1),
     b.again(2), b.out(PayResult.FAILED), b.out(PayResult.FAILED, attempts=2), b.out(PayResult.UNKNOWN),
-    b.out(PayResult.FAILED, payment_hash="0b" * 32), *s.FACTS,
+    b.out(PayResult.FAILED, payment_hash="0b" * 32), *s.FACTS, n.asked(), n.provisioned(),
 ]  # fmt: skip
 
 
@@ -42,6 +43,7 @@ def test_hearing_it_later_is_hearing_it_again(fact):
         (b.seen(Msats(1)), b.seen(Msats(2))),
         (b.asking(event_id="e1" * 32), UNREADABLE),
         (b.asking(event_id="e5" * 32), b.question(Op.ESTIMATE)),
+        (n.provisioned(), n.failed()),
         (MENTION, dataclasses.replace(MENTION, event_id="e3" * 32)),
     ],
 )

@@ -1,11 +1,18 @@
-"""The three state tables are those of the design, and nothing follows but what they list."""
+"""The four state tables are those of the design, and nothing follows but what they list."""
 
 import pytest
 
+from ledger.bootstrap import BootstrapState
 from ledger.records import JobState, RefundState
 from ledger.sessions import SessionState
 from timmy_dvm.core import transitions
-from timmy_dvm.core.transitions import IllegalTransition, job_moves, refund_moves, session_moves
+from timmy_dvm.core.transitions import (
+    IllegalTransition,
+    bootstrap_moves,
+    job_moves,
+    refund_moves,
+    session_moves,
+)
 
 # design.md section 4 and money.md section 5, as they are printed there, and what wire.md section 1 asks for beside
 # them: paid and not started, a request can be cancelled. And what money.md does not print: an operator may pay a
@@ -31,6 +38,13 @@ active → closed
 """
 
 
+# BOO-03, and beside it an order that nobody paid, and one for which too little came.
+BOOTSTRAP_PAGE = """
+awaiting_payment → provisioning | failed | expired
+provisioning → ready | failed
+"""
+
+
 def pairs_of(page: str) -> set[tuple[str, str]]:
     lines = [line.split(" → ") for line in page.strip().splitlines()]
     return {(old, new) for old, onward in lines for new in onward.split(" | ")}
@@ -52,7 +66,12 @@ def test_the_session_table_is_the_page():
     assert pairs_in(transitions.SESSION) == pairs_of(SESSION_PAGE)
 
 
+def test_the_table_of_orders_is_the_page():
+    assert pairs_in(transitions.BOOTSTRAP) == pairs_of(BOOTSTRAP_PAGE)
+
+
 def test_every_state_has_its_row():
+    assert set(transitions.BOOTSTRAP) == set(BootstrapState)
     assert set(transitions.SESSION) == set(SessionState)
     assert set(transitions.JOB) == set(JobState)
     assert set(transitions.REFUND) == set(RefundState)
@@ -88,6 +107,16 @@ def test_a_session_moves_where_the_page_says_and_nowhere_else(old, new):
             session_moves(old, new)
 
 
+@pytest.mark.parametrize("old", BootstrapState)
+@pytest.mark.parametrize("new", BootstrapState)
+def test_an_order_moves_where_the_page_says_and_nowhere_else(old, new):
+    if (old, new) in pairs_of(BOOTSTRAP_PAGE):
+        assert bootstrap_moves(old, new) is new
+    else:
+        with pytest.raises(IllegalTransition, match=f"an order of a node that is {old} can't become {new}"):
+            bootstrap_moves(old, new)
+
+
 def test_groups_of_states_cover_all_and_do_not_overlap():
     groups = (transitions.AWAITING, transitions.RUNNING, transitions.ENDED)
     assert frozenset().union(*groups) == frozenset(JobState)
@@ -99,12 +128,15 @@ def test_a_job_is_born_before_its_first_run_or_in_it():
     assert {str(state) for state in transitions.BORN} == {"awaiting_eval_payment", "evaluating"}
 
 
-def test_the_diagram_draws_every_pair_once():
+def test_the_diagrams_draw_every_pair_once():
+    for diagram in transitions.drawn().split("```mermaid"):
+        drawn = [line for line in diagram.splitlines() if " --> " in line]
+        assert len(drawn) == len(set(drawn))
     lines = [line.strip() for line in transitions.drawn().splitlines()]
     arrows = [tuple(line.split(" --> ")) for line in lines if " --> " in line]
-    assert len(arrows) == len(set(arrows))
     between = {pair for pair in arrows if "[*]" not in pair}
-    assert between == pairs_of(JOB_PAGE) | pairs_of(REFUND_PAGE) | pairs_of(SESSION_PAGE)
+    pages = (JOB_PAGE, REFUND_PAGE, SESSION_PAGE, BOOTSTRAP_PAGE)
+    assert between == set().union(*map(pairs_of, pages))
     assert {new for old, new in arrows if old == "[*]"} == {
         "awaiting_eval_payment", "evaluating", "owed", "held", "credited", "awaiting_payment",
     }  # fmt: skip
@@ -118,7 +150,8 @@ def test_the_diagram_draws_every_pair_once():
         "credited",
         "paid_elsewhere",
         "closed",
+        "ready",
     }
     assert {old for old, new in arrows if new == "[*]"} == final
-    assert lines.count("```mermaid") == lines.count("stateDiagram-v2") == 3
-    assert lines.count("```") == 3
+    assert lines.count("```mermaid") == lines.count("stateDiagram-v2") == 4
+    assert lines.count("```") == 4

@@ -17,7 +17,7 @@ from timmy_dvm.http.server import Gate, bind, make_server
 
 Change = Callable[[str, dict], dict]
 """Gets method and path, and the answer's JSON; gives what is answered instead."""
-HASHES = {name: f"{number:x}" * 64 for number, name in enumerate(("deposit", "top-up", "node"), 1)}
+HASHES = {name: f"{number:x}" * 64 for number, name in enumerate(("deposit", "top-up"), 1)}
 SOON = "2033-01-01T00:00:00Z"
 
 
@@ -98,8 +98,6 @@ class StandIn:
                 return (200, {"ok": True}, {}) if paid in HASHES.values() else (status, told, {})
             case _, ["sessions", *rest]:
                 return self._session(request.method, rest)
-            case _, ["bootstrap", *_]:
-                return self._node(request.method)
         return status, told, {}
 
     def _session(self, method: str, rest: list[str]) -> tuple[int, dict, dict]:
@@ -116,14 +114,6 @@ class StandIn:
             return 409, {"error": "One is open.", "code": "pending_topup", "pendingTopup": invoice}, {}
         self._open = True
         return 201, {"invoice": invoice}, {}
-
-    def _node(self, method: str) -> tuple[int, dict, dict]:
-        told = {"bootstrapJobId": "b", "paymentHash": HASHES["node"], "stubMode": True, "message": "Wait."}
-        return (
-            (201, told | {"state": "awaiting_payment"}, {})
-            if method == "POST"
-            else (200, told | {"state": "ready"}, {})
-        )
 
 
 def without(path: str, *names: str) -> Change:

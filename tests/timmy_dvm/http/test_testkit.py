@@ -58,6 +58,7 @@ async def test_a_timmy_as_it_is_fails_at_nothing(tmp_path):
     assert re.fullmatch(r"PASS=\d+ FAIL=0 SKIP=\d+", run["last"])
     assert run["T6a"] == "PASS T6a state=complete"
     assert run["T24a"].startswith("PASS T24a")
+    assert {number for number in run if number.startswith("T23")} == {f"T23{letter}" for letter in "abcdef"}
 
 
 async def test_with_every_route_there_every_test_passes(runs):
