@@ -99,7 +99,10 @@ def refund_before_record() -> Iterator[None]:
 
     async def paid_first(self, fact, *, done=None):
         if isinstance(fact, RefundClaimed):
-            decision = await self._store.look(lambda view: decide(case_books.load(view, fact), fact, self._policy))
+            policy = self._policy
+            decision = await self._store.look(
+                lambda view: decide(case_books.load(view, fact, policy), fact, policy)
+            )
             for do in decision.actions:
                 if isinstance(do.action, PayRefund):
                     pay = do.action

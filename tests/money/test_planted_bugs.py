@@ -25,7 +25,7 @@ WORDS = {
     bugs.unknown_as_failed: "its payment did not fail|left 2 times",
     bugs.margin_twice: "the price is not the estimate's",
     bugs.float_sats: "charge .* cost|the price is not the estimate's",
-    bugs.raw_estimate_as_grant: "grant .* cost",
+    bugs.raw_estimate_as_grant: "grant .* cost|which its receipts do not say",
     bugs.forgotten_release: "a reservation is made once, ends once",
     bugs.decay_after_change: "trust of",
     bugs.pool_credit_on_the_invoice: "the pool is off",

@@ -29,8 +29,10 @@ from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import RefundInvoiced, RefundNotInvoiced
 from timmy_dvm.dispatch import Dispatch, pause_s
 from timmy_dvm.engine import Engine
+from timmy_dvm.nodes import Nodes
 from timmy_dvm.payees import Payees
 from timmy_dvm.payments import Payments
+from timmy_dvm.provision.stub import StubProvisioner
 from timmy_dvm.runs import Runs
 from timmy_dvm.solvency import Watchdog
 from timmy_dvm.wallet import WalletSteps
@@ -147,7 +149,8 @@ class Life:
         steps = WalletSteps(wallet, store, self.engine, clock, self.watchdog.alarm)
         runs = Runs(world.model, store, self.engine, clock, policy.prices, 50)
         payees = Payees(NoWay(), NoProfiles(), self.engine, clock, wallet.network)
-        self.dispatch = Dispatch(store, self.engine, steps, runs, world.recorder, clock, payees)
+        nodes = Nodes(store, self.engine, clock, StubProvisioner(clock, SeededRandomness("nodes")))
+        self.dispatch = Dispatch(store, self.engine, steps, runs, world.recorder, clock, payees, nodes)
         self.payments = Payments(store, self.engine, wallet, clock)
         self.found: frozenset[int] = frozenset()
         """What the outbox held when it began: a process before it may have begun that."""
