@@ -507,6 +507,20 @@ FROM entries JOIN postings ON postings.entry = entries.id
 WHERE entries.code = 'free_answer' AND entries.at >= :since
     AND postings.account = (SELECT id FROM accounts WHERE name = 'shortfall');
 
+-- What it cost without our margin: told in the answer, else, once the model was asked for one, estimated.
+-- name: model_use_since
+SELECT coalesce(sum((cost * 100 + 99 + margin_pct) / (100 + margin_pct)), 0), coalesce(sum(eval_input_tokens), 0),
+    coalesce(sum(eval_output_tokens), 0)
+FROM (
+    SELECT
+        CASE WHEN state = 'complete' THEN actual_cost_usd ELSE estimated_cost_usd * (work_runs > 0) END AS cost,
+        margin_pct, eval_input_tokens, eval_output_tokens
+    FROM jobs WHERE ended_at IS NOT NULL AND eval_runs > 0 AND ended_at >= :since
+    UNION ALL
+    SELECT estimated_cost_usd, margin_pct, eval_input_tokens, eval_output_tokens
+    FROM jobs WHERE state IN ('evaluating', 'executing')
+);
+
 -- The fee of a pay-out comes out of its own sum, and so does that of some refunds.
 -- name: fee_caps_in_flight
 SELECT coalesce(sum(payments.max_fee_msat), 0) FROM payments JOIN refunds ON refunds.row = payments.refund

@@ -289,6 +289,12 @@ CREATE INDEX jobs_waiting ON jobs (nostr_pubkey) WHERE state IN ('awaiting_eval_
 -- What a key ever left us is summed at each of its requests, where the operator bounds by it what it may draw.
 CREATE INDEX jobs_charged_of_key ON jobs (nostr_pubkey, charge_eval_msat, charge_work_msat, pool_credit_msat)
 WHERE charge_eval_msat + charge_work_msat > 0;
+-- What the model cost today is asked at each request that nobody has paid for, where that is bounded.
+CREATE INDEX jobs_cost_by_end ON jobs (
+    ended_at, state, work_runs, actual_cost_usd, estimated_cost_usd, margin_pct, eval_input_tokens, eval_output_tokens
+) WHERE ended_at IS NOT NULL AND eval_runs > 0;
+CREATE INDEX jobs_running ON jobs (state, estimated_cost_usd, margin_pct, eval_input_tokens, eval_output_tokens)
+WHERE state IN ('evaluating', 'executing');
 CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 
 -- The same table as timmy_dvm/core/transitions.py; a state without a row of its own is final.

@@ -29,6 +29,7 @@ from ledger.records import (
 )
 from ledger.reservations import Grant, PoolBooks, PoolMove, TierUse
 from ledger.sessions import SessionRecord
+from ledger.spending import ModelUse
 from ledger.sqlite_bootstrap import bootstrap_from
 from ledger.sqlite_rows import (
     action_from,
@@ -186,6 +187,16 @@ class SqliteView:
     def free_answers_since(self, since: int) -> Msats:
         """See :class:`ledger.store.View`."""
         return Msats(self._number("free_answers_since", since=since))
+
+    def model_use_since(self, since: int) -> ModelUse:
+        """See :class:`ledger.store.View`."""
+        work, tokens_in, tokens_out = self._connection.execute(SQL["model_use_since"], {"since": since}).fetchone()
+        return ModelUse(
+            work_micro_usd=work,
+            eval_input_tokens=tokens_in,
+            eval_output_tokens=tokens_out,
+            given_away=self.free_answers_since(since),
+        )
 
     def fee_caps_in_flight(self) -> Msats:
         """See :class:`ledger.store.View`."""

@@ -41,6 +41,7 @@ from ledger.records import (
 )
 from ledger.reservations import PoolBooks
 from ledger.sessions import SessionRecord
+from ledger.spending import ModelUse
 
 T = TypeVar("T")
 
@@ -154,6 +155,9 @@ class View(Protocol):
 
     def free_answers_since(self, since: int) -> Msats:
         """What answers outside any job have cost us since a unix time."""
+
+    def model_use_since(self, since: int) -> ModelUse:
+        """What was asked of the model by jobs that ended since a unix time, and by those that run now."""
 
     def fee_caps_in_flight(self) -> Msats:
         """The fee caps of all refunds whose payment may still be on its way, together; of a refund of no job it

@@ -100,6 +100,9 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         trust=trust_of(config.trust),
         daily_budgets=budgets_of(config.free_tier.daily_budget_sats),
         newcomers=newcomers_of(config.free_tier),
+        eval_model=agent.eval_model,
+        # The offline agent has a price, so that a demo shows real ones, and costs nothing.
+        model_micro_usd_per_day=0 if config.agent.backend == "offline" else limits.model_micro_usd_per_day,
         min_work_bits=config.nostr.min_pow_bits_new,
         lifetime_factor=config.free_tier.lifetime_factor,
         pool_credit_percent=config.free_tier.credit_percent,

@@ -10,11 +10,12 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 
 from ledger.money import ZERO, Msats
-from ledger.store import Store
+from ledger.spending import ModelUse
+from ledger.store import Store, View
 from timmy_dvm.agent.prompts import TALK_MAX_OUTPUT_TOKENS, TALK_SYSTEM
 from timmy_dvm.agent.runner import Agent, AgentError, Answer, Task
 from timmy_dvm.clock import Clock, Randomness
-from timmy_dvm.core import free_answers
+from timmy_dvm.core import free_answers, spending
 from timmy_dvm.core.free_facts import FreeAnswerGiven, Purpose
 from timmy_dvm.core.pricing import PriceList, Usage, estimate_input_tokens, estimate_tokens
 from timmy_dvm.engine import Engine, insist
@@ -48,6 +49,7 @@ class FreeAnswers:
         price_list, btc: what tokens cost, and a bitcoin.
         clock, randomness: the day, and ids.
         limit: what they may cost in a UTC day.
+        model_limit: what the model may cost in a UTC day in all, in micro-USD; 0: no bound.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class FreeAnswers:
         clock: Clock,
         randomness: Randomness,
         limit: Msats,
+        model_limit: int = 0,
     ) -> None:
         self._agent = agent
         self._store = store
@@ -70,6 +73,7 @@ class FreeAnswers:
         self._clock = clock
         self._randomness = randomness
         self._limit = limit
+        self._model_limit = model_limit
         self._promised = ZERO
         self._asked = 0
         self._booking: set[asyncio.Task[None]] = set()
@@ -133,15 +137,27 @@ class FreeAnswers:
         now = int(self._clock.now())
         since = free_answers.midnight(now)
         try:
-            given = await self._store.look(lambda view: view.free_answers_since(since))
+            use = await self._store.look(lambda view: self._used(view, since))
+            given, left_s = use.given_away, since + free_answers.DAY_S - now
+            is_spent = 0 < self._model_limit <= self._spent(use)
             fits = free_answers.fits(most, given_today=given, promised=before, limit=self._limit)
         except BaseException:
             self._promised = Msats(self._promised - most)
             raise
-        if not fits:
+        if is_spent or not fits:
             self._promised = Msats(self._promised - most)
-            left_s = since + free_answers.DAY_S - now
-            raise NoFreeAnswer("All free answers of today are given away. More come at midnight UTC.", left_s)
+            gone = "All free answers of today are given away. More come at midnight UTC."
+            raise NoFreeAnswer(spending.SPENT if is_spent else gone, left_s)
+
+    def _used(self, view: View, since: int) -> ModelUse:
+        """All that was asked of the model, where that is bounded, else only what was given away."""
+        if self._model_limit:
+            return view.model_use_since(since)
+        return ModelUse(given_away=view.free_answers_since(since))
+
+    def _spent(self, use: ModelUse) -> int:
+        btc = self._btc.current().micro_usd
+        return spending.cost(use, self._price_list, self._agent.eval_model, btc)
 
     def _book(self, purpose: Purpose, promised: Msats, *used: Usage | None) -> None:
         cost = Msats(sum(self._cost(usage) for usage in used if usage is not None))

@@ -60,6 +60,7 @@ def world_door(ground: Ground, services: Services) -> WorldDoor:
         clock=clock,
         randomness=randomness,
         limit=msats_from_sats(config.free_tier.demo_sats_per_day),
+        model_limit=ground.policy.model_micro_usd_per_day,
     )
     diary = Diary(ground.store, clock)
     # Who looks on holds a connection for hours: half of them stay for those who come with a request.

@@ -11,7 +11,7 @@ import pytest
 from ledger import accounts
 from ledger.accounts import POOL
 from ledger.entries import Code
-from ledger.money import Msats
+from ledger.money import MicroUsd, Msats
 from ledger.records import Applied, JobState, Short, Stale
 from ledger.reservations import Grant, PoolMove, ReservationEnd, TierUse
 from ledger.store import RuleBroken
@@ -299,6 +299,33 @@ class BudgetContract:
         await applied(store, **granted(9_000, 10_000, third, at=MIDNIGHT + 400 * 86_400))
         assert await told() == (16_000, 19_000)
         assert await told("ee" * 32) == (0, 0)
+
+    async def test_what_the_model_was_asked_for_today(self, store):
+        """What was answered at its cost, what runs or failed over its answer at its estimate; margin taken off."""
+        one, other, third = await a_pool(store, jobs=3)
+
+        async def told(since=MIDNIGHT):
+            use = await store.look(lambda view: view.model_use_since(since))
+            return use.work_micro_usd, use.eval_input_tokens, use.eval_output_tokens, use.given_away
+
+        quote = (await store.job(one)).quote
+        estimate = -(-quote.estimated_cost * 100 // (100 + quote.margin_percent))
+        assert await told() == (0, 0, 0, 0)
+        running = {"paid_at": NOW, "due_at": NOW, "eval_runs": 1}
+        for job_id in (one, other, third):
+            await moved(store, await store.job(job_id), JobState.EVALUATING, **running)
+        assert await told() == (3 * estimate, 0, 0, 0)
+        judged = {"eval_input_tokens": 7, "eval_output_tokens": 2}
+        await moved(store, await store.job(one), JobState.EXECUTING, work_runs=1, **judged)
+        await moved(
+            store, await store.job(one), JobState.COMPLETE, actual_cost=MicroUsd(141), due_at=None, ended_at=NOW
+        )
+        assert await told() == (2 * estimate + -(-14_100 // (100 + quote.margin_percent)), 7, 2, 0)
+        await moved(store, await store.job(other), JobState.REJECTED, due_at=None, ended_at=NOW, **judged)
+        await moved(store, await store.job(third), JobState.EXECUTING, work_runs=1, **judged)
+        await moved(store, await store.job(third), JobState.FAILED, due_at=None, ended_at=NOW)
+        assert await told() == (estimate + -(-14_100 // (100 + quote.margin_percent)), 21, 6, 0)
+        assert await told(NOW + 1) == (0, 0, 0, 0)
 
     async def test_what_a_key_is_offered_is_the_price_less_its_share_while_it_is_unpaid(self, store):
         one, other = await a_pool(store, jobs=2, share_work=Msats(30_000))

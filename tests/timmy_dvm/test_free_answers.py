@@ -150,3 +150,16 @@ async def test_what_was_given_is_booked_also_after_the_ledger_was_away():
 
 def test_reasons_are_those_of_the_books():
     assert [purpose.value for purpose in Purpose] == ["chat", "demo"]
+
+
+async def test_when_the_model_has_cost_what_it_may_nothing_is_given_away_either():
+    """`limits.model_usd_per_day`: what was given away counts too."""
+    async with a_shop(agent=Thrifty()) as shop:
+        shop.free._model_limit = 2_000
+        for _ in range(2):
+            await shop.free.talk("hello")
+            await shop.free.settled()
+        with pytest.raises(NoFreeAnswer, match="budget for the model is spent for today") as refusal:
+            await shop.free.demo("What is a relay?")
+        assert 0 < refusal.value.retry_after_s <= DAY_S
+        assert len(shop.house.agent.calls) == 2

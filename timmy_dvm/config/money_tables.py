@@ -211,7 +211,8 @@ class LimitsTable(Table):
     )
     model_usd_per_day: Dollars = key(
         Decimal(5),
-        "Spending on the model after which no new prices are given until the next UTC day.",
+        "Spending on the model in a UTC day after which nothing unpaid begins: no free answers, no new prices. "
+        "What is paid, or covered by credit, runs. 0 = no such bound; the offline agent costs nothing.",
         KeyHelp(unit="US dollars"),
         ge=0,
         le=1_000_000,

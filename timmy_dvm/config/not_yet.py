@@ -12,7 +12,6 @@ NOT_YET: Final = (
     "lightning.lnd.",
     "lightning.nwc.",
     "lightning.phoenixd.",
-    "limits.model_usd_per_day",
 )
 """Keys, or how their names begin."""
 

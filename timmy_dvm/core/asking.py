@@ -21,7 +21,7 @@ from ledger.records import (
     NewJob,
     Quote,
 )
-from timmy_dvm.core import free_tier, refusing, reserving, trust
+from timmy_dvm.core import free_tier, refusing, reserving, spending, trust
 from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, PriceTold, RefundMoved, Refused, RunAgent, Working
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import (
@@ -89,7 +89,7 @@ def asked(case: Case, fact: RequestReceived, policy: Policy) -> Decision:
     due_now = fund(terms.due, ZERO, case.credit).missing
     if fact.bid is not None and fact.bid < due_now:
         return _refused(refusing.underbid(due_now), case, fact)
-    if funding.missing and (refusal := refusing.to_wait(case, policy)):
+    if funding.missing and (refusal := spending.refused(case, policy) or refusing.to_wait(case, policy)):
         return _refused(refusal, case, fact)
     decision = new_job(case, fact, quote, (terms.share_eval, share_work), funding, policy)
     return decision if funding.missing else reserving.starts(case, decision, fact.at, policy)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ledger.bootstrap import BootstrapRecord
 from ledger.credit import TopUpRecord, Unfinished
 from ledger.entries import Entry
-from ledger.money import ZERO, Msats
+from ledger.money import ZERO, MicroUsd, Msats
 from ledger.records import IdentityRecord, InvoiceRecord, JobRecord, NewJob, RefundRecord, Turn
 from ledger.reservations import NewReservation, ReservationEnd
 from ledger.sessions import SessionRecord
@@ -61,6 +61,7 @@ class Case:
         ours: what is in the wallet by our books beyond all that is payable and the fee caps of refunds in flight;
             may be negative.
         fees_today: what refunds have cost us since midnight UTC, and the caps of those in flight, which they may.
+        model_cost_today: what the model cost since midnight UTC, in micro-USD, where the operator bounds that.
         hash_is_ours, hash_is_used: whether a claim's payment hash is one of our invoices, or was paid before.
     """
 
@@ -97,6 +98,7 @@ class Case:
     open_invoices: int = 0
     ours: Msats = ZERO
     fees_today: Msats = ZERO
+    model_cost_today: MicroUsd = MicroUsd(0)
     hash_is_ours: bool = False
     hash_is_used: bool = False
 

@@ -38,6 +38,8 @@ class Policy:
         min_work_bits: the proof of work that a request over relays needs from a key that never paid; 0: none.
         newcomers: the free answer of a new key; None: there is none.
         lifetime_factor: the pool never grants a key more than this many times what its jobs left us; 0: no bound.
+        eval_model: who judges requests.
+        model_micro_usd_per_day: what the model may cost in a UTC day before nothing unpaid begins; 0: no bound.
         pool_credit_percent: the pool's part of the work charge we keep.
         fee_per_refund, fee_per_day: what we pay ourselves to send money back.
         asks_profiles: whether change goes to the address of its customer's profile, where none was named.
@@ -73,6 +75,8 @@ class Policy:
     min_work_bits: int = 0
     newcomers: Newcomers | None = None
     lifetime_factor: int = 0
+    eval_model: str = "offline"
+    model_micro_usd_per_day: int = 0
     pool_credit_percent: int = 10
     fee_per_refund: Msats = Msats(3_000)
     fee_per_day: Msats = Msats(200_000)

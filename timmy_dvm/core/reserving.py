@@ -14,7 +14,7 @@ from ledger.entries import Code, Entry, transfer
 from ledger.money import ZERO, Msats, msats_from_sats, sats_down, sats_up
 from ledger.records import JobRecord
 from ledger.reservations import NewReservation, ReservationEnd
-from timmy_dvm.core import free_tier, trust
+from timmy_dvm.core import free_tier, spending, trust
 from timmy_dvm.core.actions import FreeUse, Working
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.free_tier import Standing
@@ -33,6 +33,8 @@ def standing(case: Case, pubkey: str | None, at: int, policy: Policy) -> Standin
     """How a key stands with the pool. Whoever has no key, or was never here, stands as such."""
     known = None if pubkey is None else trust.met(case.identity, pubkey, at)
     tier = trust.higher(trust.tier(known, at, policy.trust), case.lifted)
+    if spending.is_spent(case, policy):
+        return Standing(tier=tier, budget=ZERO, used=ZERO, pool=ZERO)
     return Standing(
         tier=tier,
         budget=policy.daily_budgets.of(tier),

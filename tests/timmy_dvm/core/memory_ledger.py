@@ -29,6 +29,7 @@ from timmy_dvm.core.facts import (
     RefundClaimed,
     RefundDue,
     RequestReceived,
+    WorkDone,
 )
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
@@ -183,7 +184,7 @@ class MemoryLedger(MemoryCredit, MemorySessions):
         )  # fmt: skip
 
     def load(self, fact: Fact) -> Case:
-        case = self._load(fact)
+        case = dataclasses.replace(self._load(fact), model_cost_today=self.model_cost(fact))
         whose = case.job or case.session or fact
         pubkey = getattr(whose, "pubkey", None)
         if pubkey is None:
@@ -204,6 +205,16 @@ class MemoryLedger(MemoryCredit, MemorySessions):
 
     def granted(self, pubkey: str) -> int:
         return sum(end.granted for end in self.ends.values() if self.jobs[end.job_id].pubkey == pubkey)
+
+    def model_cost(self, fact: Fact) -> int:
+        """What the model cost today, by the facts that begin what nobody paid for."""
+        if not self.policy.model_micro_usd_per_day or isinstance(fact, PaymentSeen | WorkDone):
+            return 0
+        ended = [job for job in self.jobs.values() if (job.ended_at or 0) >= fact.at - fact.at % DAY]
+        answered = sum(job.actual_cost for job in ended if job.state is JobState.COMPLETE)
+        running = [job for job in self.jobs.values() if job.state in (JobState.EVALUATING, JobState.EXECUTING)]
+        failed = [job for job in ended if job.work_runs and job.state is not JobState.COMPLETE]
+        return answered + sum(job.quote.estimated_cost for job in running + failed)
 
     def kept(self, pubkey: str) -> int:
         """What a key's jobs left us."""

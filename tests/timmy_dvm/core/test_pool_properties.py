@@ -42,6 +42,8 @@ WELCOMING = dataclasses.replace(
 )
 LIFELONG = dataclasses.replace(POLICY, lifetime_factor=2)
 NEW_KEYS = ["77" * 32, "78" * 32, "79" * 32]
+THRIFTY = dataclasses.replace(POLICY, model_micro_usd_per_day=3_000)
+"""A job that runs counts as a thousand, and one that was answered as one."""
 LIFTS = (Tier.ESTABLISHED, Tier.TRUSTED)
 ENDS = (JobState.COMPLETE, JobState.REJECTED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 RUNNING = (JobState.EVALUATING, JobState.EXECUTING)
@@ -53,7 +55,7 @@ class Pool(RuleBasedStateMachine):
 
     @initialize(
         pool=st.sampled_from([0, 10, 70, 130, 1_000]), odd=st.sampled_from([0, 1, 999]),
-        policy=st.sampled_from([POLICY, WELCOMING, LIFELONG]), lifted=st.sampled_from([None, *LIFTS]),
+        policy=st.sampled_from([POLICY, WELCOMING, LIFELONG, THRIFTY]), lifted=st.sampled_from([None, *LIFTS]),
     )  # fmt: skip
     def begin(self, pool, odd, policy, lifted):
         self.ledger = MemoryLedger(policy, sats(pool) + odd)
@@ -107,13 +109,24 @@ class Pool(RuleBasedStateMachine):
             "Why?", job_id=f"{n:032x}", event_id=hexed(f"e{n}"), pubkey=pubkey, btc=btc, asked_at=self.now,
             at=self.now, **how,
         )  # fmt: skip
+        is_spent = 0 < self.ledger.policy.model_micro_usd_per_day <= self.ledger.model_cost(fact)
         job = self.ledger.commit(fact).new_job
+        if is_spent:
+            self.nothing_begins_that_nobody_paid_for(job)
+            return
         if told and how is not STEPS and not (how is PAGE and self.ledger.policy.newcomers):
             due = 0 if how is RELAY else EVAL_FEE
             free = told["identity"]["free_tier"]
             assert job.share_eval + job.share_work == sats(free["chargeSats"] + due)
             assert free["absorbSats"] + free["chargeSats"] + due == estimate + EVAL_FEE
             assert (how is RELAY and free["serve"] == "free") == (job.absorbed_sats > 0 and not job.share_eval)
+
+    def nothing_begins_that_nobody_paid_for(self, job):
+        price = 0 if job is None else job.quote.eval_fee + job.quote.work_fee
+        if job is not None:
+            assert (job.absorbed_sats, job.free_tier, job.share_eval + job.share_work) == (0, False, price)
+            assert job.credit_used >= job.share_eval
+            assert self.ledger.jobs[job.id].state is JobState.EVALUATING
 
     @invariant()
     def newcomers_have_one_answer_each_and_so_much_a_day_together(self):
