@@ -31,6 +31,7 @@ from timmy_dvm.core.facts import (
     RequestUnreadable,
     WorkDone,
 )
+from timmy_dvm.core.operator_facts import StatusTold
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import CreditWished, RefundInvoiced, RefundNotInvoiced, RefundWithdrawn
 
@@ -59,7 +60,7 @@ def _load(view: View, fact: Fact) -> Case:
     match fact:
         case RequestReceived() | TopUpAsked():
             return _around_request(view, fact)
-        case RequestUnreadable() | MentionHeard():
+        case RequestUnreadable() | MentionHeard() | StatusTold():
             return Case()
         case QuestionAsked():
             return _around_question(view, fact)

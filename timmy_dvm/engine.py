@@ -45,7 +45,7 @@ SHORT_ID = 8
 """Of a job's id a log shows this much: whole, it is its owner's secret. `timmy job` takes it."""
 _LONG_HEX = re.compile(r"[0-9a-f]{16,}")
 _NOT_IN_RECEIPT = frozenset(
-    {"text", "origin", "btc", "at", "reason", "sentence", "refund_to", "refusal_at", "ssh_private_key"}
+    {"text", "body", "origin", "btc", "at", "reason", "sentence", "refund_to", "refusal_at", "ssh_private_key"}
 )
 """Receipts are kept for ever: a customer may have their texts forgotten, and a key is handed out and gone."""
 _encode = msgspec.json.Encoder().encode

@@ -166,10 +166,11 @@ async def _nobody_pays(_: str) -> PaidHow:
 
 @dataclass(frozen=True, slots=True)
 class OperatorSide:
-    """What only the operator sees; ``new_id`` numbers mistakes of ours, which are counted there."""
+    """What only the operator sees: ``show`` is the status. ``new_id`` numbers mistakes of ours, counted there."""
 
     routers: tuple[APIRouter, ...]
     new_id: Callable[[], str]
+    show: node_status.Show
 
 
 def operator_side(ground: Ground, payments: Payments, watchdog: Watchdog) -> OperatorSide:
@@ -180,7 +181,7 @@ def operator_side(ground: Ground, payments: Payments, watchdog: Watchdog) -> Ope
     gauges = Gauges(ground.store, ground.pool, payments, watchdog, clock)
     ground.engine.listen(gauges.applied)
     routers = (node_status.routes(status.show, admins), metrics.routes(gauges.show, admins))
-    return OperatorSide(routers, gauges.numbered(ground.randomness.new_id))
+    return OperatorSide(routers, gauges.numbered(ground.randomness.new_id), status.show)
 
 
 def server_of(ground: Ground, routers: Sequence[APIRouter], new_id: Callable[[], str]) -> Server:

@@ -1,15 +1,16 @@
 """The relay door, put together for `app`: the ear, the desk behind it, the way out, and courtesies. No rules."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ledger.store import Store
 from lightning.backend import Lightning
 from relay_client.keys import Keys
 from relay_client.pool import Received, RelayPool
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import card_of, dials_customers_relays
+from timmy_dvm.building import card_of, dials_customers_relays, owner_of
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config
 from timmy_dvm.core.policy import Policy
@@ -17,7 +18,7 @@ from timmy_dvm.engine import Engine
 from timmy_dvm.fetching import GuardedFetch, public_https
 from timmy_dvm.nostr import announce, letterbox, mentions
 from timmy_dvm.nostr.announce import Announcer
-from timmy_dvm.nostr.desk import Desk
+from timmy_dvm.nostr.desk import Desk, Owner
 from timmy_dvm.nostr.follows import Follows
 from timmy_dvm.nostr.gathering import Gatherer
 from timmy_dvm.nostr.hand_in import HandIn
@@ -30,6 +31,9 @@ from timmy_dvm.nostr.publishing import NostrPublisher
 from timmy_dvm.prices import PriceSource
 from timmy_dvm.resolver import SystemResolver
 from timmy_dvm.web import Web
+
+Status = Callable[[], Awaitable[dict[str, Any]]]
+"""How things stand, for the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +68,11 @@ class RelayDoor:
         await asyncio.gather(*(ear.stop() for ear in (self.port, self.letters) if ear is not None))
 
 
-def relay_door(ground: Ground, prices: PriceSource) -> RelayDoor:
-    """Build it, with those courtesies that the operator wants."""
+def relay_door(ground: Ground, prices: PriceSource, status: Status) -> RelayDoor:
+    """Build it, with those courtesies that the operator wants, whom ``status`` tells how things stand."""
     table, pool, clock = ground.config.nostr, ground.pool, ground.clock
     announcer, replies = _announcer(ground), _mentions(ground, prices)
-    desk = _desk(ground, prices)
+    desk = _desk(ground, prices, status)
     publisher = NostrPublisher(pool, clock, dials=dials_customers_relays(ground.config))
     letters = Letterbox(pool=pool, desk=desk, outlet=publisher, memory=ground.store, keys=ground.keys, clock=clock)
     asides: dict[str, Callable[[Received], None]] = {
@@ -114,7 +118,8 @@ def _hand_in(ground: Ground, desk: Desk, prices: PriceSource) -> HandIn:
     )
 
 
-def _desk(ground: Ground, prices: PriceSource) -> Desk:
+def _desk(ground: Ground, prices: PriceSource, status: Status) -> Desk:
+    owner = owner_of(ground.config)
     gatherer = Gatherer(
         books=ground.store,
         relays=ground.pool,
@@ -132,6 +137,7 @@ def _desk(ground: Ground, prices: PriceSource) -> Desk:
         randomness=ground.randomness,
         network=ground.wallet.network,
         error_answers_per_second=ground.config.limits.error_answers_per_second,
+        owner=None if owner is None else Owner(owner, status),
     )
 
 

@@ -1,10 +1,13 @@
 """What an operator may add for strangers and against them, as a customer meets it on real sockets."""
 
 import contextlib
+import json
 import sqlite3
 
+import httpx
 import pytest
 
+from relay_client import nip44
 from relay_client.local_relay import LocalRelay
 from tests.flows.live import until
 from tests.flows.shop import TIMMY, books, fresh_keys, heard, publish, serving, signed
@@ -58,3 +61,34 @@ async def test_a_stranger_is_told_how_many_bits_and_is_served_once_it_shows_them
         await publish(relay.url, diligent)
         await heard(relay.url, diligent, "payment-required")
     assert [story.job.event_id for story in await books(tmp_path)] == [diligent.id]
+
+
+def decrypted(answer, keys):
+    assert answer.tag("encrypted") is not None
+    assert "wallet" not in answer.content
+    return nip44.decrypt(answer.content, nip44.conversation_key(keys, ME))
+
+
+async def test_the_operator_is_told_in_private_how_things_stand_and_nobody_else(relay, tmp_path):
+    """DIA-04."""
+    owner, stranger = fresh_keys(), fresh_keys()
+    async with serving(tmp_path, relay.url, owner_pubkey=owner.npub) as shop:
+        asked = signed(owner, TEXT, [("param", "op", "node-status")], to=ME)
+        other = signed(stranger, TEXT, [("param", "op", "node-status")], to=ME)
+        await publish(relay.url, asked, other)
+        told = json.loads(decrypted(await heard(relay.url, asked, "result"), owner))
+        async with httpx.AsyncClient(trust_env=False) as http:
+            shown = (await http.get(f"{shop.ready.http}/api/admin/node-status")).json()
+        assert told.keys() - {"op"} == shown.keys() - {"trust_tier"}
+        assert (told["op"], told["wallet"], told["issues"]) == ("node-status", shown["wallet"], shown["issues"])
+        refused = await heard(relay.url, other, "error")
+        assert refused.tag("code") == ("code", "owner_only")
+    assert await books(tmp_path) == []
+
+
+async def test_without_an_operator_nobody_is_told(relay, tmp_path):
+    stranger = fresh_keys()
+    async with serving(tmp_path, relay.url):
+        asked = signed(stranger, TEXT, [("param", "op", "node-status")], to=ME)
+        await publish(relay.url, asked)
+        assert (await heard(relay.url, asked, "error")).tag("code") == ("code", "owner_only")

@@ -50,7 +50,8 @@ class NostrTable(Table):
     secret_key: SecretText | None = key(None, "The secret key itself, hex or nsec, instead of the file.")
     owner_pubkey: PublicKey | None = key(
         None,
-        "The operator's own public key, hex or npub, who may ask for more than customers may.",
+        "The operator's own public key, hex or npub: who may ask for op node-status, and whose follows "
+        "trust.follows_tier lifts.",
         KeyHelp(example="npub1…"),
     )
     open_jobs: bool = key(True, "Also take jobs that name no provider (no p tag).")

@@ -20,7 +20,7 @@ from timmy_dvm.core import (
     sending,
     sessions,
 )
-from timmy_dvm.core.actions import Refused
+from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.bootstrap_facts import BootstrapAsked, NodeFailed, NodeProvisioned
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
@@ -45,6 +45,7 @@ from timmy_dvm.core.facts import (
     WorkDone,
 )
 from timmy_dvm.core.free_facts import FreeAnswerGiven
+from timmy_dvm.core.operator_facts import StatusTold
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import (
     CreditWished,
@@ -67,6 +68,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return Decision(tells=(Tell(Refused(code=fact.code, sentence=fact.sentence), fact.origin),))
         case QuestionAsked():
             return questions.answered(case, fact, policy)
+        case StatusTold():
+            return Decision(tells=(Tell(OperationDone(body={"op": "node-status", **fact.body}), fact.origin),))
         case TopUpAsked():
             return credit.asked(case, fact, policy)
         case PayoutAsked():

@@ -13,6 +13,7 @@ from ledger.records import Door, Mode
 from timmy_dvm.core.bootstrap_facts import BootstrapFact
 from timmy_dvm.core.credit_facts import CreditFact
 from timmy_dvm.core.free_facts import FreeAnswerGiven
+from timmy_dvm.core.operator_facts import StatusTold
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.core.refund_facts import RefundFact
 from timmy_dvm.core.session_facts import SessionFact
@@ -372,6 +373,7 @@ Fact = (
     RequestReceived
     | RequestUnreadable
     | QuestionAsked
+    | StatusTold
     | MentionHeard
     | CancelAsked
     | InvoiceMade

@@ -1,5 +1,6 @@
 """What was read, as facts for the core. Pure."""
 
+import dataclasses
 from typing import Protocol, TypedDict
 
 from ledger.money import Msats
@@ -11,11 +12,12 @@ from relay_client.keys import npub
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
 from timmy_dvm.core.facts import QuestionAsked, RefundClaimed, RequestReceived, RequestUnreadable
 from timmy_dvm.core.giving_back import NO_TARGET
+from timmy_dvm.core.operator_facts import StatusTold
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.core.refund_facts import CreditWished
 from timmy_dvm.nostr import work
 from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
-from timmy_dvm.nostr.operations import CreditWanted, ForgetWanted, Question, RefundAsked, TopUpWanted
+from timmy_dvm.nostr.operations import CreditWanted, ForgetWanted, Question, RefundAsked, StatusWanted, TopUpWanted
 from timmy_dvm.nostr.origin import Reply, write_origin
 from timmy_dvm.nostr.privacy import Scheme
 
@@ -171,6 +173,14 @@ def forget(received: Came, asked: ForgetWanted, *, at: int) -> ForgetAsked:
     """The key's texts are to be erased."""
     event = received.event
     return ForgetAsked(event_id=event.id, pubkey=event.pubkey, origin=_origin(received, asked.reply), at=at)
+
+
+def status(received: Came, asked: StatusWanted, body: dict[str, object], *, at: int) -> StatusTold:
+    """How things stand, for the operator; encrypted also where they asked in clear."""
+    reply = asked.reply
+    if reply.scheme is Scheme.NONE:
+        reply = dataclasses.replace(reply, scheme=Scheme.NIP44)
+    return StatusTold(event_id=received.event.id, body=body, origin=_origin(received, reply), at=at)
 
 
 def unreadable(received: Came, asked: Unreadable, *, at: int) -> RequestUnreadable:

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar, assert_never
+from typing import Any, Final, Protocol, TypeVar, assert_never
 
 from ledger.records import Applied, Replayed
 from ledger.store import StoreUnavailable, View
@@ -26,7 +26,15 @@ from timmy_dvm.nostr import as_facts, nip90
 from timmy_dvm.nostr.as_facts import Came
 from timmy_dvm.nostr.bucket import Patience, Tally, TokenBucket, Turns
 from timmy_dvm.nostr.gathering import Gatherer
-from timmy_dvm.nostr.operations import CreditWanted, ForgetWanted, Operation, Question, RefundAsked, TopUpWanted
+from timmy_dvm.nostr.operations import (
+    CreditWanted,
+    ForgetWanted,
+    Operation,
+    Question,
+    RefundAsked,
+    StatusWanted,
+    TopUpWanted,
+)
 from timmy_dvm.nostr.privacy import Scheme
 from timmy_dvm.prices import PriceSource
 
@@ -59,6 +67,14 @@ class Books(Protocol):
         """Have `at` look at one snapshot of the books."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Owner:
+    """The operator's own key (hex), and what tells them how things stand."""
+
+    pubkey: str
+    show: Callable[[], Awaitable[dict[str, Any]]]
+
+
 class Desk:
     """Hands in what customers ask.
 
@@ -68,6 +84,7 @@ class Desk:
         gatherer: looks up what a request only names.
         prices: the bitcoin price that goes with a request.
         clock, randomness: time, and fresh job ids.
+        owner: whom the operator's answers are for (hex), and how things stand, for them alone; None: for nobody.
         network: our wallet's, as BOLT11 writes it: bc, tb, tbs or bcrt.
         error_answers_per_second: questions, and requests that can't be read, are answered no more often than this,
             all together; and so are jobs that are refused.
@@ -84,6 +101,7 @@ class Desk:
         randomness: Randomness,
         network: str,
         error_answers_per_second: int,
+        owner: Owner | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -92,6 +110,7 @@ class Desk:
         self._clock = clock
         self._randomness = randomness
         self._network = network
+        self._owner = owner
         self._errors = TokenBucket(error_answers_per_second, clock)
         self._refusals = Turns(error_answers_per_second, clock, LONGEST_REFUSAL_WAIT_S)
         self._unsaid = Tally(clock)
@@ -153,6 +172,8 @@ class Desk:
             case ForgetWanted():
                 forget = as_facts.forget(received, asked, at=self._now())
                 return is_heard and await self._answer_free(forget)
+            case StatusWanted():
+                return await self._tell_status(received, asked, is_heard=is_heard)
             case Question():
                 fact = as_facts.question(received, asked, btc=self._prices.current(), at=self._now())
                 return is_heard and await self._answer_free(fact)
@@ -235,6 +256,18 @@ class Desk:
         if is_refused:
             self._errors.spend()
         return is_refused
+
+    async def _tell_status(self, received: Came, asked: StatusWanted, *, is_heard: bool) -> bool:
+        if self._owner is None or received.event.pubkey != self._owner.pubkey:
+            sentence = "How this node stands is told to its operator's own key alone: ask something else."
+            refused = nip90.Unreadable(code="owner_only", sentence=sentence, reply=asked.reply)
+            unreadable = as_facts.unreadable(received, refused, at=self._now())
+            return is_heard and await self._answer_free(unreadable)
+        if not is_heard:
+            return False
+        # Not held to the pace of all free answers: in a flood the operator most wants to know.
+        fact = as_facts.status(received, asked, await self._owner.show(), at=self._now())
+        return isinstance(await self._until_it_works(lambda: self._engine.handle(fact)), Applied)
 
     async def _answer_free(self, fact: facts.RequestUnreadable | facts.QuestionAsked | ForgetAsked) -> bool:
         if not self._errors.take():

@@ -7,6 +7,7 @@ topup      an invoice that fills its credit (`param amount_sats`), which later r
 refund     pay what is held for a job (`param job`), or without one the key's credit, to a BOLT11 (`param
            invoice`); or make what is held for a job credit (`param to`, `credit`)
 forget     erase the texts of its requests and answers
+node-status  for the operator's own key alone: wallet, relays and what is wrong
 """
 
 import re
@@ -78,7 +79,14 @@ class ForgetWanted:
     reply: Reply
 
 
-Operation = Question | RefundAsked | CreditWanted | TopUpWanted | ForgetWanted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusWanted:
+    """``op node-status``: the operator wants to know how things stand. Whether it is them is not judged yet."""
+
+    reply: Reply
+
+
+Operation = Question | RefundAsked | CreditWanted | TopUpWanted | ForgetWanted | StatusWanted
 
 
 def read_operation(params: dict[str, str], reply: Reply) -> Operation | None:
@@ -99,6 +107,8 @@ def read_operation(params: dict[str, str], reply: Reply) -> Operation | None:
             return _refund(params, reply)
         case "forget":
             return ForgetWanted(reply=reply)
+        case "node-status":
+            return StatusWanted(reply=reply)
     raise Bad("unknown_op", f"That operation is not known here. {_OFFERED}")
 
 

@@ -9,10 +9,13 @@ from tests.timmy_dvm.core import bootstrap_builders as n
 from tests.timmy_dvm.core import builders as b
 from tests.timmy_dvm.core import session_builders as s
 from timmy_dvm.core.facts import MentionHeard, Op, PayResult, RequestUnreadable, Step
+from timmy_dvm.core.operator_facts import StatusTold
 
 UNREADABLE = RequestUnreadable(event_id="e1" * 32, origin=b.ORIGIN, code="junk", sentence="Why.", at=b.NOW)
 MENTION = MentionHeard(event_id="e1" * 32, thread_id="e2" * 32, origin=b.ORIGIN, btc=b.BTC, at=b.NOW)
+STATUS = StatusTold(event_id="e3" * 32, body={}, origin=b.ORIGIN, at=b.NOW)
 DIFFERENT = [
+    STATUS,
     MENTION, b.asking(), b.asking(event_id=None), b.question(Op.ME), UNREADABLE, b.claim(), b.cancel(), b.made(),
     b.made(key="other"),
     b.seen(None), b.seen(None, "0b" * 32), b.unpaid(), b.deadline(), b.deadline(b.DUE + 1),

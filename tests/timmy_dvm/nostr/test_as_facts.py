@@ -9,7 +9,7 @@ from timmy_dvm.core.facts import Op, RefundClaimed, RequestUnreadable
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.nostr import as_facts
 from timmy_dvm.nostr.nip90 import JobAsked, Unreadable
-from timmy_dvm.nostr.operations import ForgetWanted, Question, RefundAsked, TopUpWanted
+from timmy_dvm.nostr.operations import ForgetWanted, Question, RefundAsked, StatusWanted, TopUpWanted
 from timmy_dvm.nostr.origin import Reply, read_origin
 from timmy_dvm.nostr.privacy import Scheme
 
@@ -150,3 +150,15 @@ def test_the_work_behind_a_request_reaches_the_core_as_far_as_it_was_committed_t
         asked = JobAsked(text="Hi", reply=Reply())
         fact = as_facts.request(Received(RELAY, "timmy", event), asked, job_id="j" * 32, btc=BTC, at=NOW)
         assert fact.work_bits == bits
+
+
+@pytest.mark.parametrize(
+    ("asked_in", "told_in"),
+    [(Scheme.NONE, Scheme.NIP44), (Scheme.NIP04, Scheme.NIP04), (Scheme.NIP44, Scheme.NIP44)],
+)
+def test_the_operators_answer_is_encrypted_however_they_asked(asked_in, told_in):
+    """DIA-04."""
+    came = received()
+    fact = as_facts.status(came, StatusWanted(reply=Reply(asked_in)), {"issues": []}, at=NOW)
+    origin, _ = read_origin(fact.origin)
+    assert (fact.id, fact.body, origin.scheme) == (f"request:{came.event.id}", {"issues": []}, told_in)
