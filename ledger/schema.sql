@@ -291,7 +291,8 @@ CREATE INDEX jobs_charged_of_key ON jobs (nostr_pubkey, charge_eval_msat, charge
 WHERE charge_eval_msat + charge_work_msat > 0;
 -- What the model cost today is asked at each request that nobody has paid for, where that is bounded.
 CREATE INDEX jobs_cost_by_end ON jobs (
-    ended_at, state, work_runs, actual_cost_usd, estimated_cost_usd, margin_pct, eval_input_tokens, eval_output_tokens
+    ended_at, state, eval_runs, work_runs, actual_cost_usd, estimated_cost_usd, margin_pct, eval_input_tokens,
+    eval_output_tokens
 ) WHERE ended_at IS NOT NULL AND eval_runs > 0;
 CREATE INDEX jobs_running ON jobs (state, estimated_cost_usd, margin_pct, eval_input_tokens, eval_output_tokens)
 WHERE state IN ('evaluating', 'executing');
