@@ -177,6 +177,7 @@ def test_a_wallet_that_is_not_built_yet_is_a_sentence_that_names_those_that_are(
 
 
 async def test_the_agent_is_the_configured_one(tmp_path):
+    """PHA-10, PHA-12."""
     key = {"agent__backend": "anthropic", "agent__anthropic__api_key": "sk-test"}
     offline = agent_of(configured(tmp_path), CLOCK, RANDOM)
     claude = agent_of(
