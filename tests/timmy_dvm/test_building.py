@@ -100,6 +100,7 @@ def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core
     ],
 )
 def test_each_number_of_the_owner_reaches_the_policy(tmp_path, key, value, read):
+    """ENV-05."""
     assert not read(policy(configured(tmp_path)))
     assert read(policy(configured(tmp_path, **{key: value})))
 
