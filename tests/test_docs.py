@@ -37,6 +37,7 @@ def test_the_example_file_is_what_the_tables_say():
 
 
 def test_every_key_is_in_the_example_file_and_no_other(example):
+    """ENV-05."""
     assert dict(leaves(example)).keys() == {name for name, key in all_keys().items() if not key.secret}
 
 

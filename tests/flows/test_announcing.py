@@ -52,6 +52,7 @@ async def retire(folder, url, *more):
 
 
 async def test_a_client_that_looks_for_a_provider_of_texts_finds_timmy_alive(relay, tmp_path):
+    """API-05."""
     async with serving(tmp_path, relay.url):
         handler = await the_one(relay.url, **HANDLERS)
         assert handler.pubkey == ME

@@ -137,6 +137,7 @@ async def test_killed_twice_in_work_the_third_run_delivers(world):
 
 
 async def test_killed_three_times_in_work_it_has_failed_and_the_work_fee_comes_back(world):
+    """PHA-14."""
     ending = await world.story("in work", "in work", "in work")
     await money_is_right(world, ending)
     assert ending.job.state is JobState.FAILED

@@ -151,5 +151,6 @@ async def test_killed_at_a_free_job_it_goes_on_and_the_pool_pays_once(world, mom
 
 @pytest.mark.crash
 async def test_killed_three_times_in_the_work_of_a_free_job_its_claim_is_given_back(world):
+    """PHA-14."""
     await world.story("in work", "in work", "in work")
     await is_served_once(world.folder / "timmy.db", JobState.FAILED, lost=msats_from_sats(2))

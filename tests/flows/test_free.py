@@ -64,6 +64,7 @@ async def test_a_trusted_key_is_served_at_once_and_no_invoice_is_made():
 
 @pytest.mark.parametrize(("text", "state", "lost"), [("[fail] ", "failed", 2), ("[reject] ", "rejected", 2)])
 async def test_what_comes_to_nothing_gives_its_claim_back(text, state, lost):
+    """PHA-06."""
     async with a_house() as house:
         await trusts(house)
         job_id = await house.ask(text + QUESTION)

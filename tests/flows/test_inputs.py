@@ -271,6 +271,7 @@ async def notes_of_timmy(url):
 
 
 async def test_who_mentions_timmy_is_told_who_that_is_and_the_fourth_in_a_minute_is_not(relay, tmp_path):
+    """WLD-23."""
     keys, other = fresh_keys(), fresh_keys()
     mentions = [mention(keys, f"hello {number}") for number in range(4)]
 
@@ -307,6 +308,7 @@ async def test_who_mentions_timmy_is_told_who_that_is_and_the_fourth_in_a_minute
 
 
 async def test_mentions_are_left_alone_by_default(relay, tmp_path):
+    """WLD-23."""
     asked = request(("i", "Hi"))
     async with serving(tmp_path, relay.url):
         await publish(relay.url, mention(fresh_keys(), "hello"))

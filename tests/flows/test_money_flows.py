@@ -39,6 +39,7 @@ async def test_overpaid_the_surplus_is_owed_too():
 
 
 async def test_underpaid_exactly_what_is_missing_is_asked_and_then_it_starts():
+    """LNB-09."""
     async with a_house() as house:
         job_id = await house.ask()
         first = await house.priced()
@@ -52,6 +53,7 @@ async def test_underpaid_exactly_what_is_missing_is_asked_and_then_it_starts():
 
 
 async def test_unpaid_it_expires_only_after_the_wallet_said_so_and_nobody_is_told():
+    """JOB-23."""
     async with a_house() as house:
         job_id = await house.ask()
         await house.priced()
@@ -78,6 +80,7 @@ async def test_paid_late_it_is_given_back_and_not_served():
 
 
 async def test_while_the_wallet_is_away_an_unpaid_job_stays():
+    """LNB-11."""
     async with a_house() as house:
         job_id = await house.ask()
         price = await house.priced()

@@ -35,6 +35,7 @@ async def buy(shop: Shop, text=QUESTION, **wishes):
 
 @SCHEMES
 async def test_it_is_told_the_price_pays_and_gets_result_and_receipt(shop, scheme):
+    """TST-15."""
     heard = await buy(shop, encrypt=scheme)
     assert heard.ending is Ending.RESULT, heard.log
     assert heard.statuses == ["payment-required", "processing", "result", "success"]
@@ -50,6 +51,7 @@ async def test_it_is_told_the_price_pays_and_gets_result_and_receipt(shop, schem
 
 @pytest.mark.parametrize("scheme", ["nip44", "nip04"])
 async def test_what_it_asked_in_private_nobody_else_can_read(shop, scheme):
+    """JOB-21."""
     heard = await buy(shop, encrypt=scheme)
     assert all(answer.encrypted for answer in heard.answers)
     (story,) = await books(shop.folder)
@@ -63,6 +65,7 @@ async def test_what_it_asked_in_private_nobody_else_can_read(shop, scheme):
 
 @SCHEMES
 async def test_a_bid_below_the_price_is_refused_and_nothing_is_made(shop, scheme):
+    """JOB-22."""
     heard = await buy(shop, encrypt=scheme, tags=[["bid", "1000"]])
     assert heard.ending is Ending.REFUSED, heard.log
     assert heard.statuses == ["error"]

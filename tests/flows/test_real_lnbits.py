@@ -224,6 +224,7 @@ async def serving(folder: Path, url: str, ours: Purse) -> AsyncIterator[Running]
 
 
 async def test_paid_by_push_answered_and_the_change_paid_out(tmp_path, lnbits, ours, customer):
+    """LNB-07, LNB-08."""
     keys = Keys.from_bytes(b"\x07" * 32)
     async with Doorman(lnbits.url) as doorman, serving(tmp_path, doorman.url, ours) as bot:
         async with asking(bot.ready, QUESTION, keys) as errand:
@@ -273,7 +274,7 @@ async def test_without_push_the_listing_finds_the_payment(tmp_path, lnbits, ours
 
 
 async def test_while_lnbits_is_away_nothing_is_lost(tmp_path, lnbits, ours, customer):
-    """One pays while we can't be told; another asks while no invoice can be made. Both are served afterwards."""
+    """LNB-11: one pays while we can't be told; another asks while there can be no invoice. Both are served."""
     async with (
         FaultProxy(lnbits.url) as line,
         serving(tmp_path, line.url, ours) as bot,

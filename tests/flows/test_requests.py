@@ -120,6 +120,7 @@ async def has_state(folder, asked, state):
 
 
 async def test_a_request_from_five_relays_and_again_after_a_restart_is_one_job(tmp_path):
+    """JOB-20, IDN-24."""
     asked = request()
     async with contextlib.AsyncExitStack() as stack:
         urls = [(await stack.enter_async_context(LocalRelay())).url for _ in range(5)]
@@ -146,6 +147,7 @@ async def test_a_request_from_five_relays_and_again_after_a_restart_is_one_job(t
 
 
 async def test_what_cannot_be_served_is_refused_once_and_told_what_to_do(relay, tmp_path):
+    """JOB-22."""
     people = {name: fresh_keys() for name in REFUSED}
     asked = {name: made(people[name]) for name, (made, _, _) in REFUSED.items()}
     longest = request(tags=[("i", "x" * 16_000, "text")])
@@ -316,6 +318,7 @@ async def test_a_customer_whose_clock_is_an_hour_slow_is_served_right_after_the_
 
 
 async def test_a_request_that_is_more_than_an_hour_old_when_it_is_first_seen_is_met_with_silence(tmp_path):
+    """IDN-24."""
     late, later = request(ago_s=HOUR_S - 60), request(ago_s=HOUR_S + 60)
     clock = Shifted(-2 * HOUR_S)
     async with Parrot() as parrot:
@@ -356,6 +359,7 @@ async def test_after_a_pause_what_came_meanwhile_is_served_up_to_a_day(
 
 @pytest.mark.parametrize("named", [[], [("k", "5050")]], ids=["as NIP-90 has it", "as NIP-09 has it"])
 async def test_its_author_cancels_an_unpaid_job_and_what_is_paid_later_is_held_for_him(relay, tmp_path, named):
+    """JOB-23."""
     keys = fresh_keys()
     asked = request(keys=keys)
     async with serving(tmp_path, relay.url) as shop:
@@ -376,6 +380,7 @@ async def test_its_author_cancels_an_unpaid_job_and_what_is_paid_later_is_held_f
 
 
 async def test_a_stranger_cancels_nothing(relay, tmp_path):
+    """JOB-23."""
     asked, next_one = request(), request()
     async with serving(tmp_path, relay.url) as shop:
         await publish(relay.url, asked)

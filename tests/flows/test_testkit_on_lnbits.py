@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("lnbits")]
 
 
 async def test_the_testkit_fails_at_nothing_on_a_real_wallet(lnbits, tmp_path):
+    """TST-16."""
     wallet = lnbits.new_wallet(20_000, "timmy")
     real = {
         "TIMMY_AGENT__BACKEND": "offline",

@@ -110,6 +110,7 @@ class JobContract:
         assert await store.look(lambda view: view.job_of_event("dd" * 32)) is None
 
     async def test_a_job_of_an_unknown_key_is_refused(self, store):
+        """JOB-16."""
         with pytest.raises(RuleBroken, match="FOREIGN KEY"):
             await begun(store, pubkey=KEY)
 

@@ -181,6 +181,7 @@ class TestOpening:
         assert path.parent.stat().st_mode & 0o777 == 0o700
 
     async def test_a_commit_waits_for_the_disk_and_the_rules_are_on(self, file_store):
+        """JOB-16."""
         pragmas = {}
 
         def look(connection):

@@ -37,6 +37,7 @@ class TestTheContractOnDisk(LightningContract):
 
 class TestInvoices:
     async def test_they_are_signed_by_the_node_of_the_seed(self, harness, wallet):
+        """LNB-03."""
         assert bolt11.decode((await create(wallet)).bolt11).payee == wallet.node_id
         assert harness.open().node_id == wallet.node_id
         assert harness.unreachable().node_id != wallet.node_id

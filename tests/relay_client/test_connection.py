@@ -123,7 +123,7 @@ async def test_a_connection_that_was_stable_is_made_again_quickly():
 
 
 async def test_a_frame_too_long_for_an_event_is_not_looked_into_and_does_not_cut_us_off():
-    """Else whoever stores one big event on a relay cuts us off from it at each reconnect."""
+    """JOB-05: Else whoever stores one big event on a relay cuts us off from it at each reconnect."""
     recorder, event = Recorder(), signed()
 
     async def big_then_good(client):

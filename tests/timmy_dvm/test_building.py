@@ -100,6 +100,7 @@ def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core
     ],
 )
 def test_each_number_of_the_owner_reaches_the_policy(tmp_path, key, value, read):
+    """ENV-05."""
     assert not read(policy(configured(tmp_path)))
     assert read(policy(configured(tmp_path, **{key: value})))
 
@@ -177,6 +178,7 @@ def test_a_wallet_that_is_not_built_yet_is_a_sentence_that_names_those_that_are(
 
 
 async def test_the_agent_is_the_configured_one(tmp_path):
+    """PHA-10, PHA-12."""
     key = {"agent__backend": "anthropic", "agent__anthropic__api_key": "sk-test"}
     offline = agent_of(configured(tmp_path), CLOCK, RANDOM)
     claude = agent_of(

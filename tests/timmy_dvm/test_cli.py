@@ -97,6 +97,7 @@ def test_check_config_without_a_file_is_content(program):
 
 
 def test_check_config_json_lists_every_key(program):
+    """PHA-10, ENV-04."""
     done = program("check-config", "--json", WORK_MODEL="x", EVAL_MODEL="y", TIMMY_HTTP__PORT="6000")
     shown = json.loads(done.stdout)
     assert done.returncode == 0

@@ -40,6 +40,7 @@ def secret_file(path, text=CANARY, mode=0o600):
 
 
 def test_without_a_file_everything_is_embedded_and_offline(tmp_path):
+    """PHA-12, ENV-11."""
     config = load(None, {"HOME": str(tmp_path)})
     assert (config.agent.backend, config.lightning.backend) == ("offline", "simulated")
     assert (config.http.host, config.http.port) == ("127.0.0.1", 5050)
@@ -53,6 +54,7 @@ def test_without_a_file_everything_is_embedded_and_offline(tmp_path):
 
 
 def test_the_defaults_are_those_of_the_design(tmp_path):
+    """PHA-11, ENV-06."""
     config = load(None, {"HOME": str(tmp_path)})
     assert config.pricing.eval_fee_sats == 2
     assert config.pricing.margin_percent == 40
@@ -149,6 +151,7 @@ def test_the_simulated_wallet_stays_on_this_machine(instance):
 
 @pytest.mark.parametrize("address", ['host = "0.0.0.0"', 'public_url = "https://timmy.example"', 'host = "box"'])
 def test_the_dev_pay_route_and_a_public_address_exclude_each_other(instance, address):
+    """LNB-05."""
     said = problem(instance, f"[http]\n{address}\n[dev]\npay_route = true")
     assert said.startswith("dev.pay_route: would let anybody pay")
     assert not instance(f"[http]\n{address}").pay_route, "left out, it is simply off"

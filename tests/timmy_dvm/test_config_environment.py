@@ -77,7 +77,7 @@ def test_every_kind_of_value_can_be_given(with_environment):
 
 
 def test_every_key_has_a_variable_that_is_read(with_environment):
-    """A value of the wrong shape is refused for exactly the key it was given for: none is silently ignored."""
+    """ENV-05: a value of the wrong shape is refused for exactly the key it was given for: none is ignored."""
     for key in all_keys().values():
         said = refusal(with_environment, **{key.env_name: "" if key.shape == "text" else "\x01x"})
         assert key.env_name in said
@@ -120,6 +120,7 @@ def numeric_old_names():
 @pytest.mark.parametrize("number", ["", "abc", "-5", "NaN", "Infinity", "99999999999999999999"])
 @pytest.mark.parametrize("variable", numeric_old_names())
 def test_env_numbers_of_the_first_timmy_fall_back_with_a_warning(with_environment, variable, number):
+    """PRI-16, ENV-10."""
     config = with_environment(**{variable: number})
     (note,) = config.notes
     assert note.startswith(f"{variable} is ignored: ")
@@ -144,6 +145,7 @@ def test_the_numeric_old_names_are_all_there():
 
 @pytest.mark.parametrize("variable", ["DO_API_TOKEN", "TIMMY_BOOTSTRAP__DO_API_TOKEN"])
 def test_a_token_for_real_machines_is_refused_and_not_shown(with_environment, variable):
+    """ENV-07."""
     with pytest.raises(ConfigError, match=r"bootstrap\.do_api_token: real machines are not offered") as refused:
         with_environment(**{variable: "dop_v1_secret"})
     assert "dop_v1_secret" not in str(refused.value)
@@ -151,10 +153,12 @@ def test_a_token_for_real_machines_is_refused_and_not_shown(with_environment, va
 
 @pytest.mark.parametrize(("text", "sats"), [("500", 500), ("0", 10_000), ("-5", 10_000), ("NaN", 10_000)])
 def test_pri_16_the_fee_of_a_node_falls_back_to_ten_thousand(with_environment, text, sats):
+    """PRI-17, ENV-07."""
     assert with_environment(BOOTSTRAP_FEE_SATS=text).bootstrap.fee_sats == sats
 
 
 def test_the_first_timmys_names_still_work(with_environment, tmp_path):
+    """ENV-03, ENV-04, ENV-06, ENV-11."""
     secret = "01" * 32
     config = with_environment(
         BTC_PRICE_USD_FALLBACK="50000",
@@ -204,6 +208,7 @@ def test_an_old_text_that_is_wrong_is_refused(with_environment):
 
 @pytest.mark.parametrize("variable", [name for name, old in OLD_NAMES.items() if old.key is None])
 def test_what_belongs_to_parts_not_built_is_accepted_and_said(with_environment, variable):
+    """ENV-07, ENV-08."""
     (note,) = with_environment(**{variable: "abc"}).notes
     assert note.startswith(f"{variable} is ignored: ")
     assert OLD_NAMES[variable].note
@@ -213,6 +218,7 @@ def test_what_belongs_to_parts_not_built_is_accepted_and_said(with_environment, 
 
 
 def test_both_lnbits_variables_choose_lnbits(with_environment):
+    """LNB-01, ENV-01."""
     config = with_environment(LNBITS_URL="http://127.0.0.1:5000", LNBITS_API_KEY="k" * 32)
     assert config.lightning.backend == "lnbits"
     assert config.lightning.lnbits.url == "http://127.0.0.1:5000"
@@ -229,6 +235,7 @@ def test_both_lnbits_variables_choose_lnbits(with_environment):
     ],
 )
 def test_half_set_lnbits_is_refused(with_environment, environ, missing):
+    """LNB-01, ENV-01."""
     said = refusal(with_environment, **environ)
     assert f"{missing} is not; set both or none" in said
     assert "k" * 32 not in said

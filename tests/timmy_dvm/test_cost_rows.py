@@ -54,6 +54,7 @@ PARTIAL = {"tier": "established", "used": 30}
     "job", [{}, PARTIAL, {"tier": "established"}, PARTIAL | {"left": 0}], ids=["paid", "part", "free", "drained"]
 )
 async def test_acc_01_02_and_03_every_answer_has_its_cost_ledger_whole(job, how):
+    """ACC-03."""
     async with generosity() as it:
         row, ledger = await served(it, 50, 45, how=how, **job)
     assert row.state is JobState.COMPLETE
@@ -109,7 +110,7 @@ def test_acc_06_refund_state_is_one_of_three(states, shown):
 
 
 async def test_acc_11_and_12_a_part_pays_what_the_pool_did_not_absorb():
-    """pt partial_math: estimate 50, absorb 20, paid 30, actual 45: charge 25, refund 5."""
+    """ACC-12: pt partial_math: estimate 50, absorb 20, paid 30, actual 45: charge 25, refund 5."""
     async with generosity() as it:
         row, ledger = await served(it, 50, 45, **PARTIAL)
     assert ledger["actualAmountSats"] == max(0, 45 - ledger["absorbed_sats"]) == 25
@@ -126,7 +127,7 @@ async def test_acc_13_what_comes_back_counts_the_subsidy():
 
 
 async def test_acc_14_and_15_a_part_is_a_paid_job():
-    """pt partial_is_paid: a ledger, change, the pool's part and a grant after the work; and it earns trust."""
+    """ACC-15, partial_is_paid: ledger, change, the pool's part and a grant after the work; and it earns trust."""
     async with generosity() as it:
         row, ledger = await served(it, 130, 125, tier="established", used=0)
         key = await it.store.look(lambda view: view.identity(row.pubkey))

@@ -115,6 +115,7 @@ async def test_fre_10_where_the_pool_is_drained_nothing_starts_unpaid():
 
 @pytest.mark.parametrize("how", [RELAY, STEPS], ids=["relay", "http"])
 async def test_fre_11_and_12_what_is_absorbed_is_what_left_the_pool(how):
+    """FRE-12."""
     async with generosity() as it:
         job_id = await it.ask(await it.key("trusted"), 77, how=how)
         await it.accept(job_id)

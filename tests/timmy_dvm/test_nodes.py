@@ -96,6 +96,7 @@ async def test_what_is_not_to_be_set_up_is_not(store, state):
 
 @pytest.mark.parametrize(("interrupted", "words"), [(False, "starting"), (True, "going on")])
 async def test_boo_05_the_log_says_once_that_it_starts(store, caplog, interrupted, words):
+    """LOG-03."""
     with caplog.at_level(logging.INFO):
         await outcome(store, "provisioning", Provisioner(), interrupted=interrupted)
     assert [record.getMessage() for record in caplog.records] == [f"{words} provisioning"]

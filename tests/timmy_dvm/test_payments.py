@@ -153,6 +153,7 @@ async def test_a_forged_push_books_nothing():
 
 
 async def test_however_often_it_is_pushed_and_listed_money_is_booked_once():
+    """LNB-10."""
     async with a_till() as till:
         async with till.watching() as payments:
             await caught_up(payments)

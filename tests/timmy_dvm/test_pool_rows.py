@@ -28,6 +28,7 @@ def look(path, query, *values):
 
 
 async def test_fre_20_and_24_a_grant_has_its_key_request_job_and_both_amounts(tmp_path):
+    """FRE-24."""
     path = tmp_path / "a.db"
     async with generosity(url=f"sqlite:///{path}") as it:
         key = await it.key("established")
@@ -51,7 +52,7 @@ async def test_fre_21_and_22_the_grant_is_the_cost_within_the_reservation_and_th
 
 @pytest.mark.parametrize("table", ["reservations", "identities", "entries"])
 async def test_fre_22_and_30_a_grant_is_all_there_or_not_at_all_and_its_failure_is_seen(table, tmp_path):
-    """Whatever refuses the grant, nothing of the end is written and the reservation is not lost."""
+    """FRE-30: Whatever refuses the grant, nothing of the end is written and the reservation is not lost."""
     path = tmp_path / "a.db"
     async with generosity(url=f"sqlite:///{path}") as it:
         key = await it.key("established")

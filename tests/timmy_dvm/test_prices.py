@@ -88,6 +88,7 @@ async def test_the_first_source_alone_is_asked_while_it_answers():
 
 
 async def test_a_price_is_used_for_60_seconds_and_then_asked_again():
+    """PRI-02."""
     async with Feed(first=97_000) as feed:
         assert await feed.after(59) == []
         feed.says["first"] = 98_000
@@ -102,6 +103,7 @@ async def test_when_the_first_fails_the_others_are_asked_and_their_median_counts
 
 
 async def test_before_any_source_has_answered_the_fallback_is_used_and_marked():
+    """PRI-04, ENV-03."""
     async with Feed() as feed:
         assert feed.price == (100_000, "fallback")
 
@@ -243,6 +245,7 @@ async def test_a_source_that_fails_in_any_way_is_no_price(answer):
 
 
 async def test_a_source_that_hangs_is_given_up(monkeypatch):
+    """PRI-03."""
     monkeypatch.setattr("timmy_dvm.prices.TIMEOUT_S", 0.2)
     source = Source(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", stays_open=True)
     async with fetching(source) as fetch:

@@ -269,6 +269,7 @@ async def test_an_outcome_waits_for_a_ledger_that_is_away_and_keeps_no_place_mea
 
 @pytest.mark.parametrize("step", list(Step))
 async def test_a_fault_of_ours_ends_the_job_and_gives_the_work_fee_back(step, caplog):
+    """PHA-07."""
     model = Model()
     async with by_hand(model) as house:
         job_id = await house.paid()
@@ -367,6 +368,7 @@ async def test_every_agent_error_has_a_sentence_for_the_customer():
 
 @pytest.mark.parametrize("usd", [50_000, 100_000])
 async def test_work_is_charged_at_the_bitcoin_price_of_its_quote(usd):
+    """PRI-18."""
     async with by_hand() as house:
         btc = BtcPrice.from_usd(usd, source="test", freshness=Freshness.FIXED, at=house.now)
         job_id = await house.paid(btc=btc)

@@ -153,6 +153,7 @@ async def test_a_topup_that_nobody_pays_ends():
 
 
 async def test_ses_06_a_request_takes_what_it_may_cost_and_is_debited_what_it_did():
+    """SES-12: estimated and set aside, judged, done, and only then reconciled."""
     async with generosity() as world:
         holder = await Holder(world).opens(500)
         job_id, told = await holder.requests(98)

@@ -36,6 +36,7 @@ class TestSmallTalk:
 
 class TestAnswers:
     async def test_an_answer_carries_the_text_and_the_counts_of_the_api(self, fake, agent):
+        """PHA-09."""
         fake.will(api.ok("Relays carry events.", input_tokens=123, output_tokens=456))
         answer = await agent.work(TASK, deadline_s=5)
         assert answer.text == "Relays carry events."

@@ -108,6 +108,7 @@ def test_q_leaves_the_answer_and_nothing_else(ask):
 
 
 def test_json_is_one_line_for_each_answering_event_and_nothing_on_stderr(ask, bot):
+    """API-04."""
     done = ask("--json", "Reverse: abc")
     assert (done.code, done.err) == (0, "")
     events = [json.loads(line) for line in done.lines]

@@ -13,6 +13,7 @@ def hurry(monkeypatch):
 
 
 def test_both_halves_are_run_and_counted_together(timmy, bot):
+    """TST-02, TST-18."""
     done = timmy("testkit", "--base", bot.ready.http, "--relay", bot.ready.relays[0])
     assert done.code == 0, done.out
     numbers = [line.split()[1] for line in done.lines[:-1]]

@@ -76,10 +76,11 @@ class TestDollarsToSats:
         ],
     )
     def test_usd_to_sats_rounds_up_and_asks_at_least_one(self, usd, sats):
+        """PRI-05."""
         assert usd_to_sats_up(pico(usd), BTC) == sats
 
     def test_usd_to_sats_is_exact_for_every_cent_below_ten_dollars(self):
-        """In binary floats 133 of these 999 come out one sat too high."""
+        """PRI-05: In binary floats 133 of these 999 come out one sat too high."""
         assert [usd_to_sats_up(pico(f"{cents / 100:.2f}"), BTC) for cents in range(1, 1_000)] == [
             cents * 10 for cents in range(1, 1_000)
         ]
@@ -101,6 +102,7 @@ class TestDollarsToSats:
         [("0", "0", 0), ("2", "2", 2_000_000), ("0.0102214", "0.0102214", 10_222), ("100", "100", 10**8)],
     )
     def test_usd_exact_as_text_and_rounded_up_as_micro_dollars(self, amount, text, micro):
+        """JOB-18."""
         assert usd_text(pico(amount)) == text
         assert micro_usd_up(pico(amount)) == micro
 
@@ -138,6 +140,7 @@ class TestEstimate:
         ("chars", "tokens"), [(0, 400), (80, 400), (81, 800), (240, 800), (241, 1_600), (16_000, 1_600)]
     )
     def test_estimate_tokens_of_the_output_by_three_tiers(self, chars, tokens):
+        """PRI-10."""
         assert estimate_request_cost("x" * chars, SONNET, PRICES, BTC).output_tokens == tokens
 
     def test_tiers_count_characters_not_bytes(self):
@@ -147,6 +150,7 @@ class TestEstimate:
         ("text", "tokens"), [("", 0), ("a", 1), ("abc", 1), ("abcd", 2), ("é", 1), ("日本", 2), ("\ud800", 1)]
     )
     def test_estimate_tokens_counts_bytes_by_three_rounded_up(self, text, tokens):
+        """PRI-09."""
         assert estimate_tokens(text) == tokens
         assert estimate_input_tokens(text) == WORK_PROMPT_TOKENS + tokens
 
@@ -178,6 +182,7 @@ class TestEstimate:
 
     @given(texts, price_lists, btc_prices)
     def test_breakdown_adds_up_and_no_double_margin(self, text, prices, btc):
+        """PRI-07, PRI-08, PRI-11, PRI-14."""
         quote = estimate_request_cost(text, SONNET, prices, btc)
         assert quote.token_cost + quote.infra + quote.margin == quote.total
         assert (quote.token_cost + quote.infra) * (100 + prices.margin_percent) == quote.total * 100
@@ -194,12 +199,14 @@ class TestEstimate:
         )
 
     def test_rates_env_doubling_one_rate_doubles_that_part_only(self):
+        """PRI-06."""
         usage = Usage(SONNET, 1_000, 100)
         doubled = replace(PRICES, rates=(ModelRate("sonnet", 6_000_000, 15_000_000),))
         assert token_cost(usage, PRICES) == pico("0.003") + pico("0.0015")
         assert token_cost(usage, doubled) == pico("0.006") + pico("0.0015")
 
     def test_changing_the_machines_share_moves_only_that_part(self):
+        """PRI-07."""
         before = estimate_request_cost("hi", SONNET, PRICES, BTC)
         after = estimate_request_cost("hi", SONNET, replace(PRICES, infra_micro_usd=700), BTC)
         assert after.infra - before.infra == pico("0.0002")
@@ -208,7 +215,10 @@ class TestEstimate:
 
 class TestActualCost:
     def test_actual_charge_by_hand(self):
-        """182 in, 300 out at 3 / 15: 5,046 µUSD, + 500 = 5,546, + 40 % = 7,764.4 µUSD, so 8 sats at 100,000."""
+        """PRI-12, PRI-15.
+
+        182 in, 300 out at 3 / 15: 5,046 µUSD, + 500 = 5,546, + 40 % = 7,764.4 µUSD, so 8 sats at 100,000.
+        """
         cost = actual_cost(Usage(SONNET, 182, 300), PRICES, BTC)
         assert cost.token_cost == pico("0.005046")
         assert cost.total == pico("0.0077644")

@@ -45,6 +45,7 @@ def asked(case=None, policy=b.POLICY, **changes):
     ],
 )
 def test_a_refusal_says_why_and_what_to_do_and_makes_no_job(code, changes, case, words):
+    """DEM-09."""
     decision = asked(Case(**case), **changes)
     (tell,) = decision.tells
     assert (tell.message.code, tell.origin) == (code, b.ORIGIN)

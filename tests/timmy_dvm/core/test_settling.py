@@ -82,6 +82,7 @@ def test_the_eval_fee_never_feeds_the_pool():
     ],
 )
 def test_each_end_moves_trust_as_the_page_says(state, fact, score, paid_jobs):
+    """PHA-08."""
     decision = decide(b.around(b.job(state), 102, identity=b.identity(20)), fact, b.POLICY)
     assert (decision.identity.trust_score, decision.identity.paid_jobs) == (score, paid_jobs)
 

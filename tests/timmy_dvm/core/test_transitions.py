@@ -80,6 +80,7 @@ def test_every_state_has_its_row():
 @pytest.mark.parametrize("old", JobState)
 @pytest.mark.parametrize("new", JobState)
 def test_a_job_moves_where_the_page_says_and_nowhere_else(old, new):
+    """JOB-07."""
     if (old, new) in pairs_of(JOB_PAGE):
         assert job_moves(old, new) is new
     else:

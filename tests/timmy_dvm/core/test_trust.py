@@ -27,6 +27,7 @@ def test_a_tier_begins_at_its_threshold(score, tier):
 
 
 def test_the_five_names():
+    """IDN-03."""
     assert [str(tier) for tier in Tier] == ["anonymous", "new", "established", "trusted", "elite"]
 
 
@@ -38,6 +39,7 @@ def test_no_key_is_anonymous():
     ("days_away", "left"), [(0, 60), (29, 60), (30, 60), (31, 59), (40, 50), (89, 1), (90, 0), (4_000, 0)]
 )
 def test_absence_costs_a_point_a_day_after_thirty(days_away, left):
+    """IDN-08."""
     key = identity(60, last_seen=NOW - days_away * DAY)
     assert trust.score(key, NOW, RULES) == left
 
@@ -75,6 +77,7 @@ def test_a_rejection_costs_five_and_a_failure_one():
 
 
 def test_the_score_stays_between_its_bounds():
+    """IDN-06."""
     assert trust.after_rejection(identity(3), NOW, RULES).trust_score == 0
     assert trust.after_failure(identity(0), NOW, RULES).trust_score == 0
     assert trust.after_success(identity(99), sats(100), NOW, RULES).trust_score == 100

@@ -112,6 +112,7 @@ async def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypat
 
 
 async def test_dem_04_the_headers_are_in_the_description():
+    """API-02."""
     async with a_demo() as door:
         described = (await door.http.get("/openapi.json")).text
         assert described.count("X-RateLimit-") == 6

@@ -26,7 +26,7 @@ def document():
 
 
 def test_the_description_in_the_repository_is_current(document):
-    """After a change of a route: `timmy openapi > docs/openapi.json`."""
+    """API-01: After a change of a route: `timmy openapi > docs/openapi.json`."""
     assert KEPT.read_text(encoding="utf-8") == text_of(document)
 
 
@@ -57,6 +57,7 @@ def test_every_shape_is_a_json_schema_that_can_hold_something(document):
 
 
 def test_it_names_times_the_cost_ledger_and_the_ways_to_say_who_asks(document):
+    """API-01, API-02."""
     shapes = document["components"]["schemas"]
     assert {"createdAt", "completedAt", "pricingBreakdown", "costLedger"} <= shapes["Job"]["properties"].keys()
     assert "totalTokens" in shapes["CostLedger"]["required"]
@@ -87,6 +88,7 @@ def test_the_names_that_the_first_timmy_spelt_in_snake_case_stay(document):
 
 
 def test_a_changed_model_makes_another_text(document):
+    """API-01."""
     changed = json.loads(text_of(document))
     del changed["components"]["schemas"]["Job"]["properties"]["state"]
     assert text_of(changed) != text_of(document)
@@ -127,7 +129,7 @@ def test_the_page_shows_every_route_and_escapes_what_it_shows(document):
     ],
 )
 async def test_an_answer_that_is_not_as_described_is_found(body, status, why):
-    """The hook under every test of this door can fail."""
+    """API-03: The hook under every test of this door can fail."""
     router = APIRouter()
 
     @router.get("/thing/{name}", responses=answers(DevPaid, "A thing."))

@@ -31,6 +31,7 @@ def paying(how):
 
 @pytest.mark.parametrize(("how", "already"), [(PaidHow.PAID, False), (PaidHow.ALREADY, True)])
 async def test_a_paid_invoice_is_said_to_be_paid_however_often_it_is_asked(how, already):
+    """LNB-04."""
     pay, asked = paying(how)
     async with client(pay=pay) as http:
         answer = await http.post(f"/api/dev/stub/pay/{HASH}")
@@ -66,6 +67,7 @@ async def test_what_was_not_paid_is_an_error_with_a_code_and_a_sentence(how, sta
 
 @pytest.mark.parametrize("payment_hash", ["0a", HASH.upper(), "zz" * 32, HASH[:-1] + "٣"])
 async def test_what_is_no_payment_hash_never_reaches_the_wallet(payment_hash):
+    """LNB-06."""
     pay, asked = paying(PaidHow.PAID)
     async with client(pay=pay) as http:
         answer = await http.post(f"/api/dev/stub/pay/{payment_hash}")
@@ -82,6 +84,7 @@ async def test_a_path_that_is_too_long_is_bad_input():
 
 
 async def test_without_a_way_to_pay_there_is_no_route_to_pay():
+    """LNB-05."""
     async with client() as http:
         answer = await http.post(f"/api/dev/stub/pay/{HASH}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

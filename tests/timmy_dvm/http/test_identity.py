@@ -161,6 +161,7 @@ async def test_idn_11_a_true_event_for_anything_else_is_no_login(tags, more):
 
 
 async def test_idn_12_and_20_a_pubkey_beside_the_event_must_be_its_own_in_either_spelling():
+    """IDN-20."""
     async with opened() as door:
         for spelling in (ALICE.public_key, npub(ALICE.public_key), None):
             assert (await verify(door, await proved(door), pubkey=spelling)).status_code == 200
@@ -228,6 +229,7 @@ async def test_a_key_that_only_looked_leaves_no_row():
 
 @pytest.mark.parametrize("headers", [{}, {"X-Nostr-Token": "junk"}, {"X-Nostr-Token": ""}])
 async def test_idn_15_and_16_nobody_and_a_bad_token_are_told_apart_and_both_refused(headers):
+    """IDN-16."""
     async with opened() as door:
         answer = await door.http.get("/api/identity/me", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")

@@ -139,6 +139,7 @@ async def test_a_body_within_its_bound_is_read_whole(length):
 @pytest.mark.parametrize("path", ["/counted", "/parsed", "/unread", "/nowhere"])
 @pytest.mark.parametrize("length", [str(BODY_BYTES + 1), "9" * 20, f"{'0' * 17}101"])
 async def test_a_body_that_tells_a_length_beyond_its_bound_is_refused_before_it_comes(path, length):
+    """JOB-05."""
     async with serving() as client:
         status, headers, answer = await client.asks(posted(path, f"content-length: {length}"))
         assert (status, answer, headers["connection"]) == (413, BODY_REFUSAL, "close")

@@ -49,6 +49,7 @@ def runs(tmp_path_factory):
 
 
 async def test_a_timmy_as_it_is_fails_at_nothing(tmp_path):
+    """TST-01, TST-03, TST-09, TST-13."""
     async with serving(tmp_path) as shop:
         async with httpx.AsyncClient(trust_env=False) as http:
             served = await http.get(f"{shop.ready.http}/api/testkit")
@@ -62,6 +63,7 @@ async def test_a_timmy_as_it_is_fails_at_nothing(tmp_path):
 
 
 async def test_with_every_route_there_every_test_passes(runs):
+    """TST-07, TST-08, TST-12, TST-14: T10 is the body of two million bytes."""
     run = await runs("whole")
     assert [line for line in run["lines"] if not line.startswith("PASS ")] == []
     assert run["last"] == f"PASS={len(run['lines'])} FAIL=0 SKIP=0"
@@ -71,6 +73,7 @@ async def test_with_every_route_there_every_test_passes(runs):
 
 
 async def test_a_server_that_answers_500_to_all_passes_nothing():
+    """TST-03, TST-06."""
     async with at_loopback(always_500) as base:
         run = await verdicts(base)
     assert run["code"] == 1
@@ -85,6 +88,7 @@ async def test_where_nobody_answers_nothing_passes():
 
 
 async def test_a_server_whose_answers_lack_what_they_must_have_fails(runs):
+    """TST-10, TST-12."""
     forgets = [
         without("POST /api/bootstrap", "paymentHash"),
         without("GET /api/jobs", "actualCostUsd"),
@@ -107,6 +111,7 @@ async def test_a_server_whose_answers_lack_what_they_must_have_fails(runs):
 
 
 async def test_a_server_that_says_another_thing_than_it_did_fails(runs):
+    """TST-11, TST-12."""
     lies = [
         instead("GET /api/bootstrap", bootstrapJobId="another"),
         instead("GET /api/jobs", refundState="gone", refundAmountSats=-1, completedAt="yesterday"),
@@ -127,10 +132,12 @@ async def test_a_server_that_says_another_thing_than_it_did_fails(runs):
 
 
 def test_bash_can_read_it():
+    """TST-01."""
     subprocess.run([BASH, "-n"], input=SCRIPT, text=True, check=True)
 
 
 def test_it_uses_nothing_that_only_gnu_or_a_newer_bash_has():
+    """TST-04."""
     for newer in (
         r"head -n -",
         r"date -d",
@@ -152,6 +159,7 @@ def test_it_uses_nothing_that_only_gnu_or_a_newer_bash_has():
 
 
 def test_its_tests_are_in_order_and_each_is_told_at_the_head():
+    """TST-05, TST-07, TST-17."""
     numbers = [int(number) for number in re.findall(r"^t(\d+)\(\) \{", SCRIPT, re.MULTILINE)]
     assert numbers == list(range(1, 25))
     assert [int(number) for number in re.findall(r"^t(\d+)$", SCRIPT, re.MULTILINE)] == numbers
@@ -163,7 +171,7 @@ def test_its_tests_are_in_order_and_each_is_told_at_the_head():
 
 
 def test_no_verdict_is_passed_by_default():
-    """Only `check` says PASS, and it says so of a command that succeeded."""
+    """TST-06: Only `check` says PASS, and it says so of a command that succeeded."""
     assert len(re.findall(r"\bpassed \"", SCRIPT)) == 1
     assert not re.search(r"check T\w+ .* true$", SCRIPT, re.MULTILINE)
 

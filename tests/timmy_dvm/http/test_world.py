@@ -22,6 +22,7 @@ async def test_the_first_frame_is_the_snapshot_and_the_same_is_at_api_world():
 
 
 async def test_what_a_visitor_says_reaches_everybody_in_order():
+    """TST-15."""
     async with served(Script("Good day.")) as house, house.look_on() as anne, house.look_on() as bob:
         await frames_until(bob, "world_state")
         await anne.send(HELLO)

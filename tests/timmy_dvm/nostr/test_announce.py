@@ -129,6 +129,7 @@ def test_the_list_for_private_messages_has_the_tags_of_nip_17():
 
 
 def test_an_announcement_has_every_name_under_which_clients_look():
+    """API-05."""
     draft = announce.handler(FULL, 5050)
     assert (draft.kind, draft.tags) == (31_990, (("d", "timmy-5050"), ("k", "5050"), ("t", "text-generation")))
     assert json.loads(draft.content) == {

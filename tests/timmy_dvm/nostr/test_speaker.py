@@ -259,6 +259,7 @@ def test_what_cannot_be_answered_here_stops_no_commit(origin):
 @pytest.mark.parametrize("scheme", ["nip44", "nip04"])
 @pytest.mark.parametrize("name", MESSAGES)
 def test_every_answer_to_an_encrypted_request_is_encrypted_in_its_scheme(scheme, name):
+    """JOB-21."""
     request = encrypted(scheme, ("i", "Secret beside", "text"))
     _, events = say(MESSAGES[name], request, Scheme(scheme))
     for event in events:

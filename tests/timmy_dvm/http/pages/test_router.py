@@ -33,6 +33,7 @@ async def http():
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_page_is_html_with_every_guard_and_nothing_inline(http, path):
+    """WLD-01."""
     page = await http.get(path)
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -44,6 +45,7 @@ async def test_a_page_is_html_with_every_guard_and_nothing_inline(http, path):
 
 
 async def test_cor_01_the_landing_page_is_at_the_root_and_names_us(http):
+    """WLD-04, WLD-09."""
     page = (await http.get("/")).text
     assert NPUB in page
     assert "wss://relay.example" in page
