@@ -79,7 +79,7 @@ async def test_job_09_times_are_iso_8601_in_utc():
 
 @pytest.mark.parametrize("known", [False, True])
 async def test_job_12_trust_tier_is_everywhere(known):
-    """Each state, each end, an estimate, the pool's books and a refusal; `anonymous` where there is no key."""
+    """Each state, each end and an estimate; `anonymous` where there is no key."""
     tier = "new" if known else "anonymous"
     async with a_door() as door:
         headers = {"X-Nostr-Token": door.token()} if known else {}
