@@ -66,7 +66,9 @@ class FaultProxy:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
+        self._refusing = True
         self._server.close()
+        await _last_arrivals()
         self.cut()
         for pump in self._pumps:
             pump.cancel()
@@ -82,6 +84,10 @@ class FaultProxy:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
         except OSError:
             writer.transport.abort()
+            return
+        if self._refusing:
+            writer.transport.abort()
+            far_writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
         for source, sink in ((reader, far_writer), (far_reader, writer)):
@@ -117,9 +123,16 @@ async def tarpit() -> AsyncIterator[str]:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        await _last_arrivals()
         for writer in writers:
             writer.transport.abort()
         await server.wait_closed()
+
+
+async def _last_arrivals() -> None:
+    """Who was let in at the very moment of closing gets a transport a few turns of the loop later."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 Script = Callable[["Scripted"], Awaitable[None]]

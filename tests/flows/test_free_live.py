@@ -68,6 +68,7 @@ async def test_who_paid_once_is_served_free_until_the_day_is_used_up(shop, schem
 
     told = await customer.asks("estimate")
     free = {"serve": "free", "absorbSats": price, "chargeSats": 0}
+    assert told["identity"].pop("why").startswith("1 of 100 points make this key established")
     assert (told["identity"], told["invoiceSats"]) == ({"trust_tier": "established", "free_tier": free}, 0)
     request_id, answers = await customer.gets()
     assert set(answers) == {Said.WORKING, Said.RESULT, Said.RECEIPT}

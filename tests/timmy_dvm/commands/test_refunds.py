@@ -37,7 +37,7 @@ def owing(bot):
         name = accounts.refund(row.id)
         entries = (
             transfer(f"in:{row.id}", Code.DEPOSIT, accounts.NODE, accounts.OPERATOR, row.amount),
-            transfer(f"owed:{row.id}", Code.OWED, accounts.OPERATOR, name, row.amount),
+            transfer(f"owed:{row.id}", Code.REVERSAL, accounts.OPERATOR, name, row.amount),
         )
         store = open_ledger(f"sqlite:///{bot.folder / 'timmy.db'}")
         fact = FactRecord(id=f"test:{row.id}", kind="Test", job_id=None, at=1, body="{}")
