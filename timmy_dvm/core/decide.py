@@ -146,7 +146,5 @@ def _of_a_refund(
             return payouts.paid_out(case, fact, policy)
         case PaymentOut():
             return refunds.paid_out(case, fact, policy)
-        case FreeAnswerGiven():
-            return free_answers.given(fact)
         case _:
             assert_never(fact)
