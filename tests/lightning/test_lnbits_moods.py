@@ -84,7 +84,7 @@ class TestANodeWithMoods:
         assert read_hash(text) not in node.payments
 
     async def test_money_after_expiry_is_seen(self, node, wallet):
-        invoice = await wallet.create_invoice(Msats(21_000), memo="late", expiry_s=1, key="late")
+        invoice = await wallet.create_invoice(Msats(21_000), memo="late", expiry_s=4, key="late")
 
         async def expired() -> bool:
             return (await wallet.lookup_invoice(invoice.payment_hash)).state is Paid.EXPIRED
