@@ -9,6 +9,7 @@ from timmy_dvm.clock import Clock, Randomness
 DELAY_S: Final = 2.0
 OPS: Final = "/opt/timmy-node/ops.sh"
 CREDENTIALS: Final = "/root/node-credentials.txt"
+"""A file on the node that was ordered, where its set-up writes it; nothing is read or written here."""
 _BLOCKS: Final = ("192.0.2", "198.51.100", "203.0.113")
 """TEST-NET-1 to 3: never routed."""
 _LNBITS_PORT: Final = 5_000
