@@ -1,9 +1,12 @@
-"""What tests of several folders share: one real LNbits for all that need one."""
+"""What tests of several folders share: one real LNbits for all that need one, and a log at its first level."""
+
+import logging
 
 import pytest
 from hypothesis import settings
 
 from tests.lnbits_server import LnbitsServer, require_lnbits
+from timmy_dvm.log import OURS
 
 settings.register_profile("timmy", deadline=None)  # how long an example takes says more of the machine than of us
 settings.load_profile("timmy")
@@ -27,6 +30,16 @@ def lnbits(tmp_path_factory):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def levels():
+    """Commands run within the tests turn loggers up and down; the next test finds them as they were."""
+    names = ["", *OURS]
+    before = {name: logging.getLogger(name).level for name in names}
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -31,15 +31,6 @@ class Lines:
         return [json.loads(line) for line in self.text.splitlines()]
 
 
-@pytest.fixture(autouse=True)
-def levels():
-    names = ["", "timmy", "relay_client", "ledger", "lightning"]
-    before = {name: logging.getLogger(name).level for name in names}
-    yield
-    for name, level in before.items():
-        logging.getLogger(name).setLevel(level)
-
-
 @pytest.fixture(params=["json", "text"])
 def lines(request):
     lines = Lines(request.param)
