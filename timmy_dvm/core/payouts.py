@@ -37,7 +37,7 @@ def asked(case: Case, fact: PayoutAsked, policy: Policy) -> Decision:
     """The customer sent a BOLT11 for their credit."""
     refusal = _why_not(case, fact, policy)
     if refusal is not None or fact.amount is None:
-        told = refusal or _wrong_amount(case, policy)
+        told = refusal or wrong_amount(case, policy)
         return Decision(tells=(Tell(told, fact.origin),)) if fact.answered else IGNORED
     home = accounts.customer(fact.pubkey)
     sent = sent_out(fact, fact.amount, home, policy, pubkey=fact.pubkey, origin=fact.origin)
@@ -135,7 +135,7 @@ def why_not_payable(
     if not fact.rail_ok:
         return Refused(code="wrong_network", sentence="That invoice is for another network than our wallet's.")
     if fact.amount is None or not MSATS_PER_SAT <= fact.amount <= most or fact.amount % MSATS_PER_SAT:
-        return _wrong_amount(case, policy)
+        return wrong_amount(case, policy)
     if fact.expires_at < fact.at + policy.claim_life_s:
         sentence = f"That invoice ends too soon: send one that is valid for {policy.claim_life_s} seconds or more."
         return Refused(code="expires_too_soon", sentence=sentence)
@@ -154,7 +154,8 @@ def _too_small(case: Case) -> Refused:
     return Refused(code="nothing_owed", sentence=sentence)
 
 
-def _wrong_amount(case: Case, policy: Policy) -> Refused:
+def wrong_amount(case: Case, policy: Policy) -> Refused:
+    """The sums that prepaid credit can be sent as."""
     most = largest(case.credit, policy)
     sentence = (
         f"Send an invoice for 1 to {sats_down(most)} whole sats: your balance is {sats_down(case.credit)} sats, "

@@ -232,7 +232,7 @@ def close_asked(case: Case, fact: SessionCloseAsked, policy: Policy) -> Decision
     if fact.bolt11 is not None and case.credit:
         refusal = payouts.why_not_payable(case, fact, largest(case.credit, policy), policy)
         if refusal is not None or fact.amount is None:
-            return Decision(tells=(Tell(refusal or _exactly(case.credit, policy), _NOWHERE),))
+            return Decision(tells=(Tell(refusal or payouts.wrong_amount(case, policy), _NOWHERE),))
         sent = payouts.sent_out(
             fact, fact.amount, accounts.session(session.id), policy, session_id=session.id, reason=CLOSED
         )
@@ -342,12 +342,6 @@ def _nothing_of_that_sum(case: Case, held: list[RefundRecord], policy: Policy) -
             code="already_sending", sentence="The rest of this session is on its way: wait for its result."
         )
     return Refused(code="nothing_owed", sentence="Nothing is held of this session: all of it was sent or used.")
-
-
-def _exactly(has: Msats, policy: Policy) -> Refused:
-    most = sats_down(largest(has, policy))
-    sentence = f"Send an invoice for 1 to {most} whole sats: the rest of your {sats_down(has)} pays for the way."
-    return Refused(code="wrong_amount", sentence=sentence)
 
 
 def _session(case: Case) -> SessionRecord:

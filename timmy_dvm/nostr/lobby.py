@@ -19,9 +19,11 @@ from relay_client.stream import RecentIds
 from timmy_dvm.clock import Clock
 from timmy_dvm.nostr.bucket import TokenBucket
 
-TURNS_PER_SECOND: Final = 200
+TURNS_PER_SECOND: Final = 100
+TURNS_IN_A_ROW: Final = 8
+"""No more are saved up: after a pause, as when the disk stood still, paid jobs must not stand behind strangers."""
 ROOM: Final = 8_000
-"""Events that wait: a crowd of newcomers who all ask within a second is heard within 40 seconds."""
+"""Events that wait: a crowd of newcomers who all ask within a second is heard within 80 seconds."""
 ROOM_BYTES: Final = 16_777_216
 """What all that wait may take in memory, roughly."""
 KNOWN_PAYERS: Final = 50_000
@@ -82,13 +84,13 @@ class Lobby:
 
     Args:
         clock: its monotonic time gives turns.
-        turns_per_second: how many; as many may come at once.
+        turns_per_second: how many; few may come at once.
         room: events that may wait.
     """
 
     def __init__(self, clock: Clock, *, turns_per_second: int = TURNS_PER_SECOND, room: int = ROOM) -> None:
         self._clock = clock
-        self._turns = TokenBucket(turns_per_second, clock)
+        self._turns = TokenBucket(turns_per_second, clock, room=min(turns_per_second, TURNS_IN_A_ROW))
         self._room = room
         self._bytes_left = ROOM_BYTES
         self._waiting: deque[Guest] = deque()

@@ -10,7 +10,7 @@ from tests.timmy_dvm.nostr.door import Known
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, RELAY, signed, stranger
 from timmy_dvm.clock import ManualClock
 from timmy_dvm.nostr import lobby as lobby_module
-from timmy_dvm.nostr.lobby import Guest, Lobby, Payers
+from timmy_dvm.nostr.lobby import TURNS_IN_A_ROW, Guest, Lobby, Payers
 
 TIMEOUT_S = 10
 
@@ -39,12 +39,13 @@ async def test_so_many_a_second_have_their_turn_in_the_order_they_came():
     lobby = Lobby(clock, turns_per_second=10)
     guests = [guest(number) for number in range(30)]
     assert all(lobby.enter(each) for each in guests)
-    assert let_in_now(lobby) == guests[:10]
+    assert let_in_now(lobby) == guests[:TURNS_IN_A_ROW]
     await clock.advance(0.5)
-    assert let_in_now(lobby) == guests[10:15]
+    assert let_in_now(lobby) == guests[TURNS_IN_A_ROW : TURNS_IN_A_ROW + 5]
     await clock.advance(60)
-    assert let_in_now(lobby) == guests[15:25]
-    assert len(lobby) == 5
+    last = TURNS_IN_A_ROW + 5 + TURNS_IN_A_ROW
+    assert let_in_now(lobby) == guests[TURNS_IN_A_ROW + 5 : last]
+    assert len(lobby) == 30 - last
 
 
 async def test_who_comes_when_nobody_waits_need_not_wait():
