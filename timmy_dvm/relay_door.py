@@ -23,7 +23,7 @@ from timmy_dvm.nostr.follows import Follows
 from timmy_dvm.nostr.gathering import Gatherer
 from timmy_dvm.nostr.hand_in import HandIn
 from timmy_dvm.nostr.letterbox import Letterbox
-from timmy_dvm.nostr.lobby import Payers
+from timmy_dvm.nostr.lobby import Lobby, Payers
 from timmy_dvm.nostr.mentions import Mentions
 from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
@@ -90,6 +90,7 @@ def relay_door(ground: Ground, prices: PriceSource, status: Status) -> RelayDoor
         clock=clock,
         terms=_terms(ground),
         payers=payers,
+        lobby=Lobby(clock),
         aside=lambda received: asides[received.subscription](received),
     )
     return RelayDoor(

@@ -84,13 +84,21 @@ class Lobby:
 
     Args:
         clock: its monotonic time gives turns.
-        turns_per_second: how many; few may come at once.
+        turns_per_second: how many.
+        in_a_row: how many may come at once, after a quiet time.
         room: events that may wait.
     """
 
-    def __init__(self, clock: Clock, *, turns_per_second: int = TURNS_PER_SECOND, room: int = ROOM) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        turns_per_second: int = TURNS_PER_SECOND,
+        in_a_row: int = TURNS_IN_A_ROW,
+        room: int = ROOM,
+    ) -> None:
         self._clock = clock
-        self._turns = TokenBucket(turns_per_second, clock, room=min(turns_per_second, TURNS_IN_A_ROW))
+        self._turns = TokenBucket(turns_per_second, clock, room=in_a_row)
         self._room = room
         self._bytes_left = ROOM_BYTES
         self._waiting: deque[Guest] = deque()

@@ -84,6 +84,7 @@ class NostrPort:
         clock: time.
         terms: what the operator serves.
         payers: who has paid before; somebody else keeps it true.
+        lobby: where all others wait.
         aside: takes what the pool's other subscriptions bring, without waiting.
     """
 
@@ -97,6 +98,7 @@ class NostrPort:
         clock: Clock,
         terms: Terms,
         payers: Payers,
+        lobby: Lobby,
         aside: Callable[[Received], None] = lambda _: None,
     ) -> None:
         self._pool = pool
@@ -110,7 +112,7 @@ class NostrPort:
         self._open: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._payers = payers
-        self._lobby = Lobby(clock)
+        self._lobby = lobby
         self._turned_away = Tally(clock)
         self._places = asyncio.Semaphore(AT_ONCE)
         self._strangers_places = asyncio.Semaphore(AT_ONCE)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import types
 
 from ledger.records import Applied, Change, NewJob, Replayed
@@ -13,7 +14,7 @@ from timmy_dvm.core.facts import RequestReceived
 from timmy_dvm.core.pricing import BtcPrice, Freshness
 from timmy_dvm.nostr.desk import Desk
 from timmy_dvm.nostr.gathering import Gatherer
-from timmy_dvm.nostr.lobby import Payers
+from timmy_dvm.nostr.lobby import Lobby, Payers
 from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.prices import FixedPrice
@@ -180,6 +181,10 @@ def gatherer_of(books, clock, shelf=None):
     return Gatherer(books=books, relays=relays, pages=None, public_key=TIMMY.public_key, clock=clock, dials=True)
 
 
+WIDE = functools.partial(Lobby, in_a_row=200)
+"""All come in at once, for tests that are about what happens after it."""
+
+
 def port_of(
     pool,
     engine,
@@ -191,6 +196,7 @@ def port_of(
     payers=(),
     aside=lambda _: None,
     shelf=None,
+    lobby=WIDE,
     **how,
 ):
     desk = Desk(
@@ -205,7 +211,15 @@ def port_of(
     terms = Terms(kinds=frozenset(kinds), open_jobs=open_jobs)
     known = Payers(Known(payers))
     return NostrPort(
-        pool=pool, desk=desk, memory=books, keys=TIMMY, clock=clock, terms=terms, payers=known, aside=aside
+        pool=pool,
+        desk=desk,
+        memory=books,
+        keys=TIMMY,
+        clock=clock,
+        terms=terms,
+        payers=known,
+        lobby=lobby(clock),
+        aside=aside,
     )
 
 

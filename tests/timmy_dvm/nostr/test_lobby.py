@@ -10,7 +10,7 @@ from tests.timmy_dvm.nostr.door import Known
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, RELAY, signed, stranger
 from timmy_dvm.clock import ManualClock
 from timmy_dvm.nostr import lobby as lobby_module
-from timmy_dvm.nostr.lobby import TURNS_IN_A_ROW, Guest, Lobby, Payers
+from timmy_dvm.nostr.lobby import Guest, Lobby, Payers
 
 TIMEOUT_S = 10
 
@@ -36,16 +36,15 @@ def let_in_now(lobby):
 
 async def test_so_many_a_second_have_their_turn_in_the_order_they_came():
     clock = ManualClock()
-    lobby = Lobby(clock, turns_per_second=10)
+    lobby = Lobby(clock, turns_per_second=10, in_a_row=4)
     guests = [guest(number) for number in range(30)]
     assert all(lobby.enter(each) for each in guests)
-    assert let_in_now(lobby) == guests[:TURNS_IN_A_ROW]
-    await clock.advance(0.5)
-    assert let_in_now(lobby) == guests[TURNS_IN_A_ROW : TURNS_IN_A_ROW + 5]
+    assert let_in_now(lobby) == guests[:4]
+    await clock.advance(0.3)
+    assert let_in_now(lobby) == guests[4:7]
     await clock.advance(60)
-    last = TURNS_IN_A_ROW + 5 + TURNS_IN_A_ROW
-    assert let_in_now(lobby) == guests[TURNS_IN_A_ROW + 5 : last]
-    assert len(lobby) == 30 - last
+    assert let_in_now(lobby) == guests[7:11]
+    assert len(lobby) == 19
 
 
 async def test_who_comes_when_nobody_waits_need_not_wait():
@@ -61,7 +60,7 @@ async def test_who_comes_when_nobody_waits_need_not_wait():
 
 async def test_a_turn_comes_with_time():
     clock = ManualClock()
-    lobby = Lobby(clock, turns_per_second=1)
+    lobby = Lobby(clock, turns_per_second=1, in_a_row=1)
     lobby.enter(guest(1))
     lobby.enter(guest(2))
     assert len(let_in_now(lobby)) == 1
@@ -73,7 +72,7 @@ async def test_a_turn_comes_with_time():
 
 
 async def test_who_gives_up_waiting_for_the_next_loses_nobody():
-    lobby = Lobby(ManualClock(), turns_per_second=1)
+    lobby = Lobby(ManualClock(), turns_per_second=1, in_a_row=1)
     lobby.enter(guest(1))
     lobby.enter(guest(2))
     assert len(let_in_now(lobby)) == 1
@@ -107,7 +106,7 @@ async def test_the_first_event_of_a_key_finds_a_place_as_long_as_there_is_one():
 )
 async def test_what_waits_is_bounded_in_bytes_too_and_small_events_go_on_finding_room(big, monkeypatch):
     monkeypatch.setattr(lobby_module, "ROOM_BYTES", 1_000_000)
-    lobby = Lobby(ManualClock(), turns_per_second=1_000)
+    lobby = Lobby(ManualClock(), in_a_row=1_000)
     entered = sum(lobby.enter(guest(number, **big)) for number in range(100))
     assert 0 < entered < 20
     assert lobby.enter(guest(100))

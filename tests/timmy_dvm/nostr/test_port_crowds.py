@@ -5,17 +5,17 @@ import functools
 
 from tests.timmy_dvm.nostr.door import Door, job
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, stranger
-from timmy_dvm.nostr.lobby import TURNS_PER_SECOND, Lobby
+from timmy_dvm.nostr.lobby import TURNS_IN_A_ROW, TURNS_PER_SECOND, Lobby
 from timmy_dvm.nostr.port import AT_ONCE
 
 
 async def test_a_key_that_has_paid_is_dealt_with_while_a_crowd_of_strangers_waits_for_its_turns():
-    crowd = [job(str(number), keys=stranger(number)) for number in range(TURNS_PER_SECOND + 50)]
-    async with Door(payers=[ALICE]) as door:
+    crowd = [job(str(number), keys=stranger(number)) for number in range(TURNS_PER_SECOND)]
+    async with Door(payers=[ALICE], lobby=Lobby) as door:
         door.pool.hear(*crowd, job("known"))
-        heard = await door.engine.wait_for(TURNS_PER_SECOND + 1)
+        heard = await door.engine.wait_for(TURNS_IN_A_ROW + 1)
         assert "known" in [fact.text for fact in heard]
-        assert len(heard) == TURNS_PER_SECOND + 1
+        assert len(heard) == TURNS_IN_A_ROW + 1
         await door.clock.advance(1)
         heard = await door.engine.wait_for(len(crowd) + 1)
         assert sorted(fact.event_id for fact in heard if fact.text != "known") == sorted(each.id for each in crowd)
@@ -33,9 +33,9 @@ async def test_a_key_that_has_paid_is_dealt_with_while_strangers_hold_all_their_
         await door.engine.wait_for(AT_ONCE + 6)
 
 
-async def test_who_finds_no_room_to_wait_is_turned_away_and_the_log_counts_them(monkeypatch, caplog):
-    monkeypatch.setattr("timmy_dvm.nostr.port.Lobby", functools.partial(Lobby, turns_per_second=1, room=10))
-    async with Door(payers=[ALICE]) as door:
+async def test_who_finds_no_room_to_wait_is_turned_away_and_the_log_counts_them(caplog):
+    narrow = functools.partial(Lobby, turns_per_second=1, in_a_row=1, room=10)
+    async with Door(payers=[ALICE], lobby=narrow) as door:
         door.pool.hear(job("whose turn is now", keys=MALLORY))
         await door.engine.wait_for(1)
         door.pool.hear(*(job(str(number), keys=stranger(number)) for number in range(30)))
