@@ -186,7 +186,8 @@ UPDATE refunds SET
     note = :note,
     updated_at = :updated_at,
     due_at = :due_at,
-    target = :target
+    target = :target,
+    kept_for_way_msat = :kept_for_way
 WHERE id = :id AND version = :version;
 
 -- An attempt begins. A hash that was paid, or serves another refund, is left alone: 0 rows.
@@ -385,6 +386,14 @@ SELECT request, result FROM thread WHERE request <> '' AND result <> '' ORDER BY
 
 -- name: identity
 SELECT * FROM identities WHERE pubkey = :pubkey;
+
+-- The newest by when it was asked, along the index: jobs of one key end nearly in that order.
+-- name: last_job_that_raised
+SELECT * FROM jobs WHERE nostr_pubkey = :pubkey AND state = 'complete' AND charge_work_msat > 0
+ORDER BY created_at DESC LIMIT 1;
+
+-- name: last_job_that_lowered
+SELECT * FROM jobs WHERE nostr_pubkey = :pubkey AND state IN ('rejected', 'failed') ORDER BY created_at DESC LIMIT 1;
 
 -- name: paying_keys
 SELECT pubkey FROM identities WHERE paid_jobs > 0 ORDER BY last_seen DESC LIMIT :limit;
