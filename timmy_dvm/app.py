@@ -22,7 +22,18 @@ from relay_client.dial import Outside
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import agent_of, check, follows_of, keys_of, policy_of, pool_of, price_source_of, wallet_of
+from timmy_dvm.building import (
+    agent_of,
+    check,
+    follows_of,
+    keys_of,
+    lift_of,
+    policy_of,
+    pool_of,
+    price_source_of,
+    ranks_of,
+    wallet_of,
+)
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.dispatch import Dispatch
@@ -200,7 +211,8 @@ class App:
         relays = config.nostr.relays or (await stack.enter_async_context(_embedded_relay(config, outside)),)
         policy = policy_of(config, agent, wallet)
         pool = pool_of(config, relays, keys, outside)
-        follows = follows_of(config, pool, store, clock)
+        follows, ranks = follows_of(config, pool, store, clock), ranks_of(config, clock, outside)
+        lift = lift_of(follows, ranks)
         speaker = NostrSpeaker(keys, randomness, name=config.nostr.name)
         return Ground(
             config=config,
@@ -212,10 +224,9 @@ class App:
             keys=keys,
             pool=pool,
             policy=policy,
-            engine=Engine(store, policy, speaker)
-            if follows is None
-            else Engine(store, policy, speaker, follows.lift),
+            engine=Engine(store, policy, speaker) if lift is None else Engine(store, policy, speaker, lift),
             follows=follows,
+            ranks=ranks,
         )
 
 
