@@ -44,6 +44,7 @@ from timmy_dvm.http.health import Health
 from timmy_dvm.http.server import Server, bind
 from timmy_dvm.http_door import (
     claims_of,
+    giving_of,
     operator_side,
     pages_of,
     routers_of,
@@ -172,7 +173,8 @@ class App:
         health = Health(config, ground.keys, ground.pool, store, payments, watchdog)
         sessions = sessions_of(ground, services, payments.look)
         world = world_door(ground, services)
-        routers = routers_of(services, sessions, claims_of(ground), door.hand_in, health.show, pay)
+        claims, gifts = claims_of(ground), giving_of(ground)
+        routers = routers_of(services, sessions, claims, door.hand_in, health.show, pay, gifts)
         routers += [*world.routers, *operator.routers, pages_of(ground, services)]
         return _Parts(
             Ready(ground.keys.npub, public_url, ground.pool.urls),

@@ -6,7 +6,9 @@ agent never loads the SDK of another.
 
 from collections.abc import Iterable
 
+from ledger.accounts import POOL
 from ledger.money import Msats, msats_from_sats
+from lightning import lnurl
 from lightning.backend import Lightning
 from relay_client.dial import Outside
 from relay_client.errors import InvalidKey, InvalidRelayUrl
@@ -200,8 +202,13 @@ def lift_of(*speakers: Follows | Ranks | None) -> Lift | None:
 
 
 def card_of(config: Config, policy: Policy) -> Card:
-    """What is announced of this instance; with one model there is nothing to choose."""
-    table = config.nostr
+    """What is announced of this instance; with one model there is nothing to choose.
+
+    Where it has a public address it has names of its own there, and real sats can be given at them.
+    """
+    table, public_url = config.nostr, config.http.public_url or ""
+    name = lnurl.name_at_home(table.name)
+    gifts = lnurl.address_at(name or POOL, public_url) if config.lightning.backend != "simulated" else None
     return Card(
         name=table.name,
         about=table.about,
@@ -209,8 +216,8 @@ def card_of(config: Config, policy: Policy) -> Card:
         models=policy.work_models if len(policy.work_models) > 1 else (),
         direct_messages=table.direct_messages,
         picture=table.picture,
-        lud16=table.lud16,
-        nip05=table.nip05,
+        lud16=table.lud16 or gifts,
+        nip05=table.nip05 or lnurl.address_at(name or "_", public_url),
     )
 
 
