@@ -72,7 +72,9 @@ def address_at(name: str, public_url: str) -> str | None:
     LUD-16 asks at the root of an https address.
     """
     parts = urlsplit(public_url)
-    return f"{name}@{parts.netloc}" if parts.scheme == "https" and parts.path in {"", "/"} else None
+    if parts.scheme != "https" or parts.path not in {"", "/"}:
+        return None
+    return f"{name}@{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
 def encode(url: str) -> str:

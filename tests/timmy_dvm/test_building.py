@@ -17,6 +17,7 @@ from timmy_dvm.building import (
     SIMULATED_BALANCE,
     admin_token_of,
     agent_of,
+    card_of,
     dials_customers_relays,
     follows_of,
     lift_of,
@@ -132,6 +133,40 @@ def test_whose_ranks_count_is_said_by_the_owner(tmp_path):
     lifting["trust__rank_providers"] = f"{'f' * 64} wss://a.example"
     with pytest.raises(ConfigError, match=r"trust\.rank_providers: "):
         ranks_of(configured(tmp_path, **lifting), CLOCK, Outside())
+
+
+@pytest.mark.parametrize(
+    ("changes", "lud16", "nip05"),
+    [
+        ({}, None, None),
+        ({"http__public_url": "https://t.example"}, "timmy@t.example", "timmy@t.example"),
+        ({"http__public_url": "https://t.example:8443"}, "timmy@t.example:8443", "timmy@t.example:8443"),
+        ({"http__public_url": "https://t.example/timmy"}, None, None),
+        ({"http__public_url": "http://t.example"}, None, None),
+        (
+            {"http__public_url": "https://t.example", "nostr__name": "Tim the Wizard"},
+            "pool@t.example",
+            "_@t.example",
+        ),
+        (
+            {
+                "http__public_url": "https://t.example",
+                "nostr__lud16": "a@b.example",
+                "nostr__nip05": "c@d.example",
+            },
+            "a@b.example",
+            "c@d.example",
+        ),
+    ],
+)
+def test_with_a_public_address_it_has_names_of_its_own_there(tmp_path, changes, lud16, nip05):
+    card = card_of(configured(tmp_path, **LNBITS, **changes), Policy())
+    assert (card.lud16, card.nip05) == (lud16, nip05)
+
+
+def test_nobody_is_asked_to_send_play_money_from_a_real_wallet(tmp_path):
+    card = card_of(configured(tmp_path, http__public_url="https://t.example", dev__pay_route="false"), Policy())
+    assert (card.lud16, card.nip05) == (None, "timmy@t.example")
 
 
 def test_who_lifts_a_key_highest_is_heard():

@@ -22,6 +22,7 @@ from ledger.accounts import POOL
 from ledger.money import MSATS_PER_SAT, Msats, sats_down
 from ledger.records import Applied, InvoiceRecord, InvoiceState
 from lightning import lnurl
+from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.donation_facts import DonationAsked
 from timmy_dvm.core.transitions import AWAITING
 from timmy_dvm.http.answers import answers
@@ -29,7 +30,7 @@ from timmy_dvm.http.faults import Fault
 from timmy_dvm.http.open_places import OpenPlaces
 from timmy_dvm.http.pool_answers import NamedKeys, PayRequest, PaySent
 from timmy_dvm.http.services import Services
-from timmy_dvm.http.session_work import invoiced, why
+from timmy_dvm.http.session_work import invoiced
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr.zaps import InvalidZap, Zap, read_comment, read_zap, write_note
 
@@ -176,17 +177,20 @@ async def _invoiced(services: Services, giving: Giving, fact: DonationAsked, add
         NoGift: it is refused.
         Fault: too many gifts of this address wait, or our wallet makes no invoice just now.
     """
+    # Looked at before it is written: nobody fills our disk with what is refused anyway.
+    if isinstance(refusal := await services.engine.peek(fact), Refused):
+        raise NoGift(refusal.sentence)
     giving.places.take(address, fact.topup_id)
     try:
-        outcome, messages = await services.engine.ask(fact)
-        is_refused = isinstance(outcome, Applied) and not outcome.change.topups
-        invoice = None if is_refused else await invoiced(services, fact.topup_id)
+        await services.engine.handle(fact)
     except BaseException:
         giving.places.leave(fact.topup_id)
         raise
-    if invoice is None:
+    # Who hangs up now has taken a place all the same: it is free again when the gift is over.
+    invoice = await invoiced(services, fact.topup_id)
+    if invoice is None:  # in between others took the last places
         giving.places.leave(fact.topup_id)
-        raise NoGift(why(messages).sentence if is_refused else _AWAY)
+        raise NoGift(_AWAY)
     return invoice
 
 

@@ -59,6 +59,12 @@ def zap(amount=21_000, content="", keys=ALICE, event=None):
     return keys.sign(kind=9734, created_at=1_700_000_000, tags=tags, content=content, aux=b"\1" * 32).to_json()
 
 
+async def facts(door):
+    """How much is written down for ever."""
+    count = "SELECT count(*) FROM facts"
+    return await door.house.store.look(lambda view: view._connection.execute(count).fetchone()[0])
+
+
 @pytest.mark.parametrize("name", ["pool", "timmy"])
 async def test_a_wallet_reads_the_terms_asks_an_invoice_that_commits_to_them_and_the_pool_has_it_all(name):
     async with a_bowl() as door:
@@ -163,7 +169,9 @@ async def test_a_crowd_of_givers_takes_no_customers_place_and_no_customer_a_give
     async with a_bowl(policy=policy, per_address=9) as door:
         for _ in range(2):
             assert (await asks(door)).json()["pr"]
+        before = await facts(door)
         assert "try again" in await refusal(door)
+        assert await facts(door) == before
         await door.ask()
         busy = await door.http.post("/api/jobs", json={"request": "And why?"})
         assert busy.json()["code"] == "busy"
