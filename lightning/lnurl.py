@@ -72,8 +72,12 @@ def address_at(name: str, public_url: str) -> str | None:
     LUD-16 asks at the root of an https address.
     """
     parts = urlsplit(public_url)
-    if parts.scheme != "https" or parts.path not in {"", "/"}:
-        return None
+    return identifier(name, public_url) if parts.scheme == "https" and parts.path in {"", "/"} else None
+
+
+def identifier(name: str, public_url: str) -> str:
+    """``name@domain`` as our metadata has it (LUD-16), wherever the service is; never what logs in there."""
+    parts = urlsplit(public_url)
     return f"{name}@{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 

@@ -95,6 +95,7 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         open_jobs_per_key=limits.open_jobs_per_key,
         jobs_per_key_minute=limits.jobs_per_key_minute,
         open_invoices=limits.open_invoices,
+        open_donations=limits.open_donations,
         http_invoice_s=config.pricing.http_invoice_minutes * 60,
         relay_invoice_s=config.pricing.relay_invoice_minutes * 60,
         topup_max=msats_from_sats(limits.topup_max_sats),

@@ -72,6 +72,7 @@ def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core
         ("limits__open_jobs_per_key", "7", lambda p: p.open_jobs_per_key == 7),
         ("limits__jobs_per_key_minute", "8", lambda p: p.jobs_per_key_minute == 8),
         ("limits__open_invoices", "9", lambda p: p.open_invoices == 9),
+        ("limits__open_donations", "7", lambda p: p.open_donations == 7),
         ("limits__refund_fee_sats", "4", lambda p: p.fee_per_refund == msats_from_sats(4)),
         ("limits__refund_fees_per_day_sats", "5", lambda p: p.fee_per_day == msats_from_sats(5)),
         ("pricing__http_invoice_minutes", "2", lambda p: p.http_invoice_s == 120),

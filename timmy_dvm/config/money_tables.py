@@ -224,6 +224,9 @@ class LimitsTable(Table):
     open_invoices: int = key(
         1_000, "Open invoices in all; half are kept for keys that paid before.", ge=2, le=_BIG
     )
+    open_donations: int = key(
+        100, "Unpaid gifts to the pool in all, beside those invoices; an IP address may have 5.", ge=1, le=_BIG
+    )
     in_flight: int = key(
         50,
         "Jobs worked on at the same time; others wait. Half are kept for keys that paid before, and no key takes "

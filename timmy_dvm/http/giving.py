@@ -13,7 +13,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -108,8 +107,7 @@ def routes(services: Services, giving: Giving) -> APIRouter:
 
 def _metadata(services: Services, name: str) -> str:
     """What an invoice is for in words, and the address it is for."""
-    address = f"{name}@{urlsplit(services.public_url).netloc}"
-    return lnurl.metadata_of("A gift to Timmy's generosity pool", address)
+    return lnurl.metadata_of("A gift to Timmy's generosity pool", lnurl.identifier(name, services.public_url))
 
 
 def _told(services: Services, giving: Giving, name: str) -> dict[str, object]:
