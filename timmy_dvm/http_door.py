@@ -151,7 +151,8 @@ def routers_of(
 def pages_of(ground: Ground, services: Services) -> APIRouter:
     """What a visitor with a browser sees. Only a simulated wallet is ever paid with play money."""
     config = ground.config
-    is_open = ground.wallet.caps.description_hash
+    # A wallet elsewhere can't pay a simulated one.
+    is_open = ground.wallet.caps.description_hash and config.lightning.backend != "simulated"
     pool = lnurl.address_at(POOL_NAME, services.public_url) if is_open else None
     visitors = Visitors(
         npub=ground.keys.npub,
