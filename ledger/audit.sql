@@ -172,6 +172,11 @@ SELECT
     'its invoice fills ' || invoices.account || ', asked for was ' || topups.account
 FROM topups JOIN invoices ON invoices.payment_hash = topups.payment_hash WHERE invoices.account <> topups.account;
 
+-- name: I2 what fills the pool by an invoice was meant as a gift
+SELECT 'invoice ' || invoices.payment_hash, 'it fills the pool, and nobody asked to give'
+FROM invoices LEFT JOIN topups ON topups.payment_hash = invoices.payment_hash
+WHERE invoices.account = 'pool' AND topups.row IS NULL;
+
 -- name: I2 a session holds nothing unless it is open
 SELECT 'session ' || sessions.id, 'it is ' || sessions.state || ', and holds ' || accounts.balance_msat || ' msat'
 FROM sessions JOIN accounts ON accounts.name = 'session:' || sessions.id

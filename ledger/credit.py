@@ -14,7 +14,9 @@ FORGOTTEN_AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopUpRecord:
-    """Somebody asked for an invoice that fills a prepaid account; whatever comes for it is credited there.
+    """Somebody asked for an invoice that fills a prepaid account, or the pool; whatever comes for it goes there.
+
+    A gift to the pool has a ``pubkey`` only where its giver wants to be named.
 
     ``id`` is random; ``origin`` is the door's own note (JSON) on how to answer, empty once it was forgotten.
     ``payment_hash`` is None until our wallet made the invoice. A top-up waits until ``ended_at``: it was paid, its

@@ -24,7 +24,9 @@ class Code(StrEnum):
     WITHDRAW = "withdraw"
     """``operator → node``: the operator took own sats out."""
     SETTLED = "settled"
-    """``node → job``: all that was received for an invoice, once per payment hash."""
+    """``node → job`` (or a prepaid account, or the pool): all that was received for an invoice, once per payment
+    hash.
+    """
     CREDIT_USED = "credit_used"
     """``customer → job`` or ``session → job``, when a step is asked for."""
     RESERVED = "reserved"

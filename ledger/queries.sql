@@ -311,17 +311,21 @@ SELECT due_at, id FROM jobs WHERE due_at IS NOT NULL ORDER BY due_at, row;
 SELECT count(*) FROM jobs
 WHERE nostr_pubkey = :pubkey AND state IN ('awaiting_eval_payment', 'awaiting_work_payment');
 
+-- What is given to the pool keeps nobody from asking: it is counted apart, here and below.
 -- name: waiting_topups_of_key
-SELECT count(*) FROM topups WHERE nostr_pubkey = :pubkey AND ended_at IS NULL;
+SELECT count(*) FROM topups WHERE nostr_pubkey = :pubkey AND ended_at IS NULL AND account <> 'pool';
 
 -- name: waiting_topups
-SELECT count(*) FROM topups WHERE ended_at IS NULL;
+SELECT count(*) FROM topups WHERE ended_at IS NULL AND account <> 'pool';
+
+-- name: waiting_donations
+SELECT count(*) FROM topups WHERE ended_at IS NULL AND account = 'pool';
 
 -- name: waiting_jobs
 SELECT count(*) FROM jobs WHERE state IN ('awaiting_eval_payment', 'awaiting_work_payment');
 
 -- name: payable_invoices
-SELECT count(*) FROM invoices WHERE state = 'open';
+SELECT count(*) FROM invoices WHERE state = 'open' AND account <> 'pool';
 
 -- name: reserved_of_key
 SELECT coalesce(sum(reserved_msat), 0) FROM reservations WHERE nostr_pubkey = :pubkey AND ended_at IS NULL;
@@ -354,11 +358,12 @@ WHERE nostr_pubkey = :pubkey AND created_at >= :since AND state = 'cancelled' AN
 SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND created_at >= :since;
 
 -- name: topups_of_key_since
-SELECT count(*) FROM topups WHERE nostr_pubkey = :pubkey AND created_at >= :since;
+SELECT count(*) FROM topups WHERE nostr_pubkey = :pubkey AND created_at >= :since AND account <> 'pool';
 
 -- name: given_up_topups_of_key_since
 SELECT count(*) FROM topups JOIN invoices ON invoices.payment_hash = topups.payment_hash
-WHERE nostr_pubkey = :pubkey AND topups.created_at >= :since AND ended_at IS NOT NULL AND invoices.state = 'open';
+WHERE nostr_pubkey = :pubkey AND topups.created_at >= :since AND ended_at IS NOT NULL AND invoices.state = 'open'
+    AND topups.account <> 'pool';
 
 -- name: unended_jobs_of_key
 SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND ended_at IS NULL;
@@ -464,7 +469,7 @@ SELECT * FROM topups WHERE event_id = :event_id;
 SELECT * FROM topups WHERE payment_hash = :payment_hash;
 
 -- name: waiting_topups_of_key_listed
-SELECT * FROM topups WHERE nostr_pubkey = :pubkey AND ended_at IS NULL ORDER BY row LIMIT :limit;
+SELECT * FROM topups WHERE nostr_pubkey = :pubkey AND ended_at IS NULL AND account <> 'pool' ORDER BY row LIMIT :limit;
 
 -- name: session
 SELECT * FROM sessions WHERE id = :id;
@@ -558,6 +563,14 @@ ORDER BY ended_at DESC, job DESC LIMIT :limit;
 SELECT entries.at, entries.code, postings.amount_msat
 FROM postings JOIN entries ON entries.id = postings.entry
 WHERE postings.account = (SELECT id FROM accounts WHERE name = 'pool') ORDER BY postings.entry DESC LIMIT :limit;
+
+-- Who gave and let us say so. A gift that was forgotten has no note any more.
+-- name: newest_donors
+SELECT topups.ended_at, topups.nostr_pubkey, invoices.received_msat
+FROM topups JOIN invoices ON invoices.payment_hash = topups.payment_hash
+WHERE topups.account = 'pool' AND topups.nostr_pubkey IS NOT NULL AND topups.ended_at > 0
+    AND topups.origin <> '' AND invoices.received_msat > 0
+ORDER BY topups.ended_at DESC, topups.row DESC LIMIT :limit;
 
 -- name: outbox
 SELECT * FROM outbox ORDER BY id;

@@ -64,6 +64,15 @@ class PoolMove:
     amount: Msats
 
 
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """One gift to the pool whose giver wants to be named: when it came, of which key (hex), and what came."""
+
+    at: int
+    pubkey: str
+    amount: Msats
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolBooks:
     """The pool at one moment. All it was ever given is what it holds, what is set aside and what it granted."""
@@ -75,6 +84,8 @@ class PoolBooks:
     grants: tuple[Grant, ...]
     """The newest first."""
     moves: tuple[PoolMove, ...]
+    """The newest first."""
+    donors: tuple[Donor, ...] = ()
     """The newest first."""
 
     @property

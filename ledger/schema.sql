@@ -373,13 +373,13 @@ BEGIN SELECT raise(ABORT, 'a settled invoice stays as it is'); END;
 CREATE TRIGGER invoices_are_kept BEFORE DELETE ON invoices
 BEGIN SELECT raise(ABORT, 'invoices are never deleted: money may come late'); END;
 
--- Top-ups of prepaid accounts: no job, but an invoice, and an answer that may come long after.
+-- Top-ups of prepaid accounts, and gifts to the pool: no job, but an invoice, and an answer that may come long after.
 CREATE TABLE topups (
     row          INTEGER PRIMARY KEY,
     id           TEXT NOT NULL UNIQUE, -- random 128 bits
     event_id     TEXT UNIQUE, -- one request event makes one top-up
-    account      TEXT NOT NULL, -- `customer:<pubkey>`: where its money goes, whenever that comes
-    nostr_pubkey TEXT,
+    account      TEXT NOT NULL, -- `customer:<pubkey>`, `pool`: where its money goes, whenever that comes
+    nostr_pubkey TEXT, -- of a gift: only where its giver wants to be named
     amount_msat  INTEGER NOT NULL CHECK (amount_msat > 0),
     origin       TEXT NOT NULL, -- the door's own note (JSON) on how to answer; empty once forgotten
     payment_hash TEXT UNIQUE REFERENCES invoices (payment_hash), -- NULL until our wallet made the invoice
@@ -393,6 +393,8 @@ CREATE INDEX topups_waiting ON topups (nostr_pubkey) WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX one_open_topup_a_session ON topups (account)
 WHERE ended_at IS NULL AND account GLOB 'session:?*';
 CREATE INDEX topups_of_session ON topups (account) WHERE account GLOB 'session:?*';
+
+CREATE INDEX donors ON topups (ended_at) WHERE account = 'pool' AND nostr_pubkey IS NOT NULL;
 
 CREATE TRIGGER topup_keeps_its_terms BEFORE UPDATE OF id, event_id, account, nostr_pubkey, amount_msat, created_at
 ON topups

@@ -27,7 +27,7 @@ from ledger.records import (
     RefundRecord,
     Turn,
 )
-from ledger.reservations import Grant, PoolBooks, PoolMove, TierUse
+from ledger.reservations import Donor, Grant, PoolBooks, PoolMove, TierUse
 from ledger.sessions import SessionRecord
 from ledger.spending import ModelUse
 from ledger.sqlite_bootstrap import bootstrap_from
@@ -258,6 +258,10 @@ class SqliteView:
         waiting = sum(map(self._number, ("waiting_jobs", "waiting_topups", "waiting_bootstraps")))
         return max(waiting, self._number("payable_invoices"))
 
+    def open_donations(self) -> int:
+        """See :class:`ledger.store.View`."""
+        return self._number("waiting_donations")
+
     # What the Store reads beyond a decision's needs.
 
     def pending(self) -> Sequence[PendingAction]:
@@ -310,6 +314,7 @@ class SqliteView:
             today=self._all(lambda row: TierUse(*row), "pool_use_since", since=since),
             grants=self._all(lambda row: Grant(*row), "newest_grants", limit=limit),
             moves=self._all(lambda row: PoolMove(*row), "newest_pool_moves", limit=limit),
+            donors=self._all(lambda row: Donor(*row), "newest_donors", limit=limit),
         )
 
     def setting(self, key: str) -> str | None:

@@ -111,6 +111,9 @@ class View(Protocol):
     def topup_of_invoice(self, payment_hash: str) -> TopUpRecord | None:
         """The top-up whose invoice has this hash, or None."""
 
+    def open_donations(self) -> int:
+        """Gifts to the pool that wait, for their invoice or for its payment. Nowhere else is one counted."""
+
     def waiting_topups_of(self, pubkey: str, limit: int) -> Sequence[tuple[TopUpRecord, InvoiceRecord | None]]:
         """A key's top-ups that wait, oldest first, at most ``limit``; each with its invoice once that is made."""
 

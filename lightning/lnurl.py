@@ -24,6 +24,7 @@ from lightning.errors import InvalidInvoice, LightningError
 
 MAX_ANSWER_BYTES: Final = 65_536
 MAX_ADDRESS_CHARS: Final = 320
+_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
 _ADDRESS: Final = re.compile(r"([a-z0-9._+-]{1,64})@([a-z0-9.-]{1,253})", re.ASCII)
 
 
@@ -57,6 +58,27 @@ def address_url(address: str) -> str:
     if match is None or match[1] in {".", ".."}:
         raise InvalidLnurl("That is no Lightning address: it looks like name@example.com.")
     return f"https://{match[2]}/.well-known/lnurlp/{match[1]}"
+
+
+def name_at_home(name: str) -> str | None:
+    """A name of ours as the first part of a Lightning address (LUD-16); None where it can't be one."""
+    lower = name.lower()
+    return lower if _NAME.fullmatch(lower) and lower.strip("._") else None
+
+
+def address_at(name: str, public_url: str) -> str | None:
+    """``name@domain`` for our own service; None where no wallet elsewhere would find it.
+
+    LUD-16 asks at the root of an https address.
+    """
+    parts = urlsplit(public_url)
+    return identifier(name, public_url) if parts.scheme == "https" and parts.path in {"", "/"} else None
+
+
+def identifier(name: str, public_url: str) -> str:
+    """``name@domain`` as our metadata has it (LUD-16), wherever the service is; never what logs in there."""
+    parts = urlsplit(public_url)
+    return f"{name}@{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
 def encode(url: str) -> str:
@@ -155,15 +177,23 @@ def metadata_of(description: str, address: str | None = None) -> str:
     return json.dumps(lines, ensure_ascii=False, separators=(",", ":"))
 
 
-def pay_terms(terms: PayTerms) -> dict[str, object]:
-    """Our answer to the question what we take (LUD-06)."""
+def pay_terms(terms: PayTerms, *, comment_chars: int = 0, nostr_pubkey: str | None = None) -> dict[str, object]:
+    """Our answer to the question what we take (LUD-06).
+
+    Args:
+        terms: the sums, and what invoices commit to.
+        comment_chars: the longest comment that may come along (LUD-12); 0: none.
+        nostr_pubkey: who signs receipts of zaps, hex (NIP-57); None: zaps are not taken.
+    """
+    zaps = {} if nostr_pubkey is None else {"allowsNostr": True, "nostrPubkey": nostr_pubkey}
     return {
         "tag": "payRequest",
         "callback": terms.callback,
         "minSendable": terms.least,
         "maxSendable": terms.most,
         "metadata": terms.metadata,
-        "commentAllowed": 0,
+        "commentAllowed": comment_chars,
+        **zaps,
     }
 
 

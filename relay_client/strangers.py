@@ -35,6 +35,12 @@ async def refuse_to_dial(url: str) -> tuple[str, int]:
     raise DialRefused(f"{url} is not one of the configured relays, and no other is dialled.")
 
 
+async def as_it_says(url: str) -> tuple[str, int]:
+    """The `Dialler` of a pool whose every errand goes to relays of its owner's choice: the host that is named."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
+
+
 class Strangers:
     """Runs errands to relays that are not configured.
 

@@ -51,6 +51,7 @@ from timmy_dvm.nostr import (
     publishing,
     streaming,
     wishes,
+    zaps,
 )
 from timmy_dvm.nostr.origin import write_origin
 from timmy_dvm.nostr.privacy import Scheme
@@ -158,9 +159,16 @@ def introduced():
     return [Event.from_wire(one.json) for one in new]
 
 
+def thanked():
+    """What a zap of everything that can be zapped is answered with."""
+    about = [("e", "ab" * 32), ("k", "31990"), ("a", f"31990:{TIMMY.public_key}:timmy-5050")]
+    asked = zaps.read_zap(signed(P_TIMMY, *about, kind=9734).to_json(), amount=1, public_key=TIMMY.public_key)
+    return [Event.from_wire(zaps.receipt(asked, "lnbc1", keys=TIMMY, aux=bytes(32), at=NOW).json)]
+
+
 def everything_said():
     answers = [event for kind in KINDS for scheme in SCHEMES for event in said(kind, scheme)]
-    return [*answers, *written(), *announced(), *introduced()]
+    return [*answers, *written(), *announced(), *introduced(), *thanked()]
 
 
 def tags_of(event):

@@ -22,7 +22,18 @@ from relay_client.dial import Outside
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import agent_of, check, follows_of, keys_of, policy_of, pool_of, price_source_of, wallet_of
+from timmy_dvm.building import (
+    agent_of,
+    check,
+    follows_of,
+    keys_of,
+    lift_of,
+    policy_of,
+    pool_of,
+    price_source_of,
+    ranks_of,
+    wallet_of,
+)
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.dispatch import Dispatch
@@ -33,6 +44,7 @@ from timmy_dvm.http.health import Health
 from timmy_dvm.http.server import Server, bind
 from timmy_dvm.http_door import (
     claims_of,
+    giving_of,
     operator_side,
     pages_of,
     routers_of,
@@ -161,7 +173,8 @@ class App:
         health = Health(config, ground.keys, ground.pool, store, payments, watchdog)
         sessions = sessions_of(ground, services, payments.look)
         world = world_door(ground, services)
-        routers = routers_of(services, sessions, claims_of(ground), door.hand_in, health.show, pay)
+        claims, gifts = claims_of(ground), giving_of(ground)
+        routers = routers_of(services, sessions, claims, door.hand_in, health.show, pay, gifts)
         routers += [*world.routers, *operator.routers, pages_of(ground, services)]
         return _Parts(
             Ready(ground.keys.npub, public_url, ground.pool.urls),
@@ -200,7 +213,8 @@ class App:
         relays = config.nostr.relays or (await stack.enter_async_context(_embedded_relay(config, outside)),)
         policy = policy_of(config, agent, wallet)
         pool = pool_of(config, relays, keys, outside)
-        follows = follows_of(config, pool, store, clock)
+        follows, ranks = follows_of(config, pool, store, clock), ranks_of(config, clock, outside)
+        lift = lift_of(follows, ranks)
         speaker = NostrSpeaker(keys, randomness, name=config.nostr.name)
         return Ground(
             config=config,
@@ -212,10 +226,9 @@ class App:
             keys=keys,
             pool=pool,
             policy=policy,
-            engine=Engine(store, policy, speaker)
-            if follows is None
-            else Engine(store, policy, speaker, follows.lift),
+            engine=Engine(store, policy, speaker) if lift is None else Engine(store, policy, speaker, lift),
             follows=follows,
+            ranks=ranks,
         )
 
 

@@ -6,14 +6,17 @@ agent never loads the SDK of another.
 
 from collections.abc import Iterable
 
+from ledger.accounts import POOL
 from ledger.money import Msats, msats_from_sats
+from lightning import lnurl
 from lightning.backend import Lightning
 from relay_client.dial import Outside
-from relay_client.errors import InvalidKey
+from relay_client.errors import InvalidKey, InvalidRelayUrl
 from relay_client.http_fetch import fetch_document
 from relay_client.keys import Keys, parse_public_key
 from relay_client.pool import RelayPool
-from relay_client.strangers import refuse_to_dial
+from relay_client.strangers import as_it_says, refuse_to_dial
+from relay_client.wire import parse_relay_url
 from timmy_dvm.agent.runner import Agent
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config, ConfigError, Secret
@@ -22,13 +25,15 @@ from timmy_dvm.config.money_tables import DailyBudgetTable, FreeTierTable, Prici
 from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
-from timmy_dvm.core.trust import Tier, TrustRules
+from timmy_dvm.core.trust import Tier, TrustRules, highest
+from timmy_dvm.engine import Lift
 from timmy_dvm.http.tokens import SigningKey, Tokens
 from timmy_dvm.identity import load_or_create_key, load_or_create_token
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
 from timmy_dvm.nostr.dialling import dialler_of
 from timmy_dvm.nostr.follows import Follows, Relays
+from timmy_dvm.nostr.ranks import Provider, Ranks
 from timmy_dvm.prices import Fetch, FixedPrice, LivePrice, Memory, PriceSource
 from timmy_dvm.resolver import SystemResolver
 
@@ -90,6 +95,7 @@ def policy_of(config: Config, agent: Agent, wallet: Lightning) -> Policy:
         open_jobs_per_key=limits.open_jobs_per_key,
         jobs_per_key_minute=limits.jobs_per_key_minute,
         open_invoices=limits.open_invoices,
+        open_donations=limits.open_donations,
         http_invoice_s=config.pricing.http_invoice_minutes * 60,
         relay_invoice_s=config.pricing.relay_invoice_minutes * 60,
         topup_max=msats_from_sats(limits.topup_max_sats),
@@ -171,9 +177,39 @@ def follows_of(config: Config, relays: Relays, memory: Memory, clock: Clock) -> 
     return Follows(relays, memory, clock, owner=owner, tier=Tier(tier))
 
 
+def ranks_of(config: Config, clock: Clock, outside: Outside) -> Ranks | None:
+    """Whose ranks lift keys, where the operator named anybody.
+
+    Raises:
+        ConfigError: a key or a relay of theirs is misspelt.
+    """
+    named = (text.split(" ") for text in config.trust.rank_providers)
+    try:
+        providers = [Provider(parse_public_key(pubkey), parse_relay_url(relay)) for pubkey, relay in named]
+    except (InvalidKey, InvalidRelayUrl) as error:
+        raise ConfigError(f"trust.rank_providers: {error}") from None
+    if not providers:
+        return None
+    # Relays of the operator's choice: dialled for one question, wherever they are, and hung up on.
+    relays = RelayPool((), outside=outside, dialler=as_it_says)
+    tiers = {rank: Tier(tier) for rank, tier in config.trust.rank_tiers}
+    return Ranks(relays, clock, providers=providers, tiers=tiers)
+
+
+def lift_of(*speakers: Follows | Ranks | None) -> Lift | None:
+    """The highest tier that any of those speaks for; None where there are none."""
+    lifts = [speaker.lift for speaker in speakers if speaker is not None]
+    return (lambda pubkey: highest(lift(pubkey) for lift in lifts)) if lifts else None
+
+
 def card_of(config: Config, policy: Policy) -> Card:
-    """What is announced of this instance; with one model there is nothing to choose."""
-    table = config.nostr
+    """What is announced of this instance; with one model there is nothing to choose.
+
+    Where it has a public address it has names of its own there, and real sats can be given at them.
+    """
+    table, public_url = config.nostr, config.http.public_url or ""
+    name = lnurl.name_at_home(table.name)
+    gifts = lnurl.address_at(name or POOL, public_url) if config.lightning.backend != "simulated" else None
     return Card(
         name=table.name,
         about=table.about,
@@ -181,8 +217,8 @@ def card_of(config: Config, policy: Policy) -> Card:
         models=policy.work_models if len(policy.work_models) > 1 else (),
         direct_messages=table.direct_messages,
         picture=table.picture,
-        lud16=table.lud16,
-        nip05=table.nip05,
+        lud16=table.lud16 or gifts,
+        nip05=table.nip05 or lnurl.address_at(name or "_", public_url),
     )
 
 

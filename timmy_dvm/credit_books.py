@@ -11,6 +11,7 @@ from ledger.store import View
 from timmy_dvm import session_books
 from timmy_dvm.core.case import MAX_TOPUPS, Case
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked
+from timmy_dvm.core.donation_facts import DonationAsked
 from timmy_dvm.core.facts import (
     CancelAsked,
     Fact,
@@ -27,6 +28,8 @@ def load(view: View, fact: Fact) -> Case | None:
     match fact:
         case PayoutAsked():
             return _around_payout_asked(view, fact)
+        case DonationAsked():
+            return Case(open_donations=view.open_donations())
         case ForgetAsked():
             return dataclasses.replace(
                 around_key(view, fact.pubkey),

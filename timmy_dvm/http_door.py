@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from lightning import lnurl
 from timmy_dvm.building import admin_token_of, token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
 from timmy_dvm.config import Config
@@ -16,6 +17,7 @@ from timmy_dvm.http import (
     demo,
     dev_pay,
     events,
+    giving,
     health,
     identity,
     jobs,
@@ -36,6 +38,7 @@ from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.cors import Cors
 from timmy_dvm.http.crowd import Crowd
 from timmy_dvm.http.dev_pay import PaidHow, Pay
+from timmy_dvm.http.giving import POOL_NAME, Giving
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.logins import Logins
@@ -101,6 +104,21 @@ def claims_of(ground: Ground) -> Claims:
     )
 
 
+def giving_of(ground: Ground) -> Giving | None:
+    """How the pool is given to, by whoever wants; None where our wallet can't commit to what a gift is for."""
+    if not ground.wallet.caps.description_hash:
+        return None
+    places = OpenPlaces(giving.GIFTS_PER_ADDRESS)
+    ground.engine.listen(places.applied)
+    ground.engine.listen(giving.tell)
+    return Giving(
+        name=lnurl.name_at_home(ground.config.nostr.name),
+        public_key=ground.keys.public_key,
+        relays=ground.pool.urls,
+        places=places,
+    )
+
+
 def routers_of(
     services: Services,
     sessions: Sessions,
@@ -108,6 +126,7 @@ def routers_of(
     hand_in: HandIn,
     show_health: Callable[[], Awaitable[dict[str, Any]]],
     pay: Pay | None,
+    gifts: Giving | None,
 ) -> list[APIRouter]:
     """All routes, in the order of the API's description."""
     routers = [
@@ -122,6 +141,8 @@ def routers_of(
         health.routes(show_health),
         testkit.routes(services),
     ]
+    if gifts is not None:
+        routers.append(giving.routes(services, gifts))
     if pay is not None:
         routers.append(dev_pay.routes(pay))
     return routers
@@ -130,6 +151,9 @@ def routers_of(
 def pages_of(ground: Ground, services: Services) -> APIRouter:
     """What a visitor with a browser sees. Only a simulated wallet is ever paid with play money."""
     config = ground.config
+    # A wallet elsewhere can't pay a simulated one.
+    is_open = ground.wallet.caps.description_hash and config.lightning.backend != "simulated"
+    pool = lnurl.address_at(POOL_NAME, services.public_url) if is_open else None
     visitors = Visitors(
         npub=ground.keys.npub,
         relays=tuple(ground.pool.urls),
@@ -137,6 +161,8 @@ def pages_of(ground: Ground, services: Services) -> APIRouter:
         play_money=config.pay_route and config.lightning.backend == "simulated",
         workshop=True,
         described=True,
+        pool_address=pool,
+        pool_lnurl="" if pool is None else lnurl.encode(lnurl.address_url(pool)),
     )
     return pages_router(visitors, bills_of(services))
 
@@ -144,7 +170,7 @@ def pages_of(ground: Ground, services: Services) -> APIRouter:
 def description() -> dict[str, Any]:
     """The port's whole description, the developers' route included; nothing is built or opened for it."""
     absent: Any = _Absent()
-    routers = routers_of(absent, absent, absent, absent, absent, _nobody_pays)
+    routers = routers_of(absent, absent, absent, absent, absent, _nobody_pays, absent)
     routers += [
         demo.routes(absent, absent, absent),
         world.routes(absent, absent, absent, address_of=absent, origins=frozenset()),

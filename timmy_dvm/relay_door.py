@@ -28,6 +28,7 @@ from timmy_dvm.nostr.mentions import Mentions
 from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.nostr.publishing import NostrPublisher
+from timmy_dvm.nostr.ranks import Ranks
 from timmy_dvm.prices import PriceSource
 from timmy_dvm.resolver import SystemResolver
 from timmy_dvm.web import Web
@@ -51,6 +52,7 @@ class Ground:
     policy: Policy
     engine: Engine
     follows: Follows | None = None
+    ranks: Ranks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ class RelayDoor:
 
     port: NostrPort
     letters: Letterbox | None
-    courtesies: tuple[Announcer | Mentions | Follows, ...]
+    courtesies: tuple[Announcer | Mentions | Follows | Ranks, ...]
     publisher: NostrPublisher
     hand_in: HandIn
 
@@ -99,7 +101,7 @@ def relay_door(ground: Ground, prices: PriceSource, status: Status) -> RelayDoor
         courtesies=(
             *([announcer] if table.announce else []),
             *([replies] if table.mention_replies else []),
-            *([ground.follows] if ground.follows is not None else []),
+            *(speaker for speaker in (ground.follows, ground.ranks) if speaker is not None),
         ),
         publisher=publisher,
         hand_in=_hand_in(ground, desk, prices),

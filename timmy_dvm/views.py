@@ -10,6 +10,7 @@ from ledger.money import Msats, sats_down, sats_up
 from ledger.records import InvoiceRecord, JobRecord, JobState, Mode, Quote, RefundRecord
 from ledger.reservations import PoolBooks
 from ledger.store import Story
+from relay_client.keys import npub
 from timmy_dvm.core.facts import EvalDone, InvoiceMade
 from timmy_dvm.core.pricing import MICRO_PER_USD
 from timmy_dvm.core.refunds import CLAIMABLE, shown_state
@@ -172,7 +173,8 @@ def refund_view(refund: RefundRecord) -> dict[str, object]:
 
 
 def pool_view(books: PoolBooks, daily_budgets: Mapping[str, int]) -> dict[str, object]:
-    """The generosity pool's public books, as ``GET /api/pool`` gives them: no key and no job is named.
+    """The generosity pool's public books, as ``GET /api/pool`` gives them: no job is named, and no key but of
+    those donors who asked for it.
 
     ``today`` is what the books were asked for, by tier; ``daily_budgets`` is in sats.
     """
@@ -196,7 +198,10 @@ def pool_view(books: PoolBooks, daily_budgets: Mapping[str, int]) -> dict[str, o
             for grant in books.grants
         ],
         "entries": [{"at": when(move.at), "code": move.code, "amountMsat": move.amount} for move in books.moves],
-        "donors": [],
+        "donors": [
+            {"at": when(donor.at), "npub": npub(donor.pubkey), "amountSats": sats_down(donor.amount)}
+            for donor in books.donors
+        ],
     }
 
 

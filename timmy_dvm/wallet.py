@@ -99,7 +99,11 @@ class WalletSteps:
     async def _invoice(self, wanted: CreateInvoice, key: str) -> Invoice:
         self._stop_if_short()
         return await self._lightning.create_invoice(
-            Msats(wanted.amount), memo=wanted.memo, expiry_s=wanted.expiry_s, key=key
+            Msats(wanted.amount),
+            memo=wanted.memo,
+            expiry_s=wanted.expiry_s,
+            key=key,
+            description_hash=bytes.fromhex(wanted.description_hash) or None,
         )
 
     async def check_invoice(self, action_id: int, asked: CheckInvoice) -> bool:

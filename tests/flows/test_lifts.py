@@ -38,6 +38,37 @@ async def test_whom_the_operator_follows_is_served_free_from_the_start(relay, tm
     assert told == {friend.public_key: ("complete", True), stranger.public_key: ("awaiting_eval_payment", False)}
 
 
+async def test_a_key_that_a_trusted_provider_ranks_is_served_free_once_it_is_looked_up(relay, tmp_path, caplog):
+    """NIP-85: its first request is priced like any other's, and `why` says so from then on."""
+    provider, ranked, stranger = fresh_keys(), fresh_keys(), fresh_keys()
+    more = {
+        "TIMMY_TRUST__RANK_PROVIDERS": f"{provider.npub} {relay.url}",
+        "TIMMY_TRUST__RANK_ESTABLISHED": "60",
+    }
+    await publish(relay.url, signed(provider, 30_382, [("d", ranked.public_key), ("rank", "89")]))
+    caplog.set_level("DEBUG", logger="timmy.ranks")
+    async with serving(tmp_path, relay.url, more=more):
+        first = signed(ranked, TEXT, [("i", "Who are you?", "text")], to=ME)
+        await publish(relay.url, first)
+        await heard(relay.url, first, "payment-required")
+        await until(lambda: any(one.fields["found"] for one in caplog.records if one.name == "timmy.ranks"))
+        assert "Others speak for this key: the pool's budget of the day is that of established keys." in (
+            await reason(relay.url, ranked)
+        )
+        free, paid = signed(ranked, TEXT, ASK, to=ME), signed(stranger, TEXT, ASK, to=ME)
+        await publish(relay.url, free, paid)
+        await heard(relay.url, free, "result")
+        await heard(relay.url, paid, "payment-required")
+        assert "Others speak" not in await reason(relay.url, stranger)
+
+
+async def reason(url, keys):
+    """Why a key has what it has, by its own question."""
+    asked = signed(keys, TEXT, [("param", "op", "me")], to=ME)
+    await publish(url, asked)
+    return json.loads((await heard(url, asked, "result")).content)["why"]
+
+
 async def is_kept(folder, setting):
     with contextlib.closing(sqlite3.connect(folder / "timmy.db")) as ledger:
         return ledger.execute("SELECT 1 FROM settings WHERE key = ?", (setting,)).fetchone() is not None

@@ -45,6 +45,7 @@ from tests.ledger.books import (
 )
 from tests.ledger.store_contract_bootstrap import BootstrapContract
 from tests.ledger.store_contract_credit import CreditContract, ForgettingContract
+from tests.ledger.store_contract_donations import DonationsContract
 from tests.ledger.store_contract_jobs import JobContract
 from tests.ledger.store_contract_money import MoneyBackContract, MoneyContract
 from tests.ledger.store_contract_pool import BudgetContract, PoolBooksContract, PoolContract
@@ -283,6 +284,7 @@ class StoreContract(
     PoolContract,
     BudgetContract,
     PoolBooksContract,
+    DonationsContract,
     SessionContract,
     BootstrapContract,
     OutboxContract,

@@ -372,4 +372,4 @@ class PoolBooksContract:
 
     async def test_a_pool_that_was_never_used_has_its_books(self, store):
         books = await store.pool(since=0, limit=5)
-        assert dataclasses.astuple(books) == (0, 0, 0, (), (), ())
+        assert dataclasses.astuple(books) == (0, 0, 0, (), (), (), ())

@@ -230,3 +230,37 @@ def test_a_withdrawal_is_for_one_sum_exactly():
     told = lnurl.withdraw_terms(callback="https://t.example/w", k1="ab", amount=Msats(7_000), description="Change")
     assert (told["tag"], told["minWithdrawable"], told["maxWithdrawable"]) == ("withdrawRequest", 7_000, 7_000)
     assert lnurl.done() == {"status": "OK"}
+
+
+@pytest.mark.parametrize("name", ["Tim the Wizard", "Тимми", "", "_", "..", "x" * 65, "a@b", "a\n"])
+def test_what_can_not_stand_before_the_at_is_no_name_at_home(name):
+    assert lnurl.name_at_home(name) is None
+
+
+@pytest.mark.parametrize(("name", "shown"), [("Timmy", "timmy"), ("tim.my_2-x", "tim.my_2-x")])
+def test_a_name_of_ours_is_the_first_part_of_an_address(name, shown):
+    assert lnurl.name_at_home(name) == shown
+    assert lnurl.address_url(f"{shown}@timmy.example").endswith(f"/{shown}")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://t.example", "pool@t.example"),
+        ("https://T.example:8443/", "pool@t.example:8443"),
+        ("https://me:secret@t.example", "pool@t.example"),
+        ("https://t.example/timmy", None),
+        ("http://t.example", None),
+        ("", None),
+    ],
+)
+def test_our_own_address_is_where_a_wallet_elsewhere_finds_it(url, address):
+    assert lnurl.address_at("pool", url) == address
+
+
+def test_our_terms_say_what_may_come_along():
+    terms = lnurl.PayTerms(callback="https://a.example/cb", least=Msats(1_000), most=Msats(2_000), metadata="[]")
+    assert lnurl.pay_terms(terms)["commentAllowed"] == 0
+    assert "allowsNostr" not in lnurl.pay_terms(terms)
+    told = lnurl.pay_terms(terms, comment_chars=9, nostr_pubkey="ab" * 32)
+    assert (told["commentAllowed"], told["allowsNostr"], told["nostrPubkey"]) == (9, True, "ab" * 32)

@@ -14,6 +14,7 @@ from ledger.records import Door, Mode, RefundState
 from lightning import bolt11
 from lightning.backend import Sent
 from lightning.simulated import Outcome
+from tests.money.givers import Givers
 from tests.money.rules import Rules
 from tests.money.world import RunAgent, World
 from timmy_dvm.core.actions import CreateInvoice, FindPayment, PayRefund
@@ -50,7 +51,7 @@ DIES = st.sampled_from([None, None, 0, 1, 2, 3, 4])
 TROUBLE = st.sampled_from([None, None, *MOODS])
 
 
-class Customers(RuleBasedStateMachine):
+class Customers(Givers, RuleBasedStateMachine):
     """Whoever comes, and everything that may go wrong meanwhile. A subclass may come with more."""
 
     @initialize(

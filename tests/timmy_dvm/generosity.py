@@ -20,7 +20,6 @@ from ledger.records import (
     Door,
     FactRecord,
     IdentityRecord,
-    InvoiceRecord,
     JobRecord,
     JobState,
     Mode,
@@ -30,6 +29,7 @@ from ledger.sqlite import open_ledger
 from ledger.store import Store
 from tests.flows.house import Recorder
 from timmy_dvm.core.actions import Message
+from timmy_dvm.core.donation_facts import DonationAsked
 from timmy_dvm.core.facts import (
     CancelAsked,
     DeadlinePassed,
@@ -119,19 +119,21 @@ class Generosity:
         paid = transfer(name, Code.SETTLED, accounts.NODE, accounts.customer(pubkey), msats_from_sats(sats))
         await self.write(entries=(paid,))
 
-    async def gift(self, sats: int) -> str:
-        """An invoice of which all goes to the pool; its hash."""
-        payment_hash = hexed(f"gift {self.fresh()}")
-        invoice = InvoiceRecord(
-            payment_hash=payment_hash,
-            account=accounts.POOL,
-            job_id=None,
-            amount=msats_from_sats(sats),
-            bolt11="lnbc1",
-            created_at=self.now,
-            expires_at=self.now + 600,
+    async def gift(self, sats: int, *, donor: str | None = None) -> str:
+        """Somebody wants to give; the hash of the invoice that was made."""
+        topup_id, payment_hash = hexed(f"asked {self.fresh()}")[:32], hexed(f"gift {self.fresh()}")
+        amount = msats_from_sats(sats)
+        await self.engine.handle(
+            DonationAsked(
+                topup_id=topup_id, amount=amount, description_hash="", origin="a zap", donor=donor, at=self.now
+            )
         )
-        await self.write(invoices=(invoice,))
+        await self.engine.handle(
+            InvoiceMade(
+                job_id="", topup_id=topup_id, key=topup_id, payment_hash=payment_hash, bolt11="lnbc1",
+                amount=amount, created_at=self.now, expires_at=self.now + 600, at=self.now,
+            )
+        )  # fmt: skip
         return payment_hash
 
     async def drain(self, left: int) -> None:

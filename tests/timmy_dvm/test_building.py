@@ -17,13 +17,16 @@ from timmy_dvm.building import (
     SIMULATED_BALANCE,
     admin_token_of,
     agent_of,
+    card_of,
     dials_customers_relays,
     follows_of,
+    lift_of,
     owner_of,
     policy_of,
     pool_of,
     price_source_of,
     prices_of,
+    ranks_of,
     tokens_of,
     wallet_of,
 )
@@ -32,6 +35,7 @@ from timmy_dvm.config import ConfigError, load
 from timmy_dvm.core.free_tier import Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import Freshness, PriceList, Usage, token_cost
+from timmy_dvm.core.trust import Tier
 from timmy_dvm.http.tokens import InvalidToken
 
 CLOCK = ManualClock()
@@ -68,6 +72,7 @@ def test_an_instance_without_a_configuration_decides_by_the_defaults_of_the_core
         ("limits__open_jobs_per_key", "7", lambda p: p.open_jobs_per_key == 7),
         ("limits__jobs_per_key_minute", "8", lambda p: p.jobs_per_key_minute == 8),
         ("limits__open_invoices", "9", lambda p: p.open_invoices == 9),
+        ("limits__open_donations", "7", lambda p: p.open_donations == 7),
         ("limits__refund_fee_sats", "4", lambda p: p.fee_per_refund == msats_from_sats(4)),
         ("limits__refund_fees_per_day_sats", "5", lambda p: p.fee_per_day == msats_from_sats(5)),
         ("pricing__http_invoice_minutes", "2", lambda p: p.http_invoice_s == 120),
@@ -118,6 +123,67 @@ def test_whom_the_owner_follows_is_lifted_only_where_the_owner_says_so(tmp_path)
     misspelt = owner.npub[:-1] + ("q" if owner.npub[-1] != "q" else "p")
     with pytest.raises(ConfigError, match=r"nostr\.owner_pubkey: "):
         owner_of(configured(tmp_path, nostr__owner_pubkey=misspelt))
+
+
+def test_whose_ranks_count_is_said_by_the_owner(tmp_path):
+    provider = Keys.from_bytes(b"\x05" * 32)
+    assert ranks_of(configured(tmp_path, trust__rank_elite="90"), CLOCK, Outside()) is None
+    for named in (provider.npub, provider.public_key):
+        lifting = {"trust__rank_providers": f"{named} wss://a.example", "trust__rank_elite": "90"}
+        assert ranks_of(configured(tmp_path, **lifting), CLOCK, Outside()) is not None
+    lifting["trust__rank_providers"] = f"{'f' * 64} wss://a.example"
+    with pytest.raises(ConfigError, match=r"trust\.rank_providers: "):
+        ranks_of(configured(tmp_path, **lifting), CLOCK, Outside())
+
+
+@pytest.mark.parametrize(
+    ("changes", "lud16", "nip05"),
+    [
+        ({}, None, None),
+        ({"http__public_url": "https://t.example"}, "timmy@t.example", "timmy@t.example"),
+        ({"http__public_url": "https://t.example:8443"}, "timmy@t.example:8443", "timmy@t.example:8443"),
+        ({"http__public_url": "https://t.example/timmy"}, None, None),
+        ({"http__public_url": "http://t.example"}, None, None),
+        (
+            {"http__public_url": "https://t.example", "nostr__name": "Tim the Wizard"},
+            "pool@t.example",
+            "_@t.example",
+        ),
+        (
+            {
+                "http__public_url": "https://t.example",
+                "nostr__lud16": "a@b.example",
+                "nostr__nip05": "c@d.example",
+            },
+            "a@b.example",
+            "c@d.example",
+        ),
+    ],
+)
+def test_with_a_public_address_it_has_names_of_its_own_there(tmp_path, changes, lud16, nip05):
+    card = card_of(configured(tmp_path, **LNBITS, **changes), Policy())
+    assert (card.lud16, card.nip05) == (lud16, nip05)
+
+
+def test_nobody_is_asked_to_send_play_money_from_a_real_wallet(tmp_path):
+    card = card_of(configured(tmp_path, http__public_url="https://t.example", dev__pay_route="false"), Policy())
+    assert (card.lud16, card.nip05) == (None, "timmy@t.example")
+
+
+def test_who_lifts_a_key_highest_is_heard():
+    class Speaks:
+        def __init__(self, tier):
+            self.lift = {"a": tier}.get
+
+    assert lift_of(None, None) is None
+    for tiers in (
+        (Tier.ESTABLISHED, Tier.ELITE),
+        (Tier.ELITE, Tier.ESTABLISHED),
+        (None, Tier.ELITE),
+        (Tier.ELITE,),
+    ):
+        lift = lift_of(None, *map(Speaks, tiers))
+        assert (lift("a"), lift("b")) == (Tier.ELITE, None)
 
 
 def test_the_newcomers_answer_is_bounded_as_its_owner_says(tmp_path):

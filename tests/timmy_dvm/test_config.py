@@ -98,6 +98,22 @@ REFUSED = [
     ),
     ('[trust]\nfollows_tier = "new"', "trust.follows_tier: "),
     (
+        f'[trust]\nrank_providers = ["{"a" * 64} wss://a.example"]',
+        "trust.rank_established: is needed, or rank_trusted or rank_elite",
+    ),
+    (
+        "[trust]\nrank_established = 70\nrank_trusted = 70",
+        "trust: rank_established, rank_trusted and rank_elite must rise",
+    ),
+    ("[trust]\nrank_elite = 101", "trust.rank_elite: 101 is too large: at most 100"),
+    ('[trust]\nrank_providers = ["wss://a.example"]', "trust.rank_providers: "),
+    (f'[trust]\nrank_providers = ["{"a" * 64} https://a.example"]', "trust.rank_providers: "),
+    (f'[trust]\nrank_providers = ["{"a" * 64}  wss://a.example"]', "trust.rank_providers: "),
+    (
+        f"[trust]\nrank_providers = [{', '.join(4 * [repr('a' * 64 + ' wss://a.example')])}]",
+        "trust.rank_providers: ",
+    ),
+    (
         '[nostr]\nlud16 = "timmy"',
         "nostr.lud16: 'timmy' is not an address like timmy@domain.example, in lower case",
     ),

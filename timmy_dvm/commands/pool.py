@@ -49,6 +49,7 @@ def _told(view: Mapping[str, Any]) -> list[str]:
         f"{use['jobs']:,} jobs; {view['dailyBudgets'].get(use['tier'], 0):,} a day for each key"
         for use in view["today"]
     ] or ["today  nobody drew on it"]
+    lines += [f"donor  {one['at']}  {one['npub']}  {one['amountSats']:,} sats" for one in view["donors"]]
     lines += [f"{move['at']}  {move['code']:<11}  {_signed(move['amountMsat'])} sats" for move in view["entries"]]
     return lines
 

@@ -105,6 +105,12 @@ def _nobody_to_ask(config: Config) -> Iterator[str]:
             f"{_at(config, 'trust.follows_tier')}"
         )
 
+    if config.trust.rank_providers and not config.trust.rank_tiers:
+        yield (
+            "trust.rank_established: is needed, or rank_trusted or rank_elite: without one the ranks of "
+            f"trust.rank_providers lift nobody {_at(config, 'trust.rank_providers')}"
+        )
+
 
 def _missing_in(config: Config, name: str, table: object, because: str) -> Iterator[str]:
     need = name.rpartition(".")[2]

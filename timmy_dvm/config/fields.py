@@ -17,6 +17,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from timmy_dvm.config.secret import Secret
 
 MAX_ITEMS: Final = 64
+MAX_PROVIDERS: Final = 3
+"""Each is asked about every new key."""
 MAX_TEXT: Final = 2_048
 _SECRET_WORD = re.compile(r"pass|key|token|secret|auth", re.IGNORECASE)
 _ADDRESS = re.compile(r"[a-z0-9._+-]{1,64}@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,7}(:[0-9]{1,5})?", re.ASCII)
@@ -27,7 +29,7 @@ class KeyHelp(NamedTuple):
     """What `config.example.toml` says of a key beside its meaning."""
 
     unit: str = ""
-    example: str | bool | list[str] | None = None
+    example: str | bool | int | list[str] | None = None
     must_name: bool = False
     """Written in full in a new file: it has to be named there."""
 
@@ -167,6 +169,16 @@ def _public_key(value: str) -> str:
     return value
 
 
+def _provider(value: str) -> str:
+    pubkey, _, relay = value.partition(" ")
+    try:
+        return f"{_public_key(pubkey)} {_relay_url(relay)}"
+    except ValueError as error:
+        raise ValueError(
+            f"is a public key, one space and a relay; the {'relay' if relay else 'text'} {error}"
+        ) from None
+
+
 def _address(value: str) -> str:
     if not _ADDRESS.fullmatch(value):
         raise ValueError("is not an address like timmy@domain.example, in lower case")
@@ -179,6 +191,7 @@ RelayUrl = Annotated[Text, AfterValidator(_relay_url)]
 Origin = Annotated[Text, AfterValidator(_origin)]
 Network = Annotated[Text, AfterValidator(_network)]
 PublicKey = Annotated[Text, AfterValidator(_public_key)]
+Provider = Annotated[Text, AfterValidator(_provider)]
 Address = Annotated[Text, AfterValidator(_address)]
 RequestKind = Annotated[int, Field(ge=5000, le=5999)]
 
@@ -187,6 +200,7 @@ WebUrls = Annotated[tuple[WebUrl, ...], BeforeValidator(_as_tuple), Field(max_le
 RelayUrls = Annotated[tuple[RelayUrl, ...], BeforeValidator(_as_tuple), Field(max_length=MAX_ITEMS)]
 Origins = Annotated[tuple[Origin, ...], BeforeValidator(_as_tuple), Field(max_length=MAX_ITEMS)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_as_tuple), Field(max_length=MAX_ITEMS)]
+Providers = Annotated[tuple[Provider, ...], BeforeValidator(_as_tuple), Field(max_length=MAX_PROVIDERS)]
 RequestKinds = Annotated[
     tuple[RequestKind, ...], BeforeValidator(_as_tuple), Field(min_length=1, max_length=MAX_ITEMS)
 ]

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from timmy_dvm.config.fields import Dollars, KeyHelp, Table, WebUrls, key
+from timmy_dvm.config.fields import Dollars, KeyHelp, Providers, Table, WebUrls, key
 
 _MICRO_USD_PER_USD = 1_000_000
 _SATS = KeyHelp(unit="sats")
@@ -155,6 +155,11 @@ class FreeTierTable(Table):
     daily_budget_sats: DailyBudgetTable = DailyBudgetTable()
 
 
+def _rank(tier: str, example: int) -> Any:
+    meaning = f"Rank (at most 100) from which the pool treats a key as {tier}. Left out: no rank lifts so high."
+    return key(None, meaning, KeyHelp(example=example), ge=1, le=100)
+
+
 class TrustTable(Table):
     """How a public key earns trust, a score from 0 to 100, and loses it."""
 
@@ -177,12 +182,35 @@ class TrustTable(Table):
         "their own is lower: for its budget of the day, and nothing else. Left out: their own counts.",
         KeyHelp(example="established"),
     )
+    rank_providers: Providers = key(
+        (),
+        "Whose ranks of keys count (NIP-85, kind 30382): for each a public key, a space and the relay it "
+        "publishes on, at most 3. A key may be lifted as with follows_tier, once it is looked up: from its second "
+        "request on. Of several ranks the lowest counts. Those relays see which keys ask. Empty: none counts.",
+        KeyHelp(example=["npub1… wss://relay.example"]),
+    )
+    rank_established: int | None = _rank("established", 50)
+    rank_trusted: int | None = _rank("trusted", 75)
+    rank_elite: int | None = _rank("elite", 90)
 
     @model_validator(mode="after")
     def _tiers_rise(self) -> Self:
         if not self.established < self.trusted < self.elite:
             raise ValueError("established, trusted and elite must rise")
+        ranks = [rank for rank, _ in self.rank_tiers]
+        if ranks != sorted(set(ranks)):
+            raise ValueError("rank_established, rank_trusted and rank_elite must rise")
         return self
+
+    @property
+    def rank_tiers(self) -> tuple[tuple[int, str], ...]:
+        """The tiers that ranks lift to, the lowest first, with the rank each begins at."""
+        named = (
+            ("established", self.rank_established),
+            ("trusted", self.rank_trusted),
+            ("elite", self.rank_elite),
+        )
+        return tuple((rank, tier) for tier, rank in named if rank is not None)
 
 
 class LimitsTable(Table):
@@ -195,6 +223,9 @@ class LimitsTable(Table):
     open_jobs_per_address: int = key(20, "Unpaid jobs an IP address may have open.", ge=1, le=_BIG)
     open_invoices: int = key(
         1_000, "Open invoices in all; half are kept for keys that paid before.", ge=2, le=_BIG
+    )
+    open_donations: int = key(
+        100, "Unpaid gifts to the pool in all, beside those invoices; an IP address may have 5.", ge=1, le=_BIG
     )
     in_flight: int = key(
         50,

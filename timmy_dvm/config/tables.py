@@ -102,11 +102,15 @@ class NostrTable(Table):
         None, "Address of the picture shown there.", KeyHelp(example="https://timmy.example/timmy.png")
     )
     lud16: Address | None = key(
-        None, "Lightning address shown there (LUD-16).", KeyHelp(example="timmy@timmy.example")
+        None,
+        "Lightning address shown there (LUD-16). Left out: with a real wallet and an https http.public_url, "
+        "Timmy's own, whose gifts fill the pool.",
+        KeyHelp(example="timmy@timmy.example"),
     )
     nip05: Address | None = key(
         None,
-        "Nostr address shown there (NIP-05); its domain must confirm it.",
+        "Nostr address shown there (NIP-05); its domain must confirm it. Left out: with an https http.public_url, "
+        "Timmy's own.",
         KeyHelp(example="timmy@timmy.example"),
     )
 

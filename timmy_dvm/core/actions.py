@@ -14,7 +14,8 @@ from timmy_dvm.core.facts import Step
 class CreateInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Ask our wallet for an invoice, for a job, a top-up or a node; the others' ids are empty.
 
-    ``key`` is the idempotency key; ``give_up_at`` is a unix second.
+    ``key`` is the idempotency key; ``give_up_at`` is a unix second; ``description_hash`` (hex) takes the memo's
+    place in the BOLT11.
     """
 
     job_id: str
@@ -25,6 +26,7 @@ class CreateInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     memo: str
     expiry_s: int
     give_up_at: int
+    description_hash: str = ""
 
 
 class CheckInvoice(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -134,6 +136,14 @@ class CreditAdded(msgspec.Struct, frozen=True, kw_only=True):
     credit: Msats
 
 
+class Donated(msgspec.Struct, frozen=True, kw_only=True):
+    """A gift to the pool came. ``received`` is what our wallet's record says of the invoice of ``amount``."""
+
+    amount: Msats
+    received: Msats
+    bolt11: str
+
+
 class FreeUse(msgspec.Struct, frozen=True, kw_only=True):
     """What the pool has set aside for a job, and with it what the key has used of its budget of the day."""
 
@@ -198,6 +208,6 @@ class Introduced(msgspec.Struct, frozen=True, kw_only=True):
     price: Msats
 
 
-Message = (
-    PriceTold | CreditAdded | Working | Delivered | Ended | Refused | RefundMoved | OperationDone | Introduced
-)
+Reply = PriceTold | CreditAdded | Working | Delivered | Ended | Refused | RefundMoved | OperationDone | Introduced
+"""What is told to whoever asked."""
+Message = Reply | Donated

@@ -59,6 +59,7 @@ class Case:
         payouts: the key's credit that is on its way out; of a session, all its refunds.
         unfinished, remembered: what of the key is not over yet, and of how many ended jobs there are texts.
         open_jobs, jobs_last_minute, cancelled_last_hour: jobs and top-ups of this key. ``open_invoices``: of all.
+        open_donations: gifts to the pool that wait for payment, of all; they are counted nowhere else.
         ours: what is in the wallet by our books beyond all that is payable and the fee caps of refunds in flight;
             may be negative.
         fees_today: what refunds have cost us since midnight UTC, and the caps of those in flight, which they may.
@@ -98,6 +99,7 @@ class Case:
     open_jobs: int = 0
     jobs_last_minute: int = 0
     cancelled_last_hour: int = 0
+    open_donations: int = 0
     open_invoices: int = 0
     ours: Msats = ZERO
     fees_today: Msats = ZERO

@@ -12,7 +12,16 @@ from ledger.credit import TopUpRecord
 from ledger.money import MSATS_PER_SAT, Msats, sats_down, sats_up
 from ledger.records import Door, InvoiceRecord
 from timmy_dvm.core import asking, refusing
-from timmy_dvm.core.actions import CheckInvoice, CreateInvoice, CreditAdded, OperationDone, PriceTold, Refused
+from timmy_dvm.core.actions import (
+    CheckInvoice,
+    CreateInvoice,
+    CreditAdded,
+    Donated,
+    Message,
+    OperationDone,
+    PriceTold,
+    Refused,
+)
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.credit_facts import TopUpAsked
 from timmy_dvm.core.facts import CancelAsked, InvoiceMade, InvoiceNotMade, InvoiceUnpaid, PaymentSeen
@@ -79,8 +88,8 @@ def invoice_made(case: Case, fact: InvoiceMade, policy: Policy) -> Decision:
         invoices=(row,),
         actions=(Do(look, row.expires_at + policy.check_after_s),),
     )
-    if topup.ended_at is not None or case.session is not None:
-        return written  # taken back meanwhile, nobody is shown it; and who fills a session waits at the door
+    if topup.ended_at is not None or case.session is not None or topup.account == accounts.POOL:
+        return written  # taken back meanwhile, nobody is shown it; and who fills another account waits at the door
     price = PriceTold(
         amount=row.amount,
         bolt11=row.bolt11,
@@ -125,7 +134,9 @@ def paid(case: Case, fact: PaymentSeen, policy: Policy) -> Decision:
         return booked
     topup = _topup(case)
     (row,) = booked.invoices
-    told = CreditAdded(added=row.received, credit=Msats(case.credit + row.received))
+    told: Message = CreditAdded(added=row.received, credit=Msats(case.credit + row.received))
+    if topup.account == accounts.POOL:
+        told = Donated(amount=row.amount, received=row.received, bolt11=row.bolt11)
     return dataclasses.replace(booked, topups=(_ended(topup, fact.at),), tells=(Tell(told, topup.origin),))
 
 

@@ -11,6 +11,7 @@ from timmy_dvm.core import (
     bootstrap,
     claiming,
     credit,
+    donating,
     forgetting,
     free_answers,
     payouts,
@@ -24,6 +25,7 @@ from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.bootstrap_facts import BootstrapAsked, NodeFailed, NodeProvisioned
 from timmy_dvm.core.case import Case, Decision, Tell
 from timmy_dvm.core.credit_facts import ForgetAsked, PayoutAsked, TopUpAsked
+from timmy_dvm.core.donation_facts import DonationAsked
 from timmy_dvm.core.facts import (
     CancelAsked,
     DeadlinePassed,
@@ -72,6 +74,8 @@ def decide(case: Case, fact: Fact, policy: Policy) -> Decision:
             return Decision(tells=(Tell(OperationDone(body={"op": "node-status", **fact.body}), fact.origin),))
         case TopUpAsked():
             return credit.asked(case, fact, policy)
+        case DonationAsked():
+            return donating.asked(case, fact, policy)
         case PayoutAsked():
             return payouts.asked(case, fact, policy)
         case ForgetAsked():

@@ -12,6 +12,7 @@ from ledger.money import Msats
 from ledger.records import Door, Mode
 from timmy_dvm.core.bootstrap_facts import BootstrapFact
 from timmy_dvm.core.credit_facts import CreditFact
+from timmy_dvm.core.donation_facts import DonationAsked
 from timmy_dvm.core.free_facts import FreeAnswerGiven
 from timmy_dvm.core.operator_facts import StatusTold
 from timmy_dvm.core.pricing import BtcPrice
@@ -389,6 +390,7 @@ Fact = (
     | RefundDue
     | PaymentOut
     | CreditFact
+    | DonationAsked
     | FreeAnswerGiven
     | RefundFact
     | SessionFact

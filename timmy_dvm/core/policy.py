@@ -22,10 +22,11 @@ class Policy:
         open_jobs_per_key: jobs and top-ups of one key that may wait for payment.
         jobs_per_key_minute: jobs and top-ups one key may ask for in a minute.
         open_invoices: jobs and top-ups that may wait for payment in all; half are kept for keys that paid before.
+        open_donations: gifts to the pool that may wait for payment in all, beside those.
         http_invoice_s, relay_invoice_s: how long an invoice may be paid.
         shortest_invoice_s: an invoice that would have to end sooner is not made.
         invoice_patience_s: how long we go on trying to make an invoice before we say that we can't.
-        topup_max: the largest top-up of a key's credit.
+        topup_max: the largest top-up of a key's credit, and the largest gift to the pool.
         session_min, session_max: the bounds of a session's deposit and top-ups.
         bootstrap_fee: the price of a Bitcoin node.
         session_idle_s: after this a session that nobody used is closed.
@@ -57,6 +58,7 @@ class Policy:
     open_jobs_per_key: int = 3
     jobs_per_key_minute: int = 20
     open_invoices: int = 1_000
+    open_donations: int = 100
     http_invoice_s: int = 600
     relay_invoice_s: int = 3_600
     invoice_patience_s: int = 120

@@ -5,6 +5,7 @@ Decay is lazy: it is applied before any change and never written by a look.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -75,6 +76,11 @@ def higher(own: Tier, lifted: Tier | None) -> Tier:
     if lifted is None or own is Tier.ANONYMOUS or order.index(lifted) < order.index(own):
         return own
     return lifted
+
+
+def highest(lifts: Iterable[Tier | None]) -> Tier | None:
+    """The highest tier of these; None where nobody lifts."""
+    return max((lift for lift in lifts if lift is not None), key=tuple(Tier).index, default=None)
 
 
 def score(identity: IdentityRecord, now: int, rules: TrustRules) -> int:

@@ -237,45 +237,6 @@ class Estimate(Answered):
     pool: PoolBrief
 
 
-class PoolUse(Said):
-    """What a tier drew today."""
-
-    tier: TierName
-    granted_sats: Sats
-    reserved_sats: Sats
-    jobs: int
-
-
-class PoolGrant(Said):
-    """One grant; no key and no job is named."""
-
-    at: Moment
-    tier: TierName
-    granted_sats: Sats
-
-
-class PoolEntry(Said):
-    """One movement of the pool."""
-
-    at: Moment
-    code: str
-    amount_msat: int
-
-
-class PoolBooks(Answered):
-    """The pool's public books."""
-
-    balance_sats: Sats
-    reserved_sats: Sats
-    in_sats: Sats
-    out_sats: Sats
-    daily_budgets: DailyBudgets
-    today: list[PoolUse]
-    grants: list[PoolGrant]
-    entries: list[PoolEntry]
-    donors: list[dict[str, Any]] = Field(description="Only who agreed to be named.")
-
-
 class PoolState(Said):
     """The pool, as health shows it."""
 

@@ -10,9 +10,10 @@ from timmy_dvm import views
 from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.facts import Op, QuestionAsked
 from timmy_dvm.core.trust import DAY_S, Tier
-from timmy_dvm.http.answers import Estimate, PoolBooks, answers
+from timmy_dvm.http.answers import Estimate, answers
 from timmy_dvm.http.description import ASKER
 from timmy_dvm.http.faults import refused
+from timmy_dvm.http.pool_answers import PoolBooks
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.wire import MAX_TEXT, said
 

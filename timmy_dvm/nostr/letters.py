@@ -20,11 +20,11 @@ from timmy_dvm.core.actions import (
     Delivered,
     Ended,
     Introduced,
-    Message,
     OperationDone,
     PriceTold,
     RefundMoved,
     Refused,
+    Reply,
     Working,
 )
 from timmy_dvm.nostr import plain_words, words
@@ -60,7 +60,7 @@ class Letter:
     at: int
     pay_page: str | None = None
 
-    def say(self, message: Message) -> Sequence[NewEvent]:
+    def say(self, message: Reply) -> Sequence[NewEvent]:
         """The gift wraps that say it, in the order in which to publish them."""
         match message:
             case PriceTold():

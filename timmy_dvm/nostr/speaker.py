@@ -8,6 +8,7 @@ refund moved   feedback with the job's last status again
 an operation   a result with JSON
 a top-up       feedback and a result with its invoice; once paid, feedback `success` with the new balance
 a mention      a note in its thread: who we are
+a gift         the receipt of a zap, where it was one (NIP-57); never before our wallet says that it is paid
 
 Who wrote a private message is answered with private messages instead (`letters`).
 """
@@ -24,6 +25,7 @@ from timmy_dvm.clock import Randomness
 from timmy_dvm.core.actions import (
     CreditAdded,
     Delivered,
+    Donated,
     Ended,
     Introduced,
     Message,
@@ -31,6 +33,7 @@ from timmy_dvm.core.actions import (
     PriceTold,
     RefundMoved,
     Refused,
+    Reply,
     Working,
 )
 from timmy_dvm.core.trust import Tier
@@ -40,6 +43,7 @@ from timmy_dvm.nostr.answering import Answer, Tag
 from timmy_dvm.nostr.letters import Letter
 from timmy_dvm.nostr.origin import read_origin
 from timmy_dvm.nostr.privacy import Scheme
+from timmy_dvm.nostr.zaps import read_note, receipt
 
 _LAST_STATUS: Final[dict[str, str]] = {
     JobState.COMPLETE: "success",
@@ -85,6 +89,8 @@ class NostrSpeaker:
         absorbed_sats: int | None = None,
     ) -> Sequence[NewEvent]:
         """The events that say it, in the order in which to publish them; none for a job of another door."""
+        if isinstance(message, Donated):
+            return self._thanks(message, origin, at)
         try:
             came = read_origin(origin)
         except ValueError as error:
@@ -120,10 +126,17 @@ class NostrSpeaker:
         )
         return self._say(message, answer)
 
+    def _thanks(self, gift: Donated, note: str, at: int) -> Sequence[NewEvent]:
+        """The receipt of a zap (NIP-57): our wallet's record says it is paid, and its invoice says how much."""
+        zap = read_note(note)
+        if zap is None or gift.received < gift.amount:
+            return ()
+        return (receipt(zap, gift.bolt11, keys=self._keys, aux=self._randomness.token(32), at=at),)
+
     def _pay_page(self, job_id: str | None) -> str | None:
         return f"{self._pay_page_base}/{job_id}" if self._pay_page_base and job_id else None
 
-    def _say(self, message: Message, answer: Answer) -> Sequence[NewEvent]:
+    def _say(self, message: Reply, answer: Answer) -> Sequence[NewEvent]:
         match message:
             case PriceTold():
                 return (self._money_due(message, answer),)

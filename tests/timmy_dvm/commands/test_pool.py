@@ -5,11 +5,13 @@ import json
 
 import pytest
 
+from relay_client.keys import Keys
 from tests.timmy_dvm.generosity import MIDNIGHT, NOW, generosity
 from timmy_dvm.clock import ManualClock
 from timmy_dvm.commands import pool
 
 DAY = 86_400
+DONOR = Keys.from_bytes(b"\x0d" * 32)
 
 
 async def _fill(folder):
@@ -23,7 +25,7 @@ async def _fill(folder):
         await it.accept(job_id)
         await it.answer(job_id, 42)
         await it.ask(bob, 10)
-        await it.settle(await it.gift(21))
+        await it.settle(await it.gift(21, donor=DONOR.public_key))
 
 
 @pytest.fixture
@@ -47,6 +49,7 @@ def test_a_person_sees_what_it_has_who_drew_on_it_and_what_moved(look):
         "in all 10,021 sats given to it, 72 granted",
         "today  established: 42 sats granted, 0 set aside, 1 jobs; 50 a day for each key",
         "today  trusted: 0 sats granted, 10 set aside, 1 jobs; 200 a day for each key",
+        f"donor  2027-01-15T08:00:00Z  {DONOR.npub}  21 sats",
         "2027-01-15T08:00:00Z  settled      +21 sats",
         "2027-01-15T08:00:00Z  reserved     -10 sats",
         "2027-01-15T08:00:00Z  released     +8 sats",
@@ -75,12 +78,13 @@ def test_a_program_gets_the_object_of_the_http_route(look):
             {"at": at, "code": "settled", "amountMsat": 21_000},
             {"at": at, "code": "reserved", "amountMsat": -10_000},
         ],
-        "donors": [],
+        "donors": [{"at": at, "npub": DONOR.npub, "amountSats": 21}],
     }
 
 
-def test_it_names_neither_keys_nor_jobs(look):
-    assert not [word for word in look("--json", "-n", "1000").out.split('"') if len(word) >= 32]
+def test_it_names_no_job_and_no_key_but_a_donors(look):
+    words = look("--json", "-n", "1000").out.split('"')
+    assert [word for word in words if len(word) >= 32] == [DONOR.npub]
 
 
 def test_budgets_are_the_configured_ones(look):

@@ -356,7 +356,7 @@ def test_the_table_of_jobs_leaves_out_no_state_and_no_fact():
     shown = {(state, type(the_job_fact(cells[2])).__name__) for state, cells, _ in job_rows()}
     assert shown == {(state, kind) for state in JobState for kind in about_jobs}
     elsewhere = {"RequestReceived", "RequestUnreadable", "RefundClaimed", "RefundDue", "PaymentOut"}
-    elsewhere |= {"QuestionAsked", "MentionHeard", "FreeAnswerGiven", "StatusTold"}
+    elsewhere |= {"QuestionAsked", "MentionHeard", "FreeAnswerGiven", "StatusTold", "DonationAsked"}
     elsewhere |= {kind.__name__ for kind in (*get_args(CreditFact), *get_args(RefundFact), *get_args(SessionFact))}
     elsewhere |= {kind.__name__ for kind in get_args(BootstrapFact)}
     assert about_jobs | elsewhere == {kind.__name__ for kind in get_args(Fact)}

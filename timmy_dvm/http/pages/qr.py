@@ -1,4 +1,4 @@
-"""A Lightning invoice as a QR code. Pure.
+"""A Lightning invoice, or an LNURL, as a QR code. Pure.
 
 A BOLT11 in upper case fits the denser alphanumeric mode of QR (BOLT 11 allows it: bech32 has no case), and the
 scheme before it lets a phone's camera open a wallet.

@@ -52,6 +52,8 @@ class Visitors:
         play_money: the wallet is simulated and a visitor may pay with it, so no real sat can move.
         workshop: there is a Workshop at ``/tower/``.
         described: there is a description of the API at ``/docs``.
+        pool_address, pool_lnurl: where the pool is given to, as a Lightning address and as an LNURL; None: nowhere
+            that a wallet elsewhere would reach.
     """
 
     npub: str
@@ -60,6 +62,8 @@ class Visitors:
     play_money: bool
     workshop: bool = False
     described: bool = False
+    pool_address: str | None = None
+    pool_lnurl: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def pages_router(visitors: Visitors, bills: Bills) -> APIRouter:
     here = files("timmy_dvm.http.pages")
     pages = _Pages(Shelf(here / "assets", here / "html"), visitors)
     router = APIRouter(include_in_schema=False)
-    _add_sheets(router, pages)
+    _add_sheets(router, pages, visitors)
     _add_pay_pages(router, pages, bills)
 
     @router.api_route("/assets/{name}", methods=_READ)
@@ -104,7 +108,7 @@ def pages_router(visitors: Visitors, bills: Bills) -> APIRouter:
     return router
 
 
-def _add_sheets(router: APIRouter, pages: "_Pages") -> None:
+def _add_sheets(router: APIRouter, pages: "_Pages", visitors: Visitors) -> None:
     @router.api_route("/", methods=_READ)
     async def landing() -> Response:
         return pages.page("landing")
@@ -119,7 +123,13 @@ def _add_sheets(router: APIRouter, pages: "_Pages") -> None:
 
     @router.api_route("/pool", methods=_READ)
     async def pool() -> Response:
-        return pages.page("pool")
+        give = Markup() if visitors.pool_address is None else pages.fill("give", {})
+        return pages.page("pool", {"job_id": "", "give": give})
+
+    @router.api_route("/pool/give.svg", methods=_READ)
+    async def give_svg() -> Response:
+        lnurl = None if visitors.pool_address is None else visitors.pool_lnurl
+        return _picture(lnurl, qr.svg, "image/svg+xml")
 
 
 def _add_pay_pages(router: APIRouter, pages: "_Pages", bills: Bills) -> None:
@@ -128,11 +138,11 @@ def _add_pay_pages(router: APIRouter, pages: "_Pages", bills: Bills) -> None:
 
     @router.api_route("/pay/{job_id}.svg", methods=_READ)
     async def code_svg(job_id: str) -> Response:
-        return _picture(await bill_of(job_id), qr.svg, "image/svg+xml")
+        return _picture(_due(await bill_of(job_id)), qr.svg, "image/svg+xml")
 
     @router.api_route("/pay/{job_id}.png", methods=_READ)
     async def code_png(job_id: str) -> Response:
-        return _picture(await bill_of(job_id), qr.png, "image/png")
+        return _picture(_due(await bill_of(job_id)), qr.png, "image/png")
 
     @router.api_route("/pay/{job_id}", methods=_READ)
     async def pay(job_id: str) -> Response:
@@ -155,6 +165,8 @@ class _Pages:
             "play_money": "yes" if visitors.play_money else "no",
             "workshop_link": _WORKSHOP if visitors.workshop else Markup(),
             "api_link": _API if visitors.described else Markup(),
+            "pool_address": visitors.pool_address or "",
+            "pool_lnurl": visitors.pool_lnurl,
         }
 
     def page(self, name: str, values: dict[str, object] | None = None, status: int = 200) -> Response:
@@ -184,11 +196,15 @@ def _as_sent(asset: Asset, headers: dict[str, str], *, packed: bool) -> Response
     return Response(asset.body, 200, headers, asset.media_type)
 
 
-def _picture(bill: Bill | None, draw: Callable[[str], bytes], media_type: str) -> Response:
+def _due(bill: Bill | None) -> str | None:
+    return None if bill is None else bill.payment_request
+
+
+def _picture(payable: str | None, draw: Callable[[str], bytes], media_type: str) -> Response:
     headers = SECURITY_HEADERS | {"Cache-Control": _KEEP_NOTHING}
-    if bill is None or bill.payment_request is None:
+    if payable is None:
         return Response("There is nothing to pay here.", 404, headers, "text/plain; charset=utf-8")
-    return Response(draw(bill.payment_request), 200, headers, media_type)
+    return Response(draw(payable), 200, headers, media_type)
 
 
 def _bill_values(job_id: str, bill: Bill, pages: _Pages) -> dict[str, object]:

@@ -51,6 +51,20 @@ async def test_cor_01_the_landing_page_is_at_the_root_and_names_us(http):
     assert "wss://relay.example" in page
 
 
+async def test_the_pools_page_says_how_to_give_where_a_wallet_elsewhere_can(http):
+    assert "give.svg" not in (await http.get("/pool")).text
+    assert (await http.get("/pool/give.svg")).status_code == 404
+    app = FastAPI()
+    told = Visitors(NPUB, (), 500, play_money=False, pool_address="pool@timmy.example", pool_lnurl="LNURL1DP68")
+    app.include_router(pages_router(told, bills))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://timmy") as client:
+        page = (await client.get("/pool")).text
+        assert "<code>pool@timmy.example</code>" in page
+        assert 'href="lightning:LNURL1DP68"' in page
+        code = await client.get("/pool/give.svg")
+        assert (code.status_code, code.headers["content-type"]) == (200, "image/svg+xml")
+
+
 async def test_cor_02_api_leads_to_the_page_that_asks(http):
     for ask in (http.get, http.head):
         answer = await ask("/api")

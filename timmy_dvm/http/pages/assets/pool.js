@@ -31,6 +31,9 @@ function showBooks(books) {
   fill("grants-table", ["When", "Trust", "Given"], (books.grants ?? []).slice(0, SHOWN_GRANTS).map((grant) => [
     inShort(grant.at), grant.tier, sats(grant.grantedSats),
   ]), "No gift yet.");
+  fill("donors-table", ["When", "Key", "Gave"], (books.donors ?? []).slice(0, SHOWN_GRANTS).map((donor) => [
+    inShort(donor.at), `${donor.npub.slice(0, 12)}…${donor.npub.slice(-6)}`, sats(donor.amountSats),
+  ]), "No donor asked to be named.");
   show(find("books"));
 }
 
