@@ -5,13 +5,15 @@ constraints that are meant to make it true are looked for as well. Reads one sna
 """
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ledger.migrate import schema_of
+from ledger.migrate import check_version, schema_of
 from ledger.queries import named_queries, sql_text, statements
+from ledger.seals import broken_seals, learn_to_seal, sealed_tables
 from ledger.sqlite import connect_read_only
 from ledger.writer import unavailable
 
@@ -24,9 +26,17 @@ _GRAPHS: Final = """
 """
 
 
+_WHAT_NEXT: Final = "put it back as a backup has it, and find out who writes to the ledger beside Timmy"
+_ALTERED: Final = {
+    "changed": f"it, or a posting of it, was changed by another hand than Timmy's: {_WHAT_NEXT}",
+    "added": f"it was added by another hand than Timmy's: {_WHAT_NEXT}",
+    "gone": f"it was removed by another hand than Timmy's: {_WHAT_NEXT}",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that may not be. ``rule`` begins with its number (``I1`` … ``I10``, or ``file``)."""
+    """Something that may not be. ``rule`` begins with its number (``I1`` … ``I10``), ``file`` or ``seal``."""
 
     rule: str
     row: str
@@ -47,7 +57,10 @@ def audit(ledger: Path | sqlite3.Connection) -> list[Finding]:
     if isinstance(ledger, sqlite3.Connection):
         return _audit(ledger)
     try:
-        with closing(connect_read_only(ledger)) as connection:
+        with closing(connect_read_only(ledger, any_version=True)) as connection:
+            # Of another version by another's hand it is read all the same, for that is a finding.
+            if not _altered_rows(connection, only="schema_version"):
+                check_version(connection)
             return _audit(connection)
     except sqlite3.Error as error:
         raise unavailable(str(ledger), error) from error
@@ -64,7 +77,12 @@ def _audit(connection: sqlite3.Connection) -> list[Finding]:
 
 
 def _findings(connection: sqlite3.Connection) -> list[Finding]:
-    return _damage(connection) + _missing_constraints(connection) + _broken_rules(connection)
+    return (
+        _damage(connection)
+        + _missing_constraints(connection)
+        + _broken_rules(connection)
+        + _altered_rows(connection)
+    )
 
 
 def _damage(connection: sqlite3.Connection) -> list[Finding]:
@@ -79,14 +97,20 @@ def _damage(connection: sqlite3.Connection) -> list[Finding]:
 
 def _missing_constraints(connection: sqlite3.Connection) -> list[Finding]:
     """A table, trigger or index that is not as the schema has it no longer holds what it was made for."""
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        for statement in statements(sql_text("schema.sql")):
-            fresh.execute(statement)
-        expected = schema_of(fresh)
-        graphs = _graphs(fresh)
+    with _fresh_ledger() as fresh:
+        expected, graphs = schema_of(fresh), _graphs(fresh)
     gone = sorted(f"{kind} {name}" for kind, name, _ in expected - schema_of(connection))
     moved = sorted(f"step {' → '.join(step)}" for step in graphs ^ _graphs(connection))
     return [Finding("file has its constraints", row, "it is gone or was altered") for row in gone + moved]
+
+
+@contextmanager
+def _fresh_ledger() -> Iterator[sqlite3.Connection]:
+    """A ledger with nothing in it, to know what one is made of."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        for statement in statements(sql_text("schema.sql")):
+            fresh.execute(statement)
+        yield fresh
 
 
 def _graphs(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
@@ -94,9 +118,31 @@ def _graphs(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
     return {tuple(row) for row in connection.execute(_GRAPHS)}
 
 
-def _broken_rules(connection: sqlite3.Connection) -> list[Finding]:
+def _altered_rows(connection: sqlite3.Connection, only: str | None = None) -> list[Finding]:
+    """What was written past Timmy. The other rules say what it did to the books; this names the row itself."""
+    if not sealed_tables(connection):
+        return []  # the seals are gone, which was said above
+    with _fresh_ledger() as fresh:
+        tables = [table for table in sealed_tables(fresh) if only in (None, table.name)]
+    learn_to_seal(connection)
     return [
-        Finding(rule, str(row[0]), str(row[1]))
-        for rule, query in QUERIES.items()
-        for row in connection.execute(query)
+        Finding(
+            "seal: a row is as Timmy wrote it",
+            f"{found.table} row {found.row}" + (f" ({found.label})" if found.label else ""),
+            _ALTERED[found.how],
+        )
+        for found in broken_seals(connection, tables)
     ]
+
+
+def _broken_rules(connection: sqlite3.Connection) -> list[Finding]:
+    return [finding for rule, query in QUERIES.items() for finding in _broken(connection, rule, query)]
+
+
+def _broken(connection: sqlite3.Connection, rule: str, query: str) -> list[Finding]:
+    try:
+        return [Finding(rule, str(row[0]), str(row[1])) for row in connection.execute(query)]
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith("no such "):
+            raise
+        return [Finding(rule, "the ledger", f"it can't be looked for: {error}")]

@@ -9,6 +9,11 @@ SELECT
 FROM entries LEFT JOIN postings ON postings.entry = entries.id
 GROUP BY entries.id HAVING sum(postings.amount_msat) IS NOT 0;
 
+-- name: I1 a seal is of a table that has seals
+SELECT 'seals row ' || what || ' ' || row, 'there is no table ' || what || ' with seals'
+FROM seals WHERE what NOT IN (SELECT name FROM sqlite_master WHERE type = 'table')
+    OR what IN ('seals', 'postings') OR what GLOB '*_transitions';
+
 -- name: I1 every posting belongs to an entry and an account
 SELECT
     'posting ' || postings.entry || ' of account ' || postings.account,
@@ -124,7 +129,7 @@ FROM jobs LEFT JOIN booked ON booked.job = jobs.row
 WHERE jobs.ended_at IS NOT NULL
     AND EXISTS (SELECT 1 FROM facts WHERE facts.job = jobs.row AND facts.kind IN ('EvalDone', 'WorkDone'))
     AND coalesce(booked.amount_msat, 0) - (jobs.eval_passed IS NOT NULL) * jobs.eval_fee_msat NOT IN (
-        SELECT 1000 * json_extract(facts.body, '$.charge_sats') FROM facts
+        SELECT 1000 * iif(json_valid(facts.body), json_extract(facts.body, '$.charge_sats'), NULL) FROM facts
         WHERE facts.job = jobs.row AND facts.kind = 'WorkDone' AND jobs.state = 'complete'
         UNION ALL SELECT 0 WHERE jobs.state <> 'complete'
     );

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Final
 
 from ledger.queries import sql_text, statements
+from ledger.seals import mark_broken, seal_all
 from ledger.store import StoreUnavailable
 
 _FILE: Final = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -29,7 +30,7 @@ def version_of(connection: sqlite3.Connection) -> int | None:
     if made is None:
         return None
     (number,) = connection.execute("SELECT max(number) FROM schema_version").fetchone()
-    return int(number)
+    return None if number is None else int(number)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -40,7 +41,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _advance(connection)
+        if (version_of(connection) or 0) < migrations()[-1][0]:
+            mark_broken(connection)
+            _advance(connection)
+            seal_all(connection)
+        check_version(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()
@@ -77,7 +82,6 @@ def _advance(connection: sqlite3.Connection) -> None:
         if number > version:
             _run(connection, sql_text(f"migrations/{name}"))
             _note(connection, number, name)
-    check_version(connection)
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:

@@ -674,6 +674,14 @@ CREATE TABLE settings (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- A SHA-256 over each row, by which the audit knows a row that was not written by Timmy: ledger/seals.py.
+CREATE TABLE seals (
+    what TEXT NOT NULL, -- the table
+    row  ANY NOT NULL, -- its key; of several columns, with a blank between them
+    seal BLOB NOT NULL, -- empty: the row had been altered when Timmy next wrote it
+    PRIMARY KEY (what, row)
+) STRICT, WITHOUT ROWID;
+
 -- What could be seen in the Workshop, for whoever wonders what happened there. Nothing of it is money or a job's.
 CREATE TABLE world_events (
     row  INTEGER PRIMARY KEY,

@@ -31,6 +31,7 @@ from ledger.records import (
     RefundRecord,
 )
 from ledger.reservations import PoolBooks
+from ledger.seals import keep_sealed
 from ledger.sqlite_change import Undone, apply, forget_delivered
 from ledger.sqlite_view import SQL, SqliteView
 from ledger.store import Decide, Store, StoreUnavailable, Story, View
@@ -92,14 +93,17 @@ def _connect(place: str, busy_timeout_s: float) -> sqlite3.Connection:
         # What is erased is overwritten: some builds of SQLite leave the words of a deleted row in the file.
         connection.execute("PRAGMA secure_delete = ON").fetchall()
         migrate(connection)
+        keep_sealed(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def connect_read_only(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
-    """A connection that can only look, beside a running bot or without one.
+def connect_read_only(
+    path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S, *, any_version: bool = False
+) -> sqlite3.Connection:
+    """A connection that can only look, beside a running bot or without one; unless ``any_version``, of our schema.
 
     Raises:
         StoreUnavailable: there is no ledger of this version.
@@ -110,7 +114,8 @@ def connect_read_only(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sql
     connection = _plain_connection(_uri(path, "ro"), busy_timeout_s)
     try:
         connection.execute("PRAGMA query_only = ON")
-        check_version(connection)
+        if not any_version:
+            check_version(connection)
     except BaseException:
         connection.close()
         raise

@@ -22,7 +22,12 @@ def command(context: click.Context, shared: Shared, *, as_json: bool) -> None:
         findings = audit(ledger_file(shared))
     except StoreUnavailable as error:
         raise UserError(str(error)) from None
-    books = asyncio.run(_books(shared))
+    try:
+        books = asyncio.run(_books(shared))
+    except UserError:
+        if not findings:
+            raise
+        books = {}  # what was found keeps them from being read, and says so
     if as_json:
         body = {"findings": [str(finding) for finding in findings], "booksSats": books}
         click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
