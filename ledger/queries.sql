@@ -386,6 +386,14 @@ SELECT request, result FROM thread WHERE request <> '' AND result <> '' ORDER BY
 -- name: identity
 SELECT * FROM identities WHERE pubkey = :pubkey;
 
+-- The newest by when it was asked, along the index: jobs of one key end nearly in that order.
+-- name: last_job_that_raised
+SELECT * FROM jobs WHERE nostr_pubkey = :pubkey AND state = 'complete' AND charge_work_msat > 0
+ORDER BY created_at DESC LIMIT 1;
+
+-- name: last_job_that_lowered
+SELECT * FROM jobs WHERE nostr_pubkey = :pubkey AND state IN ('rejected', 'failed') ORDER BY created_at DESC LIMIT 1;
+
 -- name: paying_keys
 SELECT pubkey FROM identities WHERE paid_jobs > 0 ORDER BY last_seen DESC LIMIT :limit;
 

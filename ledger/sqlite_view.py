@@ -218,6 +218,14 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return bool(self._number("drew_before", pubkey=pubkey))
 
+    def last_paid_success(self, pubkey: str) -> JobRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(job_from, "last_job_that_raised", pubkey=pubkey)
+
+    def last_trouble(self, pubkey: str) -> JobRecord | None:
+        """See :class:`ledger.store.View`."""
+        return self._one(job_from, "last_job_that_lowered", pubkey=pubkey)
+
     def granted_to(self, pubkey: str) -> Msats:
         """See :class:`ledger.store.View`."""
         return Msats(self._number("granted_to_key", pubkey=pubkey))

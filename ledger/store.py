@@ -179,6 +179,12 @@ class View(Protocol):
     def drew_before(self, pubkey: str) -> bool:
         """Whether the pool ever granted a key anything, or has something set aside for it."""
 
+    def last_paid_success(self, pubkey: str) -> JobRecord | None:
+        """The newest job of a key whose work it paid for and had; None where there is none."""
+
+    def last_trouble(self, pubkey: str) -> JobRecord | None:
+        """The newest job of a key that was rejected or failed; None where there is none."""
+
     def granted_to(self, pubkey: str) -> Msats:
         """What the pool ever granted a key; what is set aside for it now does not count."""
 

@@ -99,13 +99,17 @@ def _around_request(view: View, fact: RequestReceived | TopUpAsked) -> Case:
 def _around_question(view: View, fact: QuestionAsked) -> Case:
     if fact.pubkey is None:
         return Case(pool=view.balance(accounts.POOL))
-    if fact.op is Op.ESTIMATE:
-        case = dataclasses.replace(credit_books.around_key(view, fact.pubkey), turns=_turns(view, fact))
-        return _pool_for(view, case, fact.pubkey, fact.at)
-    if fact.op is not Op.BALANCE:
-        return credit_books.around_key(view, fact.pubkey)
-    claims = tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
-    return dataclasses.replace(credit_books.around_balance(view, fact.pubkey), claims=claims)
+    if fact.op is Op.BALANCE:
+        claims = tuple(view.open_refunds_of(fact.pubkey, MAX_CLAIMS + 1))
+        return dataclasses.replace(credit_books.around_balance(view, fact.pubkey), claims=claims)
+    case = dataclasses.replace(
+        credit_books.around_key(view, fact.pubkey),
+        raised=view.last_paid_success(fact.pubkey),
+        lowered=view.last_trouble(fact.pubkey),
+    )
+    if fact.op is Op.ME:
+        return case
+    return _pool_for(view, dataclasses.replace(case, turns=_turns(view, fact)), fact.pubkey, fact.at)
 
 
 def _pool_for(view: View, case: Case, pubkey: str, at: int) -> Case:

@@ -85,6 +85,9 @@ async def test_a_regular_knows_the_price_before_and_what_is_left_after(shop, sch
     assert (me["pubkey"], me["npub"]) == (customer.keys.public_key, customer.keys.npub)
     assert (me["trust_score"], me["tier"], me["interaction_count"]) == (2, "new", 2)
     assert "8 more make it established" in me["why"]
+    assert (
+        "A paid answer raised it last, by 1 point, less than a day ago. Nothing has lowered it yet." in me["why"]
+    )
     assert me["creditSats"] == balance["creditSats"]
 
 
@@ -98,7 +101,7 @@ async def test_questions_leave_nothing_behind_but_what_was_said(shop, scheme):
     assert await customer.asks("estimate", LARGE) == estimate
     said_of_it = set(all_rows(shop.folder)) ^ set(before)
     moved = {row.split('"')[1] for row in said_of_it}
-    assert moved <= {"facts", "events", "deliveries", "outbox", "settings", "sqlite_sequence"}
+    assert moved <= {"facts", "events", "deliveries", "outbox", "settings", "sqlite_sequence", "seals"}
     assert sum(row.startswith('INSERT INTO "facts"') for row in said_of_it) == 4
     assert not any("QuestionAsked" in row and LARGE in row for row in said_of_it)
     assert await books(shop.folder) == []

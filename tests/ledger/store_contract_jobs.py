@@ -262,3 +262,30 @@ class JobContract:
             assert await store.find_jobs(nothing) == ()
         assert await store.due() == ((NOW + 3, "1234" + "0" * 28), (NOW + 9, "abcd" + "0" * 28))
         assert await store.job("beef") is None
+
+    async def test_the_newest_jobs_that_moved_a_keys_score(self, store):
+        """A free answer raised nothing, a cancelled request lowered nothing, another key's job is another's."""
+        await applied(store, identity=identity())
+
+        async def ends(number, state, *, charge=0, pubkey=KEY):
+            terms = {"pubkey": pubkey, "state": JobState.EVALUATING, "created_at": NOW + number}
+            job = await begun(store, line(number), **terms)
+            if state is JobState.COMPLETE:
+                job = await moved(store, job, JobState.EXECUTING)
+            await moved(store, job, state, charge_work=Msats(charge))
+
+        async def told():
+            rows = await store.look(lambda view: (view.last_paid_success(KEY), view.last_trouble(KEY)))
+            return [row and row.id for row in rows]
+
+        assert await told() == [None, None]
+        await ends(1, JobState.COMPLETE, charge=5_000)
+        await ends(2, JobState.REJECTED)
+        assert await told() == [line(1), line(2)]
+        await ends(3, JobState.COMPLETE)
+        await ends(4, JobState.CANCELLED)
+        await ends(5, JobState.FAILED, pubkey=None)
+        assert await told() == [line(1), line(2)]
+        await ends(6, JobState.FAILED)
+        await ends(7, JobState.COMPLETE, charge=1_000)
+        assert await told() == [line(7), line(6)]

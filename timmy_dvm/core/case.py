@@ -42,6 +42,7 @@ class Case:
         granted_to_key, kept_of_key: what the key was ever granted, and what its jobs left us, where it matters.
         newcomers_today: what new keys were granted since midnight UTC, and what is set aside for them.
         identity: what is known of the key.
+        raised, lowered: the newest jobs that raised and lowered its score, where that is asked.
         lifted: the tier that the pool treats the key as at least, where others speak for it.
         invoice: the invoice the fact speaks of.
         open_invoice: the job's invoice that may still be paid.
@@ -80,6 +81,8 @@ class Case:
     kept_of_key: Msats = ZERO
     newcomers_today: Msats = ZERO
     identity: IdentityRecord | None = None
+    raised: JobRecord | None = None
+    lowered: JobRecord | None = None
     lifted: Tier | None = None
     invoice: InvoiceRecord | None = None
     open_invoice: InvoiceRecord | None = None

@@ -58,7 +58,7 @@ def why(case: Case, pubkey: str | None, at: int, policy: Policy) -> str:
     if pubkey is None:
         return "Nobody without a key has a tier, and nothing is free for them: ask with a Nostr key."
     known = trust.met(case.identity, pubkey, at)
-    told = trust.why(known, at, policy.trust)
+    told = trust.why(known, at, policy.trust, case.raised, case.lowered)
     own = trust.tier(known, at, policy.trust)
     if (treated_as := trust.higher(own, case.lifted)) is not own:
         told = f"{told} Others speak for this key: the pool's budget of the day is that of {treated_as} keys."

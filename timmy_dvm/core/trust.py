@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from ledger.money import ZERO, Msats, msats_from_sats, sats_down
-from ledger.records import IdentityRecord
+from ledger.records import IdentityRecord, JobRecord, JobState
 
 LOWEST, HIGHEST = 0, 100
 DAY_S: Final = 86_400
@@ -84,19 +84,56 @@ def score(identity: IdentityRecord, now: int, rules: TrustRules) -> int:
     return max(LOWEST, identity.trust_score - decayed)
 
 
-def why(identity: IdentityRecord, now: int, rules: TrustRules) -> str:
-    """A key's tier in words: what made it, and what the next one needs."""
+def why(
+    identity: IdentityRecord,
+    now: int,
+    rules: TrustRules,
+    raised: JobRecord | None = None,
+    lowered: JobRecord | None = None,
+) -> str:
+    """A key's tier in words: what made it, and what the next one needs.
+
+    ``raised`` and ``lowered`` are the newest of its jobs that did that, None where none did.
+    """
     points = score(identity, now, rules)
     above = [(threshold, tier) for threshold, tier in rules.thresholds if threshold > points]
     threshold, next_tier = above[-1] if above else (HIGHEST, Tier.ELITE)
     onward = f"{threshold - points} more make it {next_tier}" if above else "there is no higher tier"
-    gain = "1 point" if rules.paid_points == 1 else f"{rules.paid_points} points"
     return (
-        f"{points} of {HIGHEST} points make this key {tier_of(points, rules)}; {onward}. A paid answer gives "
-        f"{gain}, from {sats_down(rules.large_paid)} sats {rules.large_paid_points}; a rejected request takes "
-        f"{rules.rejected_points}, a failed one {rules.failed_points}, and after {rules.decay_after_days} days "
-        f"of absence each day {rules.decay_points_per_day}."
+        f"{points} of {HIGHEST} points make this key {tier_of(points, rules)}; {onward}. "
+        f"{_raised_last(raised, now, rules)} {_lowered_last(identity, lowered, now, rules)} A paid answer gives "
+        f"{_points(rules.paid_points)}, from {sats_down(rules.large_paid)} sats {rules.large_paid_points}; a "
+        f"rejected request takes {rules.rejected_points}, a failed one {rules.failed_points}, and after "
+        f"{rules.decay_after_days} days of absence each day {rules.decay_points_per_day}."
     )
+
+
+def _raised_last(job: JobRecord | None, now: int, rules: TrustRules) -> str:
+    if job is None:
+        return "No paid answer has raised it yet."
+    gain = _gain(Msats(job.charge_eval + job.charge_work), rules)
+    return f"A paid answer raised it last, by {_points(gain)}, {_ago(job, now)}."
+
+
+def _lowered_last(identity: IdentityRecord, job: JobRecord | None, now: int, rules: TrustRules) -> str:
+    if faded := identity.trust_score - score(identity, now, rules):
+        days = (now - identity.last_seen) // DAY_S
+        return f"An absence of {days} days lowered it last, by {_points(faded)} so far."
+    if job is None:
+        return "Nothing has lowered it yet."
+    rejected = job.state is JobState.REJECTED
+    what, loss = ("rejected", rules.rejected_points) if rejected else ("failed", rules.failed_points)
+    return f"A {what} request lowered it last, by {_points(loss)} or down to {LOWEST}, {_ago(job, now)}."
+
+
+def _points(number: int) -> str:
+    return "1 point" if number == 1 else f"{number} points"
+
+
+def _ago(job: JobRecord, now: int) -> str:
+    """When a job ended, in days, for a day is all that trust knows of time."""
+    days = max(0, now - (job.ended_at or now)) // DAY_S
+    return "less than a day ago" if not days else ("a day ago" if days == 1 else f"{days} days ago")
 
 
 def met(identity: IdentityRecord | None, pubkey: str, now: int) -> IdentityRecord:
@@ -108,8 +145,11 @@ def after_success(identity: IdentityRecord, charged: Msats, now: int, rules: Tru
     """A job was completed. ``charged`` is what its customer paid: nothing was gained where the answer was free."""
     if charged == ZERO:
         return _changed(identity, 0, now, rules)
-    gain = rules.large_paid_points if charged >= rules.large_paid else rules.paid_points
-    return _changed(identity, gain, now, rules, paid=True)
+    return _changed(identity, _gain(charged, rules), now, rules, paid=True)
+
+
+def _gain(charged: Msats, rules: TrustRules) -> int:
+    return rules.large_paid_points if charged >= rules.large_paid else rules.paid_points
 
 
 def after_rejection(identity: IdentityRecord, now: int, rules: TrustRules) -> IdentityRecord:

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from ledger.money import Msats
-from tests.timmy_dvm.core.builders import KEY, NOW, identity, sats
+from ledger.records import JobState
+from tests.timmy_dvm.core.builders import KEY, NOW, identity, job, sats
 from timmy_dvm.core import trust
 from timmy_dvm.core.trust import Tier, TrustRules
 
@@ -129,9 +130,37 @@ def test_points_are_the_operators():
 
 def test_why_says_the_operators_numbers():
     assert trust.why(identity(5, last_seen=NOW), NOW, OTHER) == (
-        "5 of 100 points make this key established; 1 more make it trusted. A paid answer gives 3 points, from 20 "
-        "sats 9; a rejected request takes 4, a failed one 2, and after 1 days of absence each day 10."
+        "5 of 100 points make this key established; 1 more make it trusted. No paid answer has raised it yet. "
+        "Nothing has lowered it yet. A paid answer gives 3 points, from 20 sats 9; a rejected request takes 4, a "
+        "failed one 2, and after 1 days of absence each day 10."
     )
     assert "A paid answer gives 1 point, from 100 sats 2; a rejected request takes 5" in trust.why(
         identity(99, last_seen=NOW), NOW, RULES
     )
+
+
+PAID = job(JobState.COMPLETE, charge_eval=sats(2), charge_work=sats(98), ended_at=NOW - 3 * DAY)
+REJECTED = job(JobState.REJECTED, ended_at=NOW - DAY)
+FAILED = job(JobState.FAILED, ended_at=NOW - 60)
+
+
+@pytest.mark.parametrize(
+    ("raised", "lowered", "days_away", "words"),
+    [
+        (None, None, 0, "No paid answer has raised it yet. Nothing has lowered it yet."),
+        (PAID, None, 0, "A paid answer raised it last, by 2 points, 3 days ago. Nothing has lowered it yet."),
+        (
+            dataclasses.replace(PAID, charge_work=sats(97), ended_at=NOW - DAY), REJECTED, 1,
+            (
+                "A paid answer raised it last, by 1 point, a day ago. "
+                "A rejected request lowered it last, by 5 points or down to 0, a day ago."
+            ),
+        ),
+        (None, FAILED, 0, "A failed request lowered it last, by 1 point or down to 0, less than a day ago."),
+        (PAID, FAILED, 37, "An absence of 37 days lowered it last, by 7 points so far."),
+        (PAID, FAILED, 400, "An absence of 400 days lowered it last, by 20 points so far."),
+    ],
+)  # fmt: skip
+def test_why_says_what_raised_and_what_lowered_it_last(raised, lowered, days_away, words):
+    told = trust.why(identity(20, last_seen=NOW - days_away * DAY), NOW, RULES, raised, lowered)
+    assert words in told
