@@ -27,10 +27,11 @@ _GRAPHS: Final = """
 
 
 _WHAT_NEXT: Final = "put it back as a backup has it, and find out who writes to the ledger beside Timmy"
+_WHAT: Final = {"entries": "it, or one of its postings,"}
 _ALTERED: Final = {
-    "changed": f"it, or a posting of it, was changed by another hand than Timmy's: {_WHAT_NEXT}",
-    "added": f"it was added by another hand than Timmy's: {_WHAT_NEXT}",
-    "gone": f"it was removed by another hand than Timmy's: {_WHAT_NEXT}",
+    "changed": f"was changed by another hand than Timmy's: {_WHAT_NEXT}",
+    "added": f"was added by another hand than Timmy's: {_WHAT_NEXT}",
+    "gone": f"was removed by another hand than Timmy's: {_WHAT_NEXT}",
 }
 
 
@@ -129,7 +130,7 @@ def _altered_rows(connection: sqlite3.Connection, only: str | None = None) -> li
         Finding(
             "seal: a row is as Timmy wrote it",
             f"{found.table} row {found.row}" + (f" ({found.label})" if found.label else ""),
-            _ALTERED[found.how],
+            f"{_WHAT.get(found.table, 'it')} {_ALTERED[found.how]}",
         )
         for found in broken_seals(connection, tables)
     ]

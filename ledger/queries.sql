@@ -186,7 +186,8 @@ UPDATE refunds SET
     note = :note,
     updated_at = :updated_at,
     due_at = :due_at,
-    target = :target
+    target = :target,
+    kept_for_way_msat = :kept_for_way
 WHERE id = :id AND version = :version;
 
 -- An attempt begins. A hash that was paid, or serves another refund, is left alone: 0 rows.

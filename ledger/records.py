@@ -204,7 +204,7 @@ class RefundRecord:
     or, when sent, to the one that arrived; earlier attempts stay in the table of payments. ``kept_fee_room`` is
     what we kept from the job: a refund never costs us more than that.
 
-    ``kept_for_way``, written once, is what the sum itself pays for its way at most: its BOLT11 is of the rest. A
+    ``kept_for_way``, fixed once, is what the sum itself pays for its way at most: its BOLT11 is of the rest. A
     refund of no job pays prepaid credit out: ``amount`` is the BOLT11's and ``max_fee`` together, for what it
     costs comes out of the sum. ``origin`` is the door's own note (JSON) on how to answer about it, written once.
     ``session_id`` is the closed session whose rest it is, ``bootstrap_id`` the order of a node it was paid for.

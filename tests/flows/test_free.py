@@ -5,13 +5,16 @@ import asyncio
 import pytest
 
 from ledger.audit import audit
-from ledger.money import msats_from_sats
+from ledger.money import ZERO, msats_from_sats
 from ledger.records import Applied, Change, FactRecord, IdentityRecord
 from lightning import bolt11
+from lightning.simulated import SimulatedWallet
 from tests.flows.house import ALICE, QUESTION, a_house
+from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.core.actions import Delivered, Ended, PriceTold, Working
 from timmy_dvm.core.free_tier import DailyBudgets
 from timmy_dvm.core.policy import Policy
+from timmy_dvm.solvency import Watchdog
 
 POOL = msats_from_sats(10_000)
 TIGHT = Policy(daily_budgets=DailyBudgets(trusted=msats_from_sats(8)))
@@ -35,6 +38,30 @@ async def in_order(house):
     await house.books_are_right()
     assert [str(finding) for finding in await house.store._reader.run(audit)] == []
     assert (await house.store.pool(since=0, limit=1)).reserved == 0
+
+
+async def test_a_fresh_wallet_at_0_with_the_seeded_pool_serves_for_nothing_and_for_money():
+    """The pool is a promise of our own work, so no sat has to lie in the wallet for it (money.md 1)."""
+    clock = ManualClock()
+    wallet = SimulatedWallet(
+        seed=b"timmy", now=clock.now, random_bytes=SeededRandomness("new").token, balance_msat=ZERO
+    )
+    async with a_house(wallet=wallet, clock=clock) as house:
+        assert (await wallet.balance_msat(), await house.balance("pool")) == (0, POOL)
+        await trusts(house)
+        await house.state_is(await house.ask(), "complete")
+        assert await wallet.balance_msat() == 0
+        watchdog = Watchdog(house.store, wallet, clock)
+        await watchdog.look()
+        assert watchdog.alarm() == ""
+
+        job_id = await house.ask(pubkey="b2" * 32)
+        price = await house.priced()
+        house.customer.pays(price.bolt11)
+        await house.state_is(job_id, "complete")
+        assert await wallet.balance_msat() == price.amount
+        await house.dispatch.idle()
+        await in_order(house)
 
 
 async def test_a_trusted_key_is_served_at_once_and_no_invoice_is_made():

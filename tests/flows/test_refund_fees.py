@@ -6,9 +6,9 @@ from ledger.audit import audit
 from ledger.money import Msats
 from lightning import bolt11
 from tests.flows.house import ALICE, a_house
-from tests.flows.test_refund_addresses import Way, invoices_of, refund_is
+from tests.flows.test_refund_addresses import Way, invoices_of, refund_is, sold
 from tests.lnurl_server import ADDRESS, NAME, an_address
-from timmy_dvm.core.actions import PriceTold, Refused
+from timmy_dvm.core.actions import PriceTold, RefundMoved, Refused
 from timmy_dvm.core.facts import CancelAsked, RefundClaimed
 
 
@@ -99,3 +99,25 @@ async def test_a_way_dearer_than_what_is_kept_for_it_is_not_gone_and_the_money_s
         await house.clock.advance(60)
         await refund_is(house, "sent")
         await house.books_are_right()
+
+
+async def test_a_way_dearer_than_what_we_pay_is_gone_at_the_customers_cost_after_it_was_said(tmp_path):
+    url = f"sqlite:///{tmp_path / 'timmy.db'}"
+    async with a_house(url) as house:
+        await sold(house)
+        (row,) = await refund_is(house, "held")
+        house.wallet.fee_msat = Msats(4_000)
+        await claim(house, row, row.amount)
+        for tries, pause_s in enumerate((60, 600, 3_600, 21_600), start=1):
+            await refund_is(house, "owed", tries=tries)
+            await house.clock.advance(pause_s)
+        (row,) = await refund_is(house, "held", tries=5)
+        assert row.amount - row.sendable == row.kept_for_way == 5_000
+        assert "Up to 5 more of your sats pay for the way" in house.recorder.last(RefundMoved).sentence
+        await claim(house, row, row.sendable)
+        await refund_is(house, "sent")
+        assert list(house.customer.received.values()) == [row.sendable]
+        assert await house.balance("routing_fees") == 0
+        assert await house.balance(f"customer:{ALICE}") == 1_000
+        await house.books_are_right()
+    assert not audit(tmp_path / "timmy.db")

@@ -89,8 +89,8 @@ async def test_the_words_say_which_row_what_became_of_it_and_what_to_do(store, p
     alter(path, "UPDATE jobs SET work_fee_msat = 51000")
     (line,) = [str(finding) for finding in audit(path) if finding.rule.startswith("seal")]
     assert line == (
-        f"seal: a row is as Timmy wrote it: jobs row 1 ({JOB}): it, or a posting of it, was changed by another "
-        "hand than Timmy's: put it back as a backup has it, and find out who writes to the ledger beside Timmy"
+        f"seal: a row is as Timmy wrote it: jobs row 1 ({JOB}): it was changed by another hand than Timmy's: put "
+        "it back as a backup has it, and find out who writes to the ledger beside Timmy"
     )
 
 

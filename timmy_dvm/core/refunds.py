@@ -6,12 +6,12 @@
 import dataclasses
 from typing import assert_never
 
-from ledger.money import ZERO, Msats, sats_down, sats_up
+from ledger.money import ZERO, Msats, msats_from_sats, sats_down, sats_up
 from ledger.records import RefundRecord, RefundState
 from timmy_dvm.core.actions import FindPayment, PayRefund, RefundMoved, RetryRefund
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import PaymentOut, PayResult, RefundDue
-from timmy_dvm.core.giving_back import CLAIM_BY, ask, entries_when_sent, place
+from timmy_dvm.core.giving_back import CLAIM_BY, ask, entries_when_sent, its_way, place
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.transitions import refund_moves
 
@@ -99,7 +99,7 @@ def paid_out(case: Case, fact: PaymentOut, policy: Policy) -> Decision:
         case PayResult.SUCCEEDED:
             return _sent(case, row, fact)
         case PayResult.FAILED:
-            return try_later(case, row, fact.detail, fact.at, policy)
+            return try_later(case, row, fact.detail, fact.at, policy, kept=_kept_from_now_on(row, policy))
         case PayResult.IN_FLIGHT | PayResult.UNKNOWN:
             return _in_doubt(row, fact, policy)
         case _:
@@ -121,12 +121,26 @@ def _sent(case: Case, row: RefundRecord, fact: PaymentOut) -> Decision:
     return Decision(refunds=(done,), entries=entries_when_sent(row, fact.fee), tells=tells)
 
 
-def try_later(case: Case, row: RefundRecord, why: str, at: int, policy: Policy) -> Decision:
+def _kept_from_now_on(row: RefundRecord, policy: Policy) -> Msats:
+    """What a refund keeps for its way once no try at our cost is left, for the way may be dearer than what we pay.
+
+    More than we would have paid, out of its own sum; what the way does not cost is its key's credit, so without a
+    key nothing is kept. Nor is it where the wallet sets its own limit, or where nothing would be left to send.
+    """
+    kept = msats_from_sats(sats_up(Msats(policy.fee_per_refund + policy.fee_reserve(row.amount))))
+    if row.pays_its_way or row.pubkey is None or not policy.wallet_limits_fees or kept >= row.amount:
+        return row.kept_for_way
+    return kept
+
+
+def try_later(
+    case: Case, row: RefundRecord, why: str, at: int, policy: Policy, *, kept: Msats | None = None
+) -> Decision:
     """A try failed for certain, so the money is free. Another follows after a pause, while pauses are left.
 
     What is held and was tried at the operator's wish stays held. Tries are counted on over the refund's whole
     life, for their number is part of what tells one try from another; a round of them is one more than there are
-    pauses.
+    pauses. ``kept`` is what it keeps for its way when it is held then; None leaves that as it is.
     """
     freed = dataclasses.replace(row, note=why[:200], updated_at=at)
     this_round = (row.attempts - 1) % (len(policy.refund_pauses_s) + 1)
@@ -143,7 +157,7 @@ def try_later(case: Case, row: RefundRecord, why: str, at: int, policy: Policy) 
         again = Do(RetryRefund(refund_id=row.id, attempts=row.attempts), due_at)
         tells = _moved(case, owed, amount, sentence) if this_round == 0 else ()
         return Decision(refunds=(owed,), actions=(again,), tells=tells)
-    return hold(case, freed)
+    return hold(case, freed if kept is None else dataclasses.replace(freed, kept_for_way=kept))
 
 
 def _stays_or(row: RefundRecord, new: RefundState) -> RefundState:
@@ -163,7 +177,7 @@ def hold(case: Case, row: RefundRecord) -> Decision:
     amount = row.sendable
     sentence = (
         f"{sats_down(amount)} sats could not be sent to {place(row)}. They stay yours: "
-        f"claim them with a new BOLT11 invoice for exactly that sum {CLAIM_BY}."
+        f"claim them with a new BOLT11 invoice for exactly that sum {CLAIM_BY}.{its_way(held)}"
     )
     return Decision(refunds=(held,), tells=_moved(case, held, amount, sentence))
 

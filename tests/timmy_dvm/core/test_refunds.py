@@ -285,7 +285,7 @@ def test_two_rounds_of_tries_never_share_the_id_of_a_retry():
     """Were tries counted from 1 again, the second round's retries would be taken for the first's and never run."""
     row, ids, sends = b.refund(), [], []
     for claim in range(2):
-        (row,) = claimed(books(row), payment_hash=f"{claim:064x}").refunds
+        (row,) = claimed(books(row), amount=row.sendable, payment_hash=f"{claim:064x}").refunds
         while row.state is not RefundState.HELD:
             fact = b.out(PayResult.FAILED, attempts=row.attempts, payment_hash=row.payment_hash)
             sends.append(fact.id)

@@ -46,7 +46,7 @@ async def test_ses_06_a_request_is_answered_when_it_is_done_and_debited_what_it_
         assert answer.status_code == 200
         assert body["result"]
         assert 0 < body["debitedSats"] == 500 - body["balanceSats"]
-        assert body["costLedger"]["refundState"] == "not_applicable"
+        assert body["costLedger"]["refundState"] == "paid"
         assert answer.headers["cache-control"] == "no-store"
         assert (await desk.shows(session["sessionId"]))["balanceSats"] == body["balanceSats"]
         await desk.house.books_are_right()
