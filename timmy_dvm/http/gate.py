@@ -7,19 +7,31 @@ from collections.abc import Callable
 class Gate:
     """How many connections there are, in all and from each address, and how many there may be.
 
-    ``read_s`` is within how many seconds a request must be complete; uvicorn alone waits for ever. ``bucket``
-    tells under what an address counts; None: only among all.
+    As many again of an address may wait before the gate, unread, until one of its own leaves: whoever asks twenty
+    things at once is served ten at a time, and not hung up on.
+
+    ``read_s`` is within how many seconds a request must be complete; uvicorn alone waits for ever. ``wait_s`` is
+    how long a connection may wait to be let in. ``bucket`` tells under what an address counts; None: only among
+    all.
     """
 
     def __init__(
-        self, *, read_s: int, connections: int, per_address: int, bucket: Callable[[str], str | None] = str
+        self,
+        *,
+        read_s: int,
+        connections: int,
+        per_address: int,
+        wait_s: float = 5,
+        bucket: Callable[[str], str | None] = str,
     ) -> None:
         self.read_s = read_s
+        self.wait_s = wait_s
         self._connections = connections
         self._per_address = per_address
         self._bucket = bucket
         self._counts: Counter[str | None] = Counter()
         self._idle: dict[Callable[[], None], None] = {}
+        self._waiting: dict[Callable[[], None], str | None] = {}
 
     def enter(self, address: str) -> bool:
         """Whether a connection may stay; then it is counted until it leaves.
@@ -41,6 +53,24 @@ class Gate:
         self._counts[bucket] -= 1
         if not self._counts[bucket]:
             del self._counts[bucket]
+        self._let_in(bucket)
+
+    def waits(self, address: str, let_in: Callable[[], None]) -> bool:
+        """Whether a connection that may not enter may wait; ``let_in`` is called once, when it may try again."""
+        bucket = self._bucket(address)
+        waiting = sum(other == bucket for other in self._waiting.values())
+        if bucket is None or waiting >= self._per_address or len(self._waiting) >= self._connections:
+            return False
+        self._waiting[let_in] = bucket
+        return True
+
+    def gives_up(self, let_in: Callable[[], None]) -> None:
+        """A connection waits no more."""
+        self._waiting.pop(let_in, None)
+
+    def is_wanted(self, address: str) -> bool:
+        """Whether another connection of this address waits for a place."""
+        return self._bucket(address) in self._waiting.values()
 
     def idles(self, hang_up: Callable[[], None]) -> None:
         """A connection waits for its client from now on; ``hang_up`` ends it and has it leave, at once."""
@@ -50,6 +80,12 @@ class Gate:
     def works(self, hang_up: Callable[[], None]) -> None:
         """A connection has a whole request, or is gone."""
         self._idle.pop(hang_up, None)
+
+    def _let_in(self, bucket: str | None) -> None:
+        first = next((let_in for let_in, other in self._waiting.items() if other == bucket), None)
+        if first is not None:
+            del self._waiting[first]
+            first()
 
     def _make_room(self) -> bool:
         longest = next(iter(self._idle), None)

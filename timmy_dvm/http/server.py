@@ -55,13 +55,16 @@ class Limited(H11Protocol):
         self._gate = gate
 
     def connection_made(self, transport: Any) -> None:
-        """Let it in, or hang up."""
+        """Let it in, have it wait for one of its own address to leave, or hang up."""
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if isinstance(peer, tuple) else ""
         self._is_in = self._gate.enter(self._address)
         super().connection_made(transport)
         if self._is_in:
             self._wait()
+        elif self._gate.waits(self._address, self._let_in):
+            transport.pause_reading()
+            self._deadline = asyncio.get_running_loop().call_later(self._gate.wait_s, self._hang_up)
         else:
             transport.abort()
 
@@ -80,8 +83,11 @@ class Limited(H11Protocol):
     def on_response_complete(self) -> None:
         """The next request on this connection has its own time, unless it is complete already (pipelining)."""
         super().on_response_complete()
-        if not self.transport.is_closing() and not self._is_our_turn():
-            self._wait()
+        if self.transport.is_closing() or self._is_our_turn():
+            return
+        self._wait()
+        if self._gate.is_wanted(self._address):
+            self.transport.close()  # what was said is sent first
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """The connection is another protocol's from here on, which leaves the gate when it ends."""
@@ -92,6 +98,15 @@ class Limited(H11Protocol):
         # Uvicorn keeps the cycle of a request that was answered until the head of the next one is complete.
         return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
 
+    def _let_in(self) -> None:
+        self._stop_waiting()
+        self._is_in = not self.transport.is_closing() and self._gate.enter(self._address)
+        if self._is_in:
+            self.transport.resume_reading()
+            self._wait()
+        else:
+            self.transport.abort()
+
     def _wait(self) -> None:
         self._stop_waiting()
         self._deadline = asyncio.get_running_loop().call_later(self._gate.read_s, self._hang_up)
@@ -99,6 +114,7 @@ class Limited(H11Protocol):
 
     def _stop_waiting(self) -> None:
         self._gate.works(self._hang_up)
+        self._gate.gives_up(self._let_in)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

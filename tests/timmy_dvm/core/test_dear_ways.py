@@ -1,4 +1,4 @@
-"""A way back that is dearer than what we pay for it comes out of the sum, which is said before (money.md 5, Fees)."""
+"""A way back dearer than what we pay for it comes out of the sum, which is said before (money.md 5, Fees)."""
 
 import dataclasses
 

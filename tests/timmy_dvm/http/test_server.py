@@ -61,7 +61,7 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def serving(*, read_s=LONG_S, connections=100, per_address=10, header_bytes=8_192):
+async def serving(*, read_s=LONG_S, connections=100, per_address=10, wait_s=SHORT_S, header_bytes=8_192):
     listening = bind("127.0.0.1", 0)
     house = House(listening.getsockname()[1])
     app = FastAPI()
@@ -76,7 +76,7 @@ async def serving(*, read_s=LONG_S, connections=100, per_address=10, header_byte
         await house.let.wait()
         return "at last"
 
-    gate = Gate(read_s=read_s, connections=connections, per_address=per_address)
+    gate = Gate(read_s=read_s, connections=connections, per_address=per_address, wait_s=wait_s)
     server = make_server(app, gate, header_bytes=header_bytes)
     task = asyncio.create_task(server.serve([listening]))
     try:
@@ -148,6 +148,54 @@ async def test_one_address_may_hold_so_many_connections_and_no_more():
             await third.is_hung_up_on()
         await first.sends(REQUEST)
         assert (await first.reads())[0] == 200
+
+
+async def test_twenty_that_ask_at_once_are_served_ten_at_a_time():
+    """SES-21 asks for as many in parallel: none of them is hung up on."""
+    async with serving(wait_s=LONG_S) as house, contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(house.client()) for _ in range(20)]
+        for client in clients:
+            await client.sends(b"GET /slow HTTP/1.1\r\nhost: timmy\r\n\r\n")
+        async with asyncio.timeout(TIMEOUT_S):
+            await house.entered.wait()
+        async with house.client() as one_too_many:
+            await one_too_many.is_hung_up_on()
+        house.let.set()
+        assert [await client.reads() for client in clients] == 20 * [(200, b'"at last"')]
+
+
+async def test_while_nobody_waits_an_answered_connection_stays():
+    async with serving(per_address=1, wait_s=LONG_S) as house, house.client() as first:
+        await first.sends(REQUEST)
+        assert (await first.reads())[0] == 200
+        await first.sends(REQUEST)
+        assert (await first.reads())[0] == 200
+        async with house.client() as second:
+            await second.sends(REQUEST)
+            await first.sends(REQUEST)
+            assert (await first.reads())[0] == 200
+            await first.is_hung_up_on()
+            assert (await second.reads())[0] == 200
+
+
+def test_who_waits_before_the_gate_is_let_in_by_one_of_its_own_address_and_in_turn():
+    gate, said = Gate(read_s=1, connections=3, per_address=1), []
+    waiting = {name: lambda name=name: said.append(name) for name in ("a2", "b2", "a3")}
+    assert gate.enter("a")
+    assert gate.enter("b")
+    assert gate.waits("a", waiting["a2"])
+    assert gate.waits("b", waiting["b2"])
+    assert not gate.waits("a", waiting["a3"]), "as many may wait as may be in"
+    assert gate.is_wanted("a")
+    gate.leave("a")
+    assert (said, gate.is_wanted("a"), gate.is_wanted("b")) == (["a2"], False, True)
+    gate.gives_up(waiting["b2"])
+    gate.leave("b")
+    assert said == ["a2"]
+
+
+def test_behind_a_proxy_nobody_waits_before_the_gate():
+    assert not Gate(read_s=1, connections=1, per_address=1, bucket=lambda _: None).waits("proxy", list)
 
 
 def test_a_connection_that_is_gone_makes_room_for_its_own_address_and_for_all():
