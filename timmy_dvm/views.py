@@ -81,7 +81,7 @@ def _refund_of(story: Story) -> dict[str, object]:
     return {
         "refundState": shown_state(story.refunds),
         "refundAmountSats": sats_down(Msats(sum(row.amount for row in story.refunds))),
-        "claimableSats": [sats_down(row.amount) for row in story.refunds if row.state in CLAIMABLE],
+        "claimableSats": [sats_down(row.sendable) for row in story.refunds if row.state in CLAIMABLE],
     }
 
 

@@ -52,6 +52,13 @@ def test_a_job_that_waits_shows_the_invoice_to_pay_and_no_result():
     }
 
 
+def test_what_pays_its_own_way_is_claimable_without_what_is_kept_for_it():
+    """The page promises that a fee out of the sum is shown before; at this door that is the sum to ask for."""
+    held = builders.refund(amount=21, kept_for_way=sats(5))
+    view = job_view(story(JobState.COMPLETE, refunds=(held, builders.refund(amount=9))), Tier.NEW)
+    assert (view["refund"]["refundAmountSats"], view["refund"]["claimableSats"]) == (30, [16, 9])
+
+
 def test_an_invoice_for_each_step_is_shown_as_that_steps():
     asked = tuple(builders.invoice(payment_hash=f"{number:02}" * 32) for number in (1, 2))
     facts = (fact(1, "InvoiceMade"), fact(2, "EvalDone"), fact(3, "InvoiceMade"))
