@@ -156,3 +156,16 @@ async def test_a_ledger_whose_seals_are_gone_says_so(store, path):
 
 def test_a_seal_is_of_every_byte():
     assert len({seal(b"[1,2]"), seal(b"[12]"), seal(b"[2,1]"), seal(b"[1,2]")}) == 3
+
+
+async def test_a_ledger_without_its_version_is_not_begun_anew(store, path):
+    alter(path, "DELETE FROM schema_version")
+    with pytest.raises(StoreUnavailable, match="another program"):
+        open_ledger(f"sqlite:///{path}")
+    assert await store.setting("none") is None
+
+
+async def test_a_rule_that_fails_for_another_reason_than_a_lost_table_is_an_error(store, path, monkeypatch):
+    monkeypatch.setattr("ledger.audit.QUERIES", {"I1 odd": "SELECT abs(-9223372036854775807 - 1), ''"})
+    with pytest.raises(StoreUnavailable, match="integer overflow"):
+        audit(path)
