@@ -102,7 +102,11 @@ async def test_what_fails_gives_its_claim_back_and_says_so(shop, text, code):
     assert "Nothing of your free budget was used." in error.text
     assert (tags_of(error)["code"], tags_of(error)["absorbed_sats"]) == (code, "0")
     assert (await customer.asks("me"))["sats_absorbed_today"] == 0
-    assert await customer.asks("estimate") == before
+    after = await customer.asks("estimate")
+    why = after["identity"].pop("why")
+    assert before["identity"].pop("why") != why
+    assert f"A {code} request lowered it last, by 0 points or down to 0, less than a day ago." in why
+    assert after == before
     assert [story.job.absorbed_sats for story in await books(shop.folder)] == [0, 0]
 
 
