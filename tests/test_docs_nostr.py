@@ -144,7 +144,7 @@ def announced():
     drafts = [
         *announce.announcements(CARD, ("wss://relay.example",)),
         announce.heartbeat(5050, NOW),
-        announce.pong(ping, NOW),
+        announce.pong(ping, NOW, Tier.NEW),
         announce.retirement(TIMMY.public_key, (5050,)),
     ]
     return [draft.signed(TIMMY, SeededRandomness(3), NOW) for draft in drafts]
@@ -172,7 +172,7 @@ def tags_of(event):
 def test_every_kind_that_is_read():
     terms = nip90.Terms(kinds=KINDS)
     asked = {kind for one in asked_for.wanted(terms, TIMMY.public_key) for kind in one.kinds}
-    others = {announce.KIND_PING, notes.KIND_NOTE, nip59.KIND_GIFT_WRAP}
+    others = {announce.KIND_PING, notes.KIND_NOTE, *nip59.WRAP_KINDS}
     says_exactly("Kinds that are read", (asked - nip90.OTHER_REQUESTS) | KINDS | others)
     assert "(5000 to 5970)" in section("Kinds that are read")
     assert (min(nip90.OTHER_REQUESTS), max(nip90.OTHER_REQUESTS)) == (5000, 5970)

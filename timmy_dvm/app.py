@@ -22,7 +22,17 @@ from relay_client.dial import Outside
 from relay_client.local_relay import LocalRelay
 from relay_client.pool import RelayPool
 from timmy_dvm.agent.runner import Agent
-from timmy_dvm.building import agent_of, check, follows_of, keys_of, policy_of, pool_of, price_source_of, wallet_of
+from timmy_dvm.building import (
+    agent_of,
+    check,
+    follows_of,
+    keys_of,
+    pay_pages_of,
+    policy_of,
+    pool_of,
+    price_source_of,
+    wallet_of,
+)
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
 from timmy_dvm.config import Config, ConfigError
 from timmy_dvm.dispatch import Dispatch
@@ -140,7 +150,8 @@ class App:
         config, clock = self._config, self._clock
         check(config)
         listening = stack.enter_context(contextlib.closing(bind(config.http.host, config.http.port)))
-        ground = await self._ground(stack)
+        public_url = (config.http.public_url or _address(listening)).rstrip("/")
+        ground = await self._ground(stack, public_url)
         store, wallet, engine = ground.store, ground.wallet, ground.engine
         fetch = HttpFetch()
         stack.push_async_callback(fetch.aclose)
@@ -156,7 +167,6 @@ class App:
         payees = Payees(GuardedFetch(self._judge), profiles, engine, clock, wallet.network)
         nodes = Nodes(store, engine, clock, StubProvisioner(clock, self._randomness))
         pay = DevPay(wallet, store, payments.look).pay if config.pay_route else None
-        public_url = (config.http.public_url or _address(listening)).rstrip("/")
         services = services_of(ground, btc_price, partials, public_url)
         health = Health(config, ground.keys, ground.pool, store, payments, watchdog)
         sessions = sessions_of(ground, services, payments.look)
@@ -178,7 +188,7 @@ class App:
             listening,
         )
 
-    async def _ground(self, stack: contextlib.AsyncExitStack) -> Ground:
+    async def _ground(self, stack: contextlib.AsyncExitStack, public_url: str) -> Ground:
         """What must be there before anything can be built on it: ledger, wallet, agent, key, relays."""
         config, clock, randomness = self._config, self._clock, self._randomness
         store = await stack.enter_async_context(_ledger(config))
@@ -201,7 +211,7 @@ class App:
         policy = policy_of(config, agent, wallet)
         pool = pool_of(config, relays, keys, outside)
         follows = follows_of(config, pool, store, clock)
-        speaker = NostrSpeaker(keys, randomness, name=config.nostr.name)
+        speaker = NostrSpeaker(keys, randomness, pay_pages_of(relays, public_url), name=config.nostr.name)
         return Ground(
             config=config,
             clock=clock,

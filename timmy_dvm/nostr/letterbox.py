@@ -23,7 +23,7 @@ from relay_client.errors import DecryptionFailed, InvalidGiftWrap, InvalidKey
 from relay_client.event import Event
 from relay_client.filter import Filter
 from relay_client.keys import Keys
-from relay_client.nip59 import KIND_GIFT_WRAP, MAX_BACKDATE_S, Rumor, unwrap
+from relay_client.nip59 import MAX_BACKDATE_S, WRAP_KINDS, Rumor, unwrap
 from relay_client.pool import OnCaughtUp, Received, RelayStatus, Since
 from relay_client.stream import RecentIds
 from timmy_dvm.clock import Clock
@@ -130,7 +130,7 @@ class Letterbox:
             me = frozenset({self._keys.public_key})
             self._pool.subscribe(
                 SUBSCRIPTION,
-                [Filter(kinds=frozenset({KIND_GIFT_WRAP}), tags={"p": me})],
+                [Filter(kinds=WRAP_KINDS, tags={"p": me})],
                 since=lambda url: self._cursors.since(url) - MAX_BACKDATE_S,
                 on_caught_up=self._waiting.put_nowait,
             )
@@ -164,7 +164,7 @@ class Letterbox:
     def _looks_right(self, wrap: Event) -> bool:
         now = self._now()
         return (
-            wrap.kind == KIND_GIFT_WRAP
+            wrap.kind in WRAP_KINDS
             and self._keys.public_key in wrap.tag_values("p")
             and wrap.created_at <= now + MAX_AHEAD_S
         )

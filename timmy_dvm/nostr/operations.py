@@ -23,6 +23,8 @@ from timmy_dvm.nostr.inputs import Wanted
 from timmy_dvm.nostr.origin import Reply
 
 _QUESTIONS: Final = {str(op): op for op in Op}
+_OLD_NAMES: Final = {"identity.me": str(Op.ME)}
+"""What the first Timmy called it."""
 _OFFERED: Final = (
     "Offered are: estimate, me, balance, topup (with param amount_sats), forget, and refund (with param "
     "invoice, and with param job for the money of one request)."
@@ -97,7 +99,7 @@ def read_operation(params: dict[str, str], reply: Reply) -> Operation | None:
     """
     if "op" not in params:
         return None
-    name = params["op"].lower()
+    name = _OLD_NAMES.get(given := params["op"].lower(), given)
     if name in _QUESTIONS:
         return Question(op=_QUESTIONS[name], reply=reply)
     match name:

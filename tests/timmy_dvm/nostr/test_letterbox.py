@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from ledger.records import Door
-from relay_client.nip59 import KIND_GIFT_WRAP, wrap
+from relay_client.nip59 import KIND_GIFT_WRAP, WRAP_KINDS, wrap
 from tests.timmy_dvm.nostr.door import PRICES
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, RELAY, TIMMY, invoice, sealed, signed
 from tests.timmy_dvm.nostr.post import ENTROPY, Post, letter, rumor, wrapped
@@ -15,10 +15,11 @@ from timmy_dvm.nostr.origin import read_origin
 from timmy_dvm.nostr.privacy import Scheme
 
 
-async def test_a_message_is_a_request_like_any_other():
+@pytest.mark.parametrize("kind", sorted(WRAP_KINDS))
+async def test_a_message_is_a_request_like_any_other(kind):
     said = rumor()
     async with Post() as post:
-        post.hear(wrapped(said))
+        post.hear(wrapped(said, kind=kind))
         (fact,) = await post.heard()
     assert isinstance(fact, RequestReceived)
     assert (fact.event_id, fact.pubkey, fact.text) == (said.id, ALICE.public_key, "What is a relay?")

@@ -22,7 +22,7 @@ HOUR = 3_600
 async def test_relays_are_asked_two_days_further_back_than_for_requests():
     async with Post(Books({KEY: str(NOW - 5_000)})) as post:
         (asked,) = post.pool.filters
-        assert asked.to_obj() == {"kinds": [1_059], "#p": [TIMMY.public_key]}
+        assert asked.to_obj() == {"kinds": [1_059, 21_059], "#p": [TIMMY.public_key]}
         assert post.pool.sinces == {RELAY: NOW - 5_600 - MAX_BACKDATE_S, OTHER: NOW - HOUR - MAX_BACKDATE_S}
 
 
