@@ -19,6 +19,7 @@ from relay_client.errors import InvalidKey
 from relay_client.keys import parse_event_id
 from timmy_dvm.core.facts import Op
 from timmy_dvm.nostr.bad import Bad
+from timmy_dvm.nostr.conversation import Heard
 from timmy_dvm.nostr.inputs import Wanted
 from timmy_dvm.nostr.origin import Reply
 
@@ -34,7 +35,7 @@ _SATS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """An operation that changes nothing. An estimate's ``text`` and wishes are those of the job it is about."""
+    """An operation that changes nothing. An estimate's ``text`` and the rest are those of the job it is about."""
 
     op: Op
     reply: Reply
@@ -43,6 +44,7 @@ class Question:
     model: str | None = None
     preface_chars: int = 0
     wanted: Wanted | None = None
+    heard: Heard | None = None
     follows: str | None = None
 
 

@@ -125,6 +125,7 @@ class Books(dict):
         super().__init__(*args)
         self.jobs = {}
         self.topups = {}
+        self.answered = []
         self.errors = []
 
     async def setting(self, key):
@@ -139,7 +140,14 @@ class Books(dict):
         if self.errors:
             raise self.errors.pop()
         return at(
-            types.SimpleNamespace(event=lambda _: None, job_of_event=self.jobs.get, topup_of_event=self.topups.get)
+            types.SimpleNamespace(
+                event=lambda _: None,
+                job_of_event=self.jobs.get,
+                topup_of_event=self.topups.get,
+                newest_jobs_of=lambda key, _: [job for job in self.answered if job.pubkey == key],
+                targets_of=lambda _: [],
+                texts=lambda _: types.SimpleNamespace(result="so it is"),
+            )
         )
 
     def has(self, event, pubkey=None):

@@ -77,8 +77,10 @@ async def test_the_cursor_moves_with_the_clock_but_never_past_what_is_not_dealt_
 async def test_a_ledger_that_is_away_makes_a_message_wait():
     async with Post() as post:
         post.engine.plan = [StoreUnavailable("away")]
-        post.books.errors = [StoreUnavailable("away")]
+        post.books.errors = [StoreUnavailable("away"), StoreUnavailable("away")]
         post.hear(letter())
+        await post.clock.advance(0, rounds=50)  # its place in a conversation can't be read either
+        await post.clock.advance(40, rounds=50)
         await post.engine.wait_tried(1)
         await post.clock.advance(40, rounds=50)
         assert len(await post.heard()) == 1
