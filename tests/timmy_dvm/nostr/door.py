@@ -36,6 +36,7 @@ class ScriptedPool:
         self.subscribed = asyncio.Event()
         self.published = []
         self.outcomes = {}
+        self.told, self.shelves = {}, {}
 
     def subscribe(self, _sub_id, filters, *, since=None, on_caught_up=None, screen=None):
         self.screen = screen
@@ -69,6 +70,13 @@ class ScriptedPool:
         del timeout_s
         if len(self.connected) < count:
             raise TimeoutError
+
+    def stored(self, _sub_id, url):
+        return self.told.get(url)
+
+    async def query(self, filters, *, urls, timeout_s):
+        del timeout_s
+        return await self.shelves[urls[0]].query(filters)
 
     def status(self):
         states = {True: RelayState.CONNECTED, False: RelayState.WAITING}
