@@ -375,6 +375,12 @@ WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL;
 -- name: run_waits
 SELECT 1 FROM outbox WHERE job_id = :job_id AND kind = 'RunAgent' AND started = 0;
 
+-- name: newest_jobs_of_key
+SELECT * FROM jobs WHERE nostr_pubkey = :pubkey ORDER BY created_at DESC, row DESC LIMIT :limit;
+
+-- name: targets_of_job
+SELECT targets FROM events WHERE job = (SELECT row FROM jobs WHERE id = :job_id) ORDER BY row;
+
 -- name: texts
 SELECT request, origin, result FROM job_texts WHERE job = (SELECT row FROM jobs WHERE id = :job_id);
 

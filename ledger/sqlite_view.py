@@ -66,6 +66,14 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return self._one(job_from, "job_of_event", event_id=event_id)
 
+    def newest_jobs_of(self, pubkey: str, limit: int) -> Sequence[JobRecord]:
+        """See :class:`ledger.store.View`."""
+        return self._all(job_from, "newest_jobs_of_key", pubkey=pubkey, limit=limit)
+
+    def targets_of(self, job_id: str) -> Sequence[str]:
+        """See :class:`ledger.store.View`."""
+        return self._all(lambda row: str(row["targets"]), "targets_of_job", job_id=job_id)
+
     def texts(self, job_id: str) -> JobTexts:
         """See :class:`ledger.store.View`."""
         texts = self._one(lambda row: JobTexts(*row), "texts", job_id=job_id)

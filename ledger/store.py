@@ -68,6 +68,12 @@ class View(Protocol):
     def job_of_event(self, event_id: str) -> JobRecord | None:
         """The job a request event made, or None. At most one, by a unique index."""
 
+    def newest_jobs_of(self, pubkey: str, limit: int) -> Sequence[JobRecord]:
+        """A key's jobs, the newest first, at most ``limit``."""
+
+    def targets_of(self, job_id: str) -> Sequence[str]:
+        """Where our events about a job go (``NewEvent.targets``), in their order; kept when texts are erased."""
+
     def texts(self, job_id: str) -> JobTexts:
         """The job's texts; empty strings once they were forgotten."""
 

@@ -41,6 +41,17 @@ class Received:
     event: Event
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stored:
+    """What a relay told of a subscription before it had told all: so many events, the oldest of that Unix second.
+
+    As it told them: the events may be known from elsewhere, or forged.
+    """
+
+    count: int
+    oldest: int
+
+
 @dataclasses.dataclass(slots=True)
 class _Subscription:
     filters: tuple[Filter, ...]
@@ -49,6 +60,20 @@ class _Subscription:
     screen: Screen | None
     met: RecentIds
     caught_up: set[str] = dataclasses.field(default_factory=set)
+    telling: dict[str, Stored] = dataclasses.field(default_factory=dict)
+    stored: dict[str, Stored] = dataclasses.field(default_factory=dict)
+
+    def note(self, url: str, created_at: int) -> None:
+        """The relay told an event of that date."""
+        if url not in self.stored:
+            former = self.telling.get(url, Stored(0, created_at))
+            self.telling[url] = Stored(former.count + 1, min(former.oldest, created_at))
+
+    def forget(self, url: str) -> None:
+        """The connection is gone: the relay will tell all anew."""
+        self.caught_up.discard(url)
+        self.telling.pop(url, None)
+        self.stored.pop(url, None)
 
 
 class Hearing:
@@ -111,6 +136,10 @@ class Hearing:
         """The relays of which all that they had stored has been read; it goes on changing. Raises KeyError."""
         return self._subscriptions[sub_id].caught_up
 
+    def stored(self, sub_id: str, url: str) -> Stored | None:
+        """What a relay had stored, once it has told all; None before. Raises KeyError."""
+        return self._subscriptions[sub_id].stored.get(url)
+
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Wait for a change after which the condition holds.
 
@@ -128,6 +157,7 @@ class Hearing:
                 subscription = self._subscriptions.get(sub_id)
                 if subscription is None:
                     return
+                subscription.note(connection.url, unverified.created_at)
                 if not subscription.met.has_met(unverified.id):
                     if subscription.screen is not None and not subscription.screen(connection.url, unverified):
                         return
@@ -140,6 +170,8 @@ class Hearing:
                     await self._stream.put(Received(connection.url, sub_id, event))
                 self.last_event_at[connection.url] = self._outside.unix_time()
             case CaughtUp(sub_id):
+                if (subscription := self._subscriptions.get(sub_id)) is not None:
+                    subscription.stored[connection.url] = subscription.telling.pop(connection.url, Stored(0, 0))
                 await self._stream.put((connection.url, sub_id))
             case _:
                 pass
@@ -148,7 +180,7 @@ class Hearing:
         """A connection came or went."""
         if connection.state is not RelayState.CONNECTED:
             for subscription in self._subscriptions.values():
-                subscription.caught_up.discard(connection.url)
+                subscription.forget(connection.url)
         self._wake()
 
     def since(self, connection: RelayConnection, sub_id: str) -> int | None:

@@ -27,7 +27,7 @@ from relay_client.dial import DialOptions, Outside, PublishOutcome, PublishState
 from relay_client.errors import DialRefused, InvalidRelayUrl, NotConnected
 from relay_client.event import Event
 from relay_client.filter import Filter
-from relay_client.hearing import DEDUPE_SIZE, STREAM_SIZE, Hearing, OnCaughtUp, Received, Screen, Since
+from relay_client.hearing import DEDUPE_SIZE, STREAM_SIZE, Hearing, OnCaughtUp, Received, Screen, Since, Stored
 from relay_client.information import Fetch, Information
 from relay_client.keys import Keys
 from relay_client.query import QUERY_TIMEOUT_S, Findings, Share
@@ -36,7 +36,7 @@ from relay_client.status import RelayStatus, status_of
 from relay_client.strangers import Dialler, Strangers, refuse_to_dial
 from relay_client.wire import parse_relay_url
 
-__all__ = ["OnCaughtUp", "Received", "RelayPool", "RelayStatus", "Screen", "Since"]
+__all__ = ["OnCaughtUp", "Received", "RelayPool", "RelayStatus", "Screen", "Since", "Stored"]
 
 PUBLISH_TIMEOUT_S: Final = 10.0
 MAX_STRANGERS_ASKED: Final = 3
@@ -166,6 +166,15 @@ class RelayPool:
         Cancelling is safe: no event is lost, the next reader goes on where this one stopped.
         """
         return self._hearing.events()
+
+    def stored(self, sub_id: str, url: str) -> Stored | None:
+        """How much a relay told of a subscription before it said that this was all, which may be its newest alone
+        (NIP-11 `max_limit`); None before that, and after the connection is lost.
+
+        Raises:
+            KeyError: there is no such subscription.
+        """
+        return self._hearing.stored(sub_id, url)
 
     async def publish(
         self,

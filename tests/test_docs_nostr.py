@@ -39,6 +39,7 @@ from timmy_dvm.nostr import (
     announce,
     answering,
     asked_for,
+    conversation,
     desk,
     gathering,
     inputs,
@@ -145,7 +146,7 @@ def announced():
     drafts = [
         *announce.announcements(CARD, ("wss://relay.example",)),
         announce.heartbeat(5050, NOW),
-        announce.pong(ping, NOW),
+        announce.pong(ping, NOW, Tier.NEW),
         announce.retirement(TIMMY.public_key, (5050,)),
     ]
     return [draft.signed(TIMMY, SeededRandomness(3), NOW) for draft in drafts]
@@ -180,7 +181,7 @@ def tags_of(event):
 def test_every_kind_that_is_read():
     terms = nip90.Terms(kinds=KINDS)
     asked = {kind for one in asked_for.wanted(terms, TIMMY.public_key) for kind in one.kinds}
-    others = {announce.KIND_PING, notes.KIND_NOTE, nip59.KIND_GIFT_WRAP}
+    others = {announce.KIND_PING, notes.KIND_NOTE, *nip59.WRAP_KINDS}
     says_exactly("Kinds that are read", (asked - nip90.OTHER_REQUESTS) | KINDS | others)
     assert "(5000 to 5970)" in section("Kinds that are read")
     assert (min(nip90.OTHER_REQUESTS), max(nip90.OTHER_REQUESTS)) == (5000, 5970)
@@ -283,8 +284,8 @@ def answer_to(op):
 
 def test_every_word_that_is_a_command_in_private():
     commands = {*nip17._QUESTIONS, "help", "price"}
-    says_exactly("Private messages", commands)
-    assert {"price", "balance", "me"} <= set(re.findall(r"\w+", nip17.HELP))
+    says_exactly("Private messages", {*commands, "new:"})
+    assert {"price", "new", "balance", "me"} <= set(re.findall(r"\w+", nip17.HELP))
     for command in commands:
         text = f"{command} Hi there" if command == "price" else command
         rumor = nip59.Rumor.make(ALICE.public_key, kind=nip17.KIND_MESSAGE, created_at=NOW, content=text)
@@ -329,6 +330,8 @@ NUMBERS = {
     "private messages a key is answered in an hour without paying": desk.LETTERS_PER_KEY_HOUR,
     "bytes of a private message of ours, as JSON, at most": nip59.MAX_RUMOR_BYTES,
     "relays in kind 10050": announce.MAX_INBOX_RELAYS,
+    "seconds after an answer within which a private message goes on from it unasked": conversation.WRITES_ON_S,
+    "newest jobs of a key among which that answer is looked for": conversation.LOOKED_BACK,
     "seconds a heartbeat lives": announce.HEARTBEAT_LIFE_S,
     "seconds between two pongs to one key": announce.PONG_PAUSE_S,
     "ignored params that are named": wishes.MAX_IGNORED,

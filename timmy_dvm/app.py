@@ -28,6 +28,7 @@ from timmy_dvm.building import (
     follows_of,
     keys_of,
     lift_of,
+    pay_pages_of,
     policy_of,
     pool_of,
     price_source_of,
@@ -152,7 +153,8 @@ class App:
         config, clock = self._config, self._clock
         check(config)
         listening = stack.enter_context(contextlib.closing(bind(config.http.host, config.http.port)))
-        ground = await self._ground(stack)
+        public_url = (config.http.public_url or _address(listening)).rstrip("/")
+        ground = await self._ground(stack, public_url)
         store, wallet, engine = ground.store, ground.wallet, ground.engine
         fetch = HttpFetch()
         stack.push_async_callback(fetch.aclose)
@@ -168,7 +170,6 @@ class App:
         payees = Payees(GuardedFetch(self._judge), profiles, engine, clock, wallet.network)
         nodes = Nodes(store, engine, clock, StubProvisioner(clock, self._randomness))
         pay = DevPay(wallet, store, payments.look).pay if config.pay_route else None
-        public_url = (config.http.public_url or _address(listening)).rstrip("/")
         services = services_of(ground, btc_price, partials, public_url)
         health = Health(config, ground.keys, ground.pool, store, payments, watchdog)
         sessions = sessions_of(ground, services, payments.look)
@@ -191,7 +192,7 @@ class App:
             listening,
         )
 
-    async def _ground(self, stack: contextlib.AsyncExitStack) -> Ground:
+    async def _ground(self, stack: contextlib.AsyncExitStack, public_url: str) -> Ground:
         """What must be there before anything can be built on it: ledger, wallet, agent, key, relays."""
         config, clock, randomness = self._config, self._clock, self._randomness
         store = await stack.enter_async_context(_ledger(config))
@@ -215,7 +216,7 @@ class App:
         pool = pool_of(config, relays, keys, outside)
         follows, ranks = follows_of(config, pool, store, clock), ranks_of(config, clock, outside)
         lift = lift_of(follows, ranks)
-        speaker = NostrSpeaker(keys, randomness, name=config.nostr.name)
+        speaker = NostrSpeaker(keys, randomness, pay_pages_of(relays, public_url), name=config.nostr.name)
         return Ground(
             config=config,
             clock=clock,

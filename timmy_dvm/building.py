@@ -4,6 +4,7 @@ Only here is a concrete backend named. Everything heavy is imported where it is 
 agent never loads the SDK of another.
 """
 
+import ipaddress
 from collections.abc import Iterable
 
 from ledger.accounts import POOL
@@ -19,7 +20,7 @@ from relay_client.strangers import as_it_says, refuse_to_dial
 from relay_client.wire import parse_relay_url
 from timmy_dvm.agent.runner import Agent
 from timmy_dvm.clock import Clock, Randomness
-from timmy_dvm.config import Config, ConfigError, Secret
+from timmy_dvm.config import Config, ConfigError, Secret, host_of, is_loopback
 from timmy_dvm.config.checks import MIN_ADMIN_TOKEN_CHARS, MIN_TOKEN_SECRET_CHARS, too_short
 from timmy_dvm.config.money_tables import DailyBudgetTable, FreeTierTable, PricingTable, TrustTable
 from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
@@ -239,6 +240,24 @@ def dials_customers_relays(config: Config) -> bool:
     money and must not be seen on anybody's relay.
     """
     return config.nostr.customer_relays and config.lightning.backend != "simulated"
+
+
+def pay_pages_of(relays: Iterable[str], public_url: str) -> str | None:
+    """The address under which customers on these relays find each job's pay page; None where it would be our own
+    machine's, and they may be on another. Nothing ends in a slash.
+    """
+    host = host_of(public_url)
+    is_anybodys = not is_loopback(host) and not _is_unspecified(host)
+    if is_anybodys or all(is_loopback(host_of(url)) for url in relays):
+        return f"{public_url}/pay"
+    return None
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def token_secret_of(config: Config, randomness: Randomness) -> bytes:

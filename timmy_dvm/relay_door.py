@@ -29,6 +29,7 @@ from timmy_dvm.nostr.nip90 import Terms
 from timmy_dvm.nostr.port import NostrPort
 from timmy_dvm.nostr.publishing import NostrPublisher
 from timmy_dvm.nostr.ranks import Ranks
+from timmy_dvm.nostr.standing import Standing
 from timmy_dvm.prices import PriceSource
 from timmy_dvm.resolver import SystemResolver
 from timmy_dvm.web import Web
@@ -159,6 +160,7 @@ def _announcer(ground: Ground) -> Announcer:
         card=card_of(ground.config, ground.policy),
         pool=ground.pool,
         memory=ground.store,
+        standing=Standing(ground.store, ground.policy.trust, ground.clock),
         keys=ground.keys,
         clock=ground.clock,
         randomness=ground.randomness,

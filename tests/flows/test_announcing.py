@@ -95,7 +95,8 @@ async def test_a_ping_is_answered(relay, tmp_path):
         await publish(relay.url, ping)
         pong = await the_one(relay.url, kinds=[7000], **{"#e": [ping.id]})
         assert pong.pubkey == ME
-        assert (pong.tag("status"), pong.tag_values("p")) == (("status", "pong"), [keys.public_key])
+        assert (pong.tag_values("status"), pong.tag_values("p")) == (["pong"], [keys.public_key])
+        assert pong.tag("trust_tier") == ("trust_tier", "new")
 
 
 async def test_who_does_not_want_to_be_found_says_nothing(relay, tmp_path):

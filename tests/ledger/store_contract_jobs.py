@@ -9,10 +9,12 @@ from ledger.money import MicroUsd, Msats
 from ledger.records import (
     Applied,
     Door,
+    EventRole,
     InvoiceState,
     JobState,
     JobTexts,
     Mode,
+    NewEvent,
     Stale,
 )
 from ledger.store import RuleBroken
@@ -171,6 +173,26 @@ class JobContract:
         job = await moved(store, job, JobState.EXECUTING)
         await applied(store, job=job, result="because")
         assert await self.thread(store, JOB) == ["why?>because"]
+
+    async def test_a_keys_newest_jobs_are_told_the_newest_first(self, store):
+        await applied(store, identity=identity())
+        await applied(store, identity=identity("cd" * 32))
+        for number, key in enumerate((KEY, KEY, "cd" * 32, KEY), start=1):
+            await begun(store, line(number), pubkey=key, created_at=NOW + number // 4)
+        newest = await store.look(lambda view: view.newest_jobs_of(KEY, 2))
+        assert [job.id for job in newest] == [line(4), line(2)]
+        assert await store.look(lambda view: view.newest_jobs_of("ef" * 32, 2)) == ()
+
+    async def test_where_its_events_go_is_told_also_of_a_job_that_was_forgotten(self, store):
+        await applied(store, identity=identity())
+        job = await begun(store, pubkey=KEY, state=JobState.EVALUATING)
+        for number in range(1, 4):
+            about = {"job_id": JOB, "role": EventRole.FEEDBACK, "json": '{"id":1}', "targets": f"to {number}"}
+            await applied(store, events=(NewEvent(id=f"{number:064x}", **about),))
+        await moved(store, job, JobState.REJECTED)
+        await applied(store, forget=KEY)
+        assert await store.look(lambda view: view.targets_of(JOB)) == ("to 1", "to 2", "to 3")
+        assert await store.look(lambda view: view.targets_of("b" * 32)) == ()
 
     @staticmethod
     async def thread(store, job_id, limit=9):

@@ -80,6 +80,7 @@ OPEN_ONES = {
         ("waiting_jobs", "jobs_waiting"),
         ("waiting_jobs_of_key", "jobs_waiting"),
         ("jobs_of_key_since", "jobs_of_key"),
+        ("newest_jobs_of_key", "jobs_of_key"),
         ("cancelled_jobs_of_key_since", "jobs_of_key"),
         ("waiting_topups", "topups_waiting"),
         ("waiting_topups_of_key", "topups_waiting"),

@@ -12,8 +12,8 @@ from relay_client.errors import InvalidRelayUrl
 from relay_client.event import UnverifiedEvent
 from relay_client.filter import Filter
 from relay_client.happenings import CaughtUp, EventHeard
-from relay_client.local_relay import LocalRelay
-from relay_client.pool import RelayPool
+from relay_client.local_relay import LocalRelay, RelayLimits
+from relay_client.pool import RelayPool, Stored
 from tests.faults import FaultProxy, ScriptedRelay, until
 from tests.relay_client.kit import JOBS, Naps, ids, plant, pooled, reading, signed
 
@@ -106,6 +106,27 @@ async def test_what_a_relay_had_stored_comes_before_its_caught_up():
             pool.subscribe("jobs", [JOBS], on_caught_up=lambda url: told.append((url, len(received))))
             assert await pool.wait_caught_up("jobs") == {relay.url}
     assert told == [(relay.url, 20)]
+
+
+async def test_how_much_a_relay_had_stored_is_told_as_it_told_it_whoever_was_first():
+    events = [signed(str(n), created_at=1_700_000_000 + n) for n in range(20)]
+    limits = RelayLimits(limit=5)
+    async with LocalRelay() as one, LocalRelay(limits=limits) as two, FaultProxy(two.url) as proxy:
+        for relay in (one, two):
+            await plant(relay, *events)
+        async with (
+            RelayPool([one.url, proxy.url], outside=Outside(sleep=Naps())) as pool,
+            reading(pool) as received,
+        ):
+            pool.subscribe("jobs", [JOBS])
+            await pool.wait_caught_up("jobs", 2)
+            assert pool.stored("jobs", one.url) == Stored(20, 1_700_000_000)
+            assert pool.stored("jobs", proxy.url) == Stored(5, 1_700_000_015)
+            await pool.publish(signed("live", created_at=1_600_000_000))
+            await until(lambda: len(received) == 21)
+            assert pool.stored("jobs", proxy.url) == Stored(5, 1_700_000_015)
+            proxy.refuse()
+            await until(lambda: pool.stored("jobs", proxy.url) is None)
 
 
 async def test_each_relay_is_asked_from_its_own_since_at_each_connection():

@@ -22,6 +22,7 @@ from timmy_dvm.building import (
     follows_of,
     lift_of,
     owner_of,
+    pay_pages_of,
     policy_of,
     pool_of,
     price_source_of,
@@ -368,3 +369,21 @@ def test_the_admin_token_comes_from_its_file_or_the_environment_or_there_is_none
         token = admin_token_of(config)
         assert token is not None
         assert token.reveal() == "a" * 16
+
+
+LOCAL, FOREIGN = "ws://127.0.0.1:7447", "wss://relay.example"
+
+
+@pytest.mark.parametrize(
+    ("relays", "address", "told"),
+    [
+        ([LOCAL], "http://127.0.0.1:5050", "http://127.0.0.1:5050/pay"),
+        ([LOCAL, FOREIGN], "https://timmy.example", "https://timmy.example/pay"),
+        ([LOCAL, FOREIGN], "http://127.0.0.1:5050", None),
+        ([FOREIGN], "http://[::1]:5050", None),
+        ([FOREIGN], "http://0.0.0.0:5050", None),
+    ],
+    ids=["all here", "a public address", "a relay elsewhere", "IPv6", "no address at all"],
+)
+def test_pay_pages_are_told_where_whoever_reads_of_them_can_open_them(relays, address, told):
+    assert pay_pages_of(relays, address) == told

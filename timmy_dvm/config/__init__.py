@@ -6,9 +6,19 @@ writes the file a newcomer starts from.
 """
 
 from timmy_dvm.config.errors import ConfigError
-from timmy_dvm.config.fields import is_loopback
+from timmy_dvm.config.fields import host_of, is_loopback
 from timmy_dvm.config.loading import find_config, home_folder, load
 from timmy_dvm.config.model import Config
 from timmy_dvm.config.secret import Secret, read_secret
 
-__all__ = ["Config", "ConfigError", "Secret", "find_config", "home_folder", "is_loopback", "load", "read_secret"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Secret",
+    "find_config",
+    "home_folder",
+    "host_of",
+    "is_loopback",
+    "load",
+    "read_secret",
+]

@@ -30,6 +30,7 @@ from relay_client.filter import Filter
 from relay_client.keys import Keys
 from relay_client.pool import Received
 from timmy_dvm.clock import Clock, Randomness
+from timmy_dvm.core.trust import Tier
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import port
 from timmy_dvm.nostr.bucket import TokenBucket
@@ -38,6 +39,7 @@ from timmy_dvm.nostr.kinds import kind_of
 from timmy_dvm.nostr.nip90 import KIND_DELETION, KIND_FEEDBACK, MAX_AHEAD_S
 from timmy_dvm.nostr.publishing import FIRST_DIALS_S, Outlet
 from timmy_dvm.nostr.relay_lists import KIND_INBOX_LIST
+from timmy_dvm.nostr.standing import Standing
 from timmy_dvm.nostr.wishes import MAX_MODEL_CHARS
 
 KIND_PROFILE: Final = 0
@@ -65,6 +67,7 @@ _PONGED_KEYS: Final = 1_000
 _PINGS_WAITING: Final = 32
 _PONGS_AT_ONCE: Final = 4
 _SETTING: Final = "announced"
+_HERE: Final = "I am here. Ask by a NIP-90 request that names me in a p tag; its price comes first."
 log = get_logger("announce")
 
 
@@ -154,10 +157,17 @@ def heartbeat(kind: int, at: int) -> Draft:
     return Draft(KIND_HEARTBEAT, (("d", handler_name(kind)), ("expiration", str(at + HEARTBEAT_LIFE_S))))
 
 
-def pong(ping: Event, at: int) -> Draft:
-    """Kind 7000 for a ping."""
-    tags = (("status", "pong"), ("e", ping.id), ("p", ping.pubkey), ("expiration", str(at + PONG_LIFE_S)))
-    return Draft(KIND_FEEDBACK, tags)
+def pong(ping: Event, at: int, tier: Tier) -> Draft:
+    """Kind 7000 for a ping; like all feedback it says how its key stands."""
+    tags = (
+        ("status", "pong", _HERE),
+        ("e", ping.id),
+        ("p", ping.pubkey),
+        ("expiration", str(at + PONG_LIFE_S)),
+        ("trust_tier", str(tier)),
+        ("alt", "NIP-90 job feedback: pong"),
+    )
+    return Draft(KIND_FEEDBACK, tags, _HERE)
 
 
 def retirement(public_key: str, kinds: Sequence[int]) -> Draft:
@@ -244,16 +254,26 @@ class Announcer:
         card: what to tell.
         pool: the relays; somebody else runs it, and hands what `SUBSCRIPTION` brings to `heard`.
         memory: where what was told is kept.
+        standing: how the key of a ping stands.
         keys: Timmy's.
         clock, randomness: time, and what signatures need.
     """
 
     def __init__(
-        self, *, card: Card, pool: Pool, memory: Memory, keys: Keys, clock: Clock, randomness: Randomness
+        self,
+        *,
+        card: Card,
+        pool: Pool,
+        memory: Memory,
+        standing: Standing,
+        keys: Keys,
+        clock: Clock,
+        randomness: Randomness,
     ) -> None:
         self._card = card
         self._pool = pool
         self._memory = memory
+        self._standing = standing
         self._keys = keys
         self._clock = clock
         self._randomness = randomness
@@ -310,7 +330,8 @@ class Announcer:
         while True:
             ping = await self._pings.get()
             now = int(self._clock.now())
-            await self._pool.publish(pong(ping, now).signed(self._keys, self._randomness, now))
+            draft = pong(ping, now, await self._standing.tier(ping.pubkey))
+            await self._pool.publish(draft.signed(self._keys, self._randomness, now))
 
     async def _beat(self) -> None:
         while True:

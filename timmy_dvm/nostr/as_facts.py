@@ -46,7 +46,7 @@ def request(
         event_id=event.id,
         pubkey=event.pubkey,
         text=asked.text,
-        origin=_origin(received, asked.reply, btc, asked.temperature, asked.ignored),
+        origin=_origin(received, asked.reply, btc, asked.temperature, asked.ignored, goes_on=_goes_on(asked)),
         btc=btc,
         asked_at=event.created_at,
         at=at,
@@ -82,7 +82,7 @@ def question(received: Came, asked: Question, *, btc: BtcPrice, at: int) -> Ques
         door=Door.NOSTR,
         pubkey=event.pubkey,
         npub=npub(event.pubkey),
-        origin=_origin(received, asked.reply, btc),
+        origin=_origin(received, asked.reply, btc, goes_on=_goes_on(asked)),
         btc=btc,
         at=at,
         text=asked.text,
@@ -200,6 +200,8 @@ def _origin(
     btc: BtcPrice | None = None,
     temperature: str | None = None,
     ignored: tuple[str, ...] = (),
+    *,
+    goes_on: bool = False,
 ) -> str:
     return write_origin(
         received.event,
@@ -209,4 +211,10 @@ def _origin(
         btc=btc,
         temperature=temperature,
         ignored=ignored,
+        goes_on=goes_on,
     )
+
+
+def _goes_on(asked: JobAsked | Question) -> bool:
+    """Whether that was our guess or the writer's reply, and not said in so many words."""
+    return asked.heard is not None and asked.follows is not None

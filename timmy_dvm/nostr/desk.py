@@ -25,6 +25,7 @@ from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import as_facts, nip90
 from timmy_dvm.nostr.as_facts import Came
 from timmy_dvm.nostr.bucket import Patience, Tally, TokenBucket, Turns
+from timmy_dvm.nostr.conversation import Heard, goes_on_from
 from timmy_dvm.nostr.gathering import Gatherer
 from timmy_dvm.nostr.operations import (
     CreditWanted,
@@ -145,6 +146,8 @@ class Desk:
             if found is None:
                 return
             asked = found
+        if isinstance(asked, nip90.JobAsked | Question) and asked.heard is not None:
+            asked = await self._placed(received.event, asked, asked.heard)
         # With its errors used up a key is still served what is right; what is wrong is met with silence.
         is_letter = asked.reply.scheme is Scheme.NIP59
         patience = self._patience_with_letters if is_letter else self._patience
@@ -195,6 +198,17 @@ class Desk:
         if known is not None:
             return None
         return await self._until_it_works(lambda: self._gatherer.complete(asked, event.pubkey))
+
+    async def _placed(
+        self, event: EventFields, asked: nip90.JobAsked | Question, heard: Heard
+    ) -> nip90.JobAsked | Question:
+        """A private message in its conversation."""
+
+        def look(view: View) -> str | None:
+            return goes_on_from(view, event.pubkey, heard)
+
+        follows = await self._until_it_works(lambda: self._store.look(look))
+        return dataclasses.replace(asked, follows=follows)
 
     async def _ask(self, received: Came, asked: nip90.JobAsked) -> bool:
         event = received.event

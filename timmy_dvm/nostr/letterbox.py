@@ -4,7 +4,8 @@ Who wrote one is known only when it is open, which costs two ECDH and a signatur
 outside is judged first, and wraps are opened no faster than :data:`OPENED_PER_SECOND`; more of them wait, in
 bounded room, and what comes beyond is dropped and counted in the log. Nobody who asks in other ways waits for it.
 
-Wraps are dated up to two days back, so relays are asked that much further back than for requests; it is the
+Wraps are dated up to two days back, so relays are asked that much further back than for requests, and by pages
+(`backlog`) where they tell only their newest at once; it is the
 rumor's own date that must be fresh. What comes twice, in whatever wrap, is known by the rumor's id: here for a
 while, in the ledger for good.
 
@@ -13,7 +14,7 @@ answered, so nothing is begun for them, and the log says so. Where that is unkno
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,12 +24,13 @@ from relay_client.errors import DecryptionFailed, InvalidGiftWrap, InvalidKey
 from relay_client.event import Event
 from relay_client.filter import Filter
 from relay_client.keys import Keys
-from relay_client.nip59 import KIND_GIFT_WRAP, MAX_BACKDATE_S, Rumor, unwrap
-from relay_client.pool import OnCaughtUp, Received, RelayStatus, Since
+from relay_client.nip59 import MAX_BACKDATE_S, WRAP_KINDS, Rumor, unwrap
+from relay_client.pool import OnCaughtUp, Received, RelayStatus, Since, Stored
 from relay_client.stream import RecentIds
 from timmy_dvm.clock import Clock
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import nip17
+from timmy_dvm.nostr.backlog import Backlog
 from timmy_dvm.nostr.bucket import TokenBucket
 from timmy_dvm.nostr.cursors import Cursors, Memory
 from timmy_dvm.nostr.desk import Desk
@@ -65,6 +67,14 @@ class Pool(Protocol):
         on_caught_up: OnCaughtUp | None = None,
     ) -> None:
         """Ask every relay for events, now and after each reconnect."""
+
+    def stored(self, sub_id: str, url: str) -> Stored | None:
+        """How much a relay told before it had told all, as far as it tells at once."""
+
+    async def query(
+        self, filters: Sequence[Filter], *, urls: Iterable[str] | None = None, timeout_s: float
+    ) -> list[Event]:
+        """What relays have stored, newest first."""
 
     def status(self) -> Sequence[RelayStatus]:
         """How each relay is doing."""
@@ -109,6 +119,11 @@ class Letterbox:
         self._waiting: asyncio.Queue[Received | str | None] = asyncio.Queue()
         self._waiting_bytes = 0
         self._dropped = 0
+        self._wanted = Filter(kinds=WRAP_KINDS, tags={"p": frozenset({keys.public_key})})
+        self._backlog = Backlog(pool, clock, self._wanted)
+        self._reading_back: dict[str, asyncio.Task[None]] = {}
+        self._since: dict[str, int] = {}
+        self._met = RecentIds(HANDLED_IDS)
         self._rate = TokenBucket(OPENED_PER_SECOND, clock)
         self._turn = asyncio.Lock()
         self._handled = RecentIds(HANDLED_IDS)
@@ -127,18 +142,18 @@ class Letterbox:
         self._is_running = True
         try:
             await self._cursors.load(self._pool.urls)
-            me = frozenset({self._keys.public_key})
-            self._pool.subscribe(
-                SUBSCRIPTION,
-                [Filter(kinds=frozenset({KIND_GIFT_WRAP}), tags={"p": me})],
-                since=lambda url: self._cursors.since(url) - MAX_BACKDATE_S,
-                on_caught_up=self._waiting.put_nowait,
-            )
             async with asyncio.TaskGroup() as group:
+                self._pool.subscribe(
+                    SUBSCRIPTION,
+                    [self._wanted],
+                    since=self._from_when_on,
+                    on_caught_up=lambda url: self._read_back(url, group),
+                )
                 keeper = group.create_task(self._keep_cursors())
                 workers = [group.create_task(self._work()) for _ in range(AT_ONCE)]
                 await self._stopping.wait()
-                keeper.cancel()
+                for task in (keeper, *self._reading_back.values()):
+                    task.cancel()
                 await self._finish(workers)
         finally:
             self._has_ended.set()
@@ -152,6 +167,7 @@ class Letterbox:
         if self._waiting.qsize() >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             self._dropped += 1
             return
+        self._met.remember(wrap.id)
         self._waiting_bytes += size
         self._waiting.put_nowait(received)
 
@@ -161,10 +177,34 @@ class Letterbox:
         if self._is_running:
             await self._has_ended.wait()
 
+    def _from_when_on(self, url: str) -> int:
+        """A relay is there (again) and is about to tell what it has stored."""
+        if (reading := self._reading_back.pop(url, None)) is not None:
+            reading.cancel()
+        self._since[url] = self._cursors.since(url) - MAX_BACKDATE_S
+        return self._since[url]
+
+    def _read_back(self, url: str, group: asyncio.TaskGroup) -> None:
+        """The relay has told its newest: now what is older, and only then has it told all."""
+        told = self._pool.stored(SUBSCRIPTION, url)
+        if told is None or not told.count or self._stopping.is_set():
+            self._waiting.put_nowait(url)
+        else:
+            self._reading_back[url] = group.create_task(self._read_pages(url, told))
+
+    async def _read_pages(self, url: str, told: Stored) -> None:
+        async for page in self._backlog.older(url, told, self._since[url]):
+            for event in page:
+                if not self._met.has_met(event.id):
+                    self.heard(Received(url, SUBSCRIPTION, event))
+            while self._waiting.qsize() > MAX_WAITING // 2 or self._waiting_bytes > MAX_WAITING_BYTES // 2:
+                await self._clock.sleep(_OPENING_PAUSE_S)
+        self._waiting.put_nowait(url)
+
     def _looks_right(self, wrap: Event) -> bool:
         now = self._now()
         return (
-            wrap.kind == KIND_GIFT_WRAP
+            wrap.kind in WRAP_KINDS
             and self._keys.public_key in wrap.tag_values("p")
             and wrap.created_at <= now + MAX_AHEAD_S
         )

@@ -84,10 +84,10 @@ class Letter:
         # One RESULT a job: of a long answer it is the first part.
         roles = [EventRole.RESULT if isinstance(message, Delivered) else EventRole.FEEDBACK]
         roles += [EventRole.FEEDBACK] * (len(texts) - 1)
-        targets = write_targets(ToInbox(key=self.request.pubkey, is_owed=isinstance(message, Delivered)))
-        return [self._wrapped(_valid(text), role, nth, targets) for text, role, nth in zip(texts, roles, count())]
+        is_owed = isinstance(message, Delivered)
+        return [self._wrapped(_valid(text), role, nth, is_owed) for text, role, nth in zip(texts, roles, count())]
 
-    def _wrapped(self, text: str, role: EventRole, nth: int, targets: str) -> NewEvent:
+    def _wrapped(self, text: str, role: EventRole, nth: int, is_owed: bool) -> NewEvent:
         reader = self.request.pubkey
         rumor = Rumor.make(
             self.keys.public_key,
@@ -99,6 +99,7 @@ class Letter:
         event = wrap(
             rumor, self.keys, reader, sealed_at=self._a_date(), wrapped_at=self._a_date(), entropy=self.entropy
         )
+        targets = write_targets(ToInbox(key=reader, is_owed=is_owed, message=rumor.id))
         return NewEvent(id=event.id, job_id=self.job_id, role=role, json=event.to_json(), targets=targets)
 
     def _a_date(self) -> int:

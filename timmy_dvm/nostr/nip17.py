@@ -1,15 +1,18 @@
 """What a private message asks of us (NIP-17). Pure, and never raises.
 
-Whoever writes here writes as to a person: any text is a request for its answer. A few words are commands where
-they are all there is, and an invoice alone claims money back. Silence is for what wants no answer: a reaction, a
+Whoever writes here writes as to a person: any text is a request for its answer, and may go on from an earlier one
+(`conversation`) unless it says that it begins anew. A few words are commands where they are all there is, and an
+invoice alone claims money back. Silence is for what wants no answer: a reaction, a
 courtesy, a group that we happen to be in, and another bot.
 """
 
 import re
-from typing import Final
+from typing import Final, TypedDict
 
 from relay_client.nip59 import Rumor
 from timmy_dvm.core.facts import Op
+from timmy_dvm.nostr.conversation import Heard
+from timmy_dvm.nostr.inputs import replies_to
 from timmy_dvm.nostr.nip90 import (
     KIND_DELETION,
     MAX_AHEAD_S,
@@ -34,10 +37,18 @@ HELP: Final = (
     "invoice, and when that is paid the answer. What it did not cost comes back to you.\n\n"
     "As the whole message you may also write:\n"
     "price <your text>: what it would cost\n"
+    "new: <your text>: to begin anew; else what you write within an hour of an answer, or as a reply to one, goes "
+    "on from it, and what was said before is part of the price\n"
     "balance: your credit, and money that waits for you\n"
     "me: how your key stands here\n"
     "a Lightning invoice (BOLT11): to have money that waits for you paid to it"
 )
+
+
+class _Said(TypedDict):
+    text: str
+    heard: Heard | None
+
 
 _REPLY: Final = Reply(Scheme.NIP59)
 _HELLOS: Final = frozenset({"hi", "hello", "hey"})
@@ -50,6 +61,7 @@ _COURTESIES: Final = frozenset(
 _LONGEST_COMMAND: Final = 40
 _BOLT11: Final = re.compile(r"(?:lightning:)?ln(?:bcrt|bc|tbs|tb)[a-z0-9]{50,}", re.ASCII | re.IGNORECASE)
 _PRICE: Final = re.compile(r"/?price[\s:]+(\S.*)", re.IGNORECASE | re.DOTALL)
+_NEW: Final = re.compile(r"(?:/new[\s:]|new\s*:)\s*(\S.*)", re.IGNORECASE | re.DOTALL)
 _REFUND: Final = re.compile(r"/?refund[\s:]+(\S+)", re.IGNORECASE)
 
 
@@ -71,7 +83,7 @@ def read(rumor: Rumor, public_key: str, *, now: int, not_before: int) -> Asked:
     if rumor.tag(BOT_TAG) is not None:
         return NotForUs("another bot's")
     if rumor.kind == KIND_MESSAGE:
-        return _read_text(rumor.content.strip())
+        return _read_text(rumor.content.strip(), Heard(replies_to(rumor.tags), rumor.created_at))
     if rumor.kind == KIND_FILE:
         return _told("file", "Files can't be opened here: write what you want as text.")
     if rumor.kind == KIND_DELETION:
@@ -80,7 +92,7 @@ def read(rumor: Rumor, public_key: str, *, now: int, not_before: int) -> Asked:
     return NotForUs("no message")
 
 
-def _read_text(text: str) -> Asked:
+def _read_text(text: str, heard: Heard) -> Asked:
     if _BOLT11.fullmatch(text):
         return RefundAsked(invoice=text, request_id=None, reply=_REPLY)
     if text and not text.strip("?"):
@@ -90,10 +102,16 @@ def _read_text(text: str) -> Asked:
     if len(text) <= _LONGEST_COMMAND and (asked := _command(_plain(text))) is not None:
         return asked
     if (price := _PRICE.fullmatch(text)) is not None:
-        return Question(op=Op.ESTIMATE, text=price[1], reply=_REPLY)
+        return Question(op=Op.ESTIMATE, reply=_REPLY, **_said(price[1], heard))
     if (refund := _REFUND.fullmatch(text)) is not None:
         return RefundAsked(invoice=refund[1], request_id=None, reply=_REPLY)
-    return JobAsked(text=text, reply=_REPLY)
+    return JobAsked(reply=_REPLY, **_said(text, heard))
+
+
+def _said(text: str, heard: Heard) -> _Said:
+    """The request itself, and from where it may go on."""
+    begins_anew = _NEW.fullmatch(text)
+    return _Said(text=text, heard=heard) if begins_anew is None else _Said(text=begins_anew[1], heard=None)
 
 
 def _command(plain: str) -> Asked | None:

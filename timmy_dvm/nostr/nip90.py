@@ -22,6 +22,7 @@ from relay_client.keys import Keys
 from timmy_dvm.core.facts import Op
 from timmy_dvm.nostr import inputs, wishes
 from timmy_dvm.nostr.bad import Bad
+from timmy_dvm.nostr.conversation import Heard
 from timmy_dvm.nostr.inputs import Wanted, Words
 from timmy_dvm.nostr.job_kind import JobKind, Piece, Task
 from timmy_dvm.nostr.kinds import kind_of
@@ -69,8 +70,8 @@ class JobAsked:
     ``addressed`` is False where it names no provider; ``expires_at`` is when no work may start any more (NIP-40);
     the first ``preface_chars`` of the text are ours, not the customer's; ``temperature`` is a decimal from 0 to 1;
     ``ignored`` names the params that change nothing.
-    Where there is something ``wanted``, the text is not known yet; ``follows`` is the id of the job it goes on
-    from, once that is known.
+    Where there is something ``wanted``, the text is not known yet; ``heard`` is what a private message tells of
+    its place in a conversation; ``follows`` is the id of the job it goes on from, once that is known.
     """
 
     text: str
@@ -85,6 +86,7 @@ class JobAsked:
     temperature: str | None = None
     ignored: tuple[str, ...] = ()
     wanted: Wanted | None = None
+    heard: Heard | None = None
     follows: str | None = None
 
 

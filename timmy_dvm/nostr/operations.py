@@ -19,10 +19,13 @@ from relay_client.errors import InvalidKey
 from relay_client.keys import parse_event_id
 from timmy_dvm.core.facts import Op
 from timmy_dvm.nostr.bad import Bad
+from timmy_dvm.nostr.conversation import Heard
 from timmy_dvm.nostr.inputs import Wanted
 from timmy_dvm.nostr.origin import Reply
 
 _QUESTIONS: Final = {str(op): op for op in Op}
+_OLD_NAMES: Final = {"identity.me": str(Op.ME)}
+"""What the first Timmy called it."""
 _OFFERED: Final = (
     "Offered are: estimate, me, balance, topup (with param amount_sats), forget, and refund (with param "
     "invoice, and with param job for the money of one request)."
@@ -32,7 +35,7 @@ _SATS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """An operation that changes nothing. An estimate's ``text`` and wishes are those of the job it is about."""
+    """An operation that changes nothing. An estimate's ``text`` and the rest are those of the job it is about."""
 
     op: Op
     reply: Reply
@@ -41,6 +44,7 @@ class Question:
     model: str | None = None
     preface_chars: int = 0
     wanted: Wanted | None = None
+    heard: Heard | None = None
     follows: str | None = None
 
 
@@ -97,7 +101,7 @@ def read_operation(params: dict[str, str], reply: Reply) -> Operation | None:
     """
     if "op" not in params:
         return None
-    name = params["op"].lower()
+    name = _OLD_NAMES.get(given := params["op"].lower(), given)
     if name in _QUESTIONS:
         return Question(op=_QUESTIONS[name], reply=reply)
     match name:

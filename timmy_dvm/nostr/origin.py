@@ -31,6 +31,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag_field="door", tag="n
         btc_is_fallback: that price is the configured one, because no source answered.
         temperature: the customer's, for the model.
         ignored: params that change nothing, of which the customer is told.
+        goes_on: it is a private message that goes on from an earlier answer, of which its writer is told.
         version: of this form.
     """
 
@@ -42,6 +43,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag_field="door", tag="n
     btc_is_fallback: bool = False
     temperature: str | None = None
     ignored: tuple[str, ...] = ()
+    goes_on: bool = False
     version: int = VERSION
 
 
@@ -66,6 +68,7 @@ def write_origin(
     btc: BtcPrice | None = None,
     temperature: str | None = None,
     ignored: tuple[str, ...] = (),
+    goes_on: bool = False,
 ) -> str:
     """The note for one request."""
     origin = Origin(
@@ -77,6 +80,7 @@ def write_origin(
         btc_is_fallback=btc is not None and btc.freshness is Freshness.FALLBACK,
         temperature=temperature,
         ignored=ignored,
+        goes_on=goes_on,
     )
     return _encode(origin).decode()
 

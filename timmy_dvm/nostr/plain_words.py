@@ -26,9 +26,17 @@ def money_due(told: PriceTold, origin: Origin, pay_page: str | None) -> str:
     credit = f", with {_sats(told.credit // 1_000)} of your credit" if told.credit else ""
     page = f"\n\n{pay_page}" if pay_page else ""
     return (
-        f"{words.price(told.amount, origin)} at most{credit}; what is not used comes back. "
+        f"{words.price(told.amount, origin)} at most{credit}; what is not used comes back. {_place(origin)}"
         f"Pay this invoice, and the answer comes here. Valid until {words.until(told.expires_at)}.\n\n"
         f"lightning:{told.bolt11}{page}"
+    )
+
+
+def _place(origin: Origin) -> str:
+    return (
+        "This goes on from what was said before; to begin anew, write new: before your text. "
+        if origin.goes_on
+        else ""
     )
 
 
@@ -61,7 +69,7 @@ def _estimate(body: _Body, origin: Origin) -> str:
         f"That would cost {price} at most: {_sats(_count(body, 'evalFeeSats'))} to check it, "
         f"{_sats(_count(body, 'workFeeSats'))} for the answer; what is not used comes back."
         f"{f' Your credit would pay {_sats(credit)} of it.' if credit else ''}"
-        " Send the text without the word price, and it is done."
+        f" {_place(origin)}Send the text without the word price, and it is done."
     )
 
 

@@ -6,7 +6,8 @@ What the ledger keeps is whom an event is for, not a list of relays that may be 
     Configured   {"to":"configured","version":1}                       all configured relays
     ToCustomer   {"to":"customer","version":1,"key":…,"came_from":…,"named":[…],"is_owed":…}
                  all configured relays, and besides where this customer reads
-    ToInbox      {"to":"inbox","version":1,"key":…,"is_owed":…}         the key's inbox relays and no others
+    ToInbox      {"to":"inbox","version":1,"key":…,"is_owed":…,"message":…}
+                 the key's inbox relays and no others
 
 Ledgers of before hold `[]`, which is `Configured`.
 """
@@ -49,11 +50,14 @@ class ToInbox(msgspec.Struct, frozen=True, kw_only=True, tag_field="to", tag="in
     Attributes:
         key: the reader's, hex.
         is_owed: as in `ToCustomer`.
+        message: the id of the message in the wrap, by which its reader may reply to it; a wrap does not show it.
+            Empty in ledgers of before.
     """
 
     version: _Version = VERSION
     key: _Key
     is_owed: bool = False
+    message: str = ""
 
 
 Targets = Configured | ToCustomer | ToInbox

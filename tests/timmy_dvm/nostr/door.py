@@ -36,6 +36,7 @@ class ScriptedPool:
         self.subscribed = asyncio.Event()
         self.published = []
         self.outcomes = {}
+        self.told, self.shelves = {}, {}
 
     def subscribe(self, _sub_id, filters, *, since=None, on_caught_up=None, screen=None):
         self.screen = screen
@@ -69,6 +70,13 @@ class ScriptedPool:
         del timeout_s
         if len(self.connected) < count:
             raise TimeoutError
+
+    def stored(self, _sub_id, url):
+        return self.told.get(url)
+
+    async def query(self, filters, *, urls, timeout_s):
+        del timeout_s
+        return await self.shelves[urls[0]].query(filters)
 
     def status(self):
         states = {True: RelayState.CONNECTED, False: RelayState.WAITING}
@@ -125,6 +133,7 @@ class Books(dict):
         super().__init__(*args)
         self.jobs = {}
         self.topups = {}
+        self.answered = []
         self.errors = []
 
     async def setting(self, key):
@@ -139,7 +148,14 @@ class Books(dict):
         if self.errors:
             raise self.errors.pop()
         return at(
-            types.SimpleNamespace(event=lambda _: None, job_of_event=self.jobs.get, topup_of_event=self.topups.get)
+            types.SimpleNamespace(
+                event=lambda _: None,
+                job_of_event=self.jobs.get,
+                topup_of_event=self.topups.get,
+                newest_jobs_of=lambda key, _: [job for job in self.answered if job.pubkey == key],
+                targets_of=lambda _: [],
+                texts=lambda _: types.SimpleNamespace(result="so it is"),
+            )
         )
 
     def has(self, event, pubkey=None):

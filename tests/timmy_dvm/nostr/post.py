@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 
-from relay_client.nip59 import Rumor, wrap
+from relay_client.nip59 import KIND_GIFT_WRAP, Rumor, wrap
 from relay_client.pool import Received
 from tests.timmy_dvm.nostr.door import PRICES, TIMEOUT_S, Books, RecordingEngine, ScriptedPool, gatherer_of
 from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, TIMMY
@@ -21,8 +21,8 @@ def rumor(text="What is a relay?", *tags, keys=ALICE, at=NOW, kind=14):
     return Rumor.make(keys.public_key, kind=kind, created_at=at, tags=(P_TIMMY, *tags), content=text)
 
 
-def wrapped(said, *, keys=ALICE, at=NOW - DAY, to=TIMMY):
-    return wrap(said, keys, to.public_key, sealed_at=at, wrapped_at=at, entropy=ENTROPY)
+def wrapped(said, *, keys=ALICE, at=NOW - DAY, to=TIMMY, kind=KIND_GIFT_WRAP):
+    return wrap(said, keys, to.public_key, sealed_at=at, wrapped_at=at, entropy=ENTROPY, kind=kind)
 
 
 def letter(text="What is a relay?", *tags, keys=ALICE, at=NOW, kind=14):

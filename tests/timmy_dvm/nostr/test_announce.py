@@ -14,6 +14,7 @@ from relay_client.pool import Received
 from tests.timmy_dvm.nostr.door import OTHER, Books, ScriptedPool
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, RELAY, TIMMY, signed
 from timmy_dvm.clock import ManualClock, SeededRandomness
+from timmy_dvm.core.trust import Tier
 from timmy_dvm.nostr import announce
 from timmy_dvm.nostr.announce import Announced, Announcer, Card
 
@@ -57,6 +58,16 @@ class Relays(ScriptedPool):
         return [event.kind for event, urls in self.published if url in urls and event.kind not in (11_998, 7000)]
 
 
+@dataclasses.dataclass
+class All:
+    """Everybody stands alike."""
+
+    of: Tier
+
+    async def tier(self, _):
+        return self.of
+
+
 class World:
     """An announcer, its relays and its books."""
 
@@ -68,6 +79,7 @@ class World:
             card=card,
             pool=self.pool,
             memory=self.books,
+            standing=All(Tier.TRUSTED),
             keys=TIMMY,
             clock=self.clock,
             randomness=SeededRandomness(1),
@@ -177,8 +189,9 @@ def test_a_heartbeat_names_an_announcement_and_dies_after_300_s():
 
 def test_a_pong_names_the_ping_and_whoever_sent_it():
     asked = ping()
-    tags = announce.pong(asked, NOW).tags
-    assert tags[:3] == (("status", "pong"), ("e", asked.id), ("p", ALICE.public_key))
+    draft = announce.pong(asked, NOW, Tier.NEW)
+    assert draft.tags[:3] == (("status", "pong", draft.content), ("e", asked.id), ("p", ALICE.public_key))
+    assert draft.content
 
 
 def test_a_retirement_names_every_announcement_by_its_address():
@@ -334,7 +347,8 @@ async def test_a_ping_is_answered_with_a_pong():
     async with World() as world:
         await world.hears(asked)
         (answer,) = world.pongs
-        assert answer.tag("status") == ("status", "pong")
+        assert answer.tag("status")[1] == "pong"
+        assert answer.tag("trust_tier") == ("trust_tier", "trusted")
         assert (answer.tag_values("e"), answer.tag_values("p")) == ([asked.id], [ALICE.public_key])
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import types
 
 import pytest
 
-from ledger.records import Door
-from relay_client.nip59 import KIND_GIFT_WRAP, wrap
+from ledger.records import Door, JobState
+from relay_client.nip59 import KIND_GIFT_WRAP, WRAP_KINDS, wrap
 from tests.timmy_dvm.nostr.door import PRICES
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, RELAY, TIMMY, invoice, sealed, signed
 from tests.timmy_dvm.nostr.post import ENTROPY, Post, letter, rumor, wrapped
@@ -15,10 +16,11 @@ from timmy_dvm.nostr.origin import read_origin
 from timmy_dvm.nostr.privacy import Scheme
 
 
-async def test_a_message_is_a_request_like_any_other():
+@pytest.mark.parametrize("kind", sorted(WRAP_KINDS))
+async def test_a_message_is_a_request_like_any_other(kind):
     said = rumor()
     async with Post() as post:
-        post.hear(wrapped(said))
+        post.hear(wrapped(said, kind=kind))
         (fact,) = await post.heard()
     assert isinstance(fact, RequestReceived)
     assert (fact.event_id, fact.pubkey, fact.text) == (said.id, ALICE.public_key, "What is a relay?")
@@ -26,6 +28,21 @@ async def test_a_message_is_a_request_like_any_other():
     origin, request = read_origin(fact.origin)
     assert (origin.scheme, origin.relay, request) == (Scheme.NIP59, RELAY, said)
     assert origin.btc_micro_usd == PRICES.current().micro_usd
+
+
+@pytest.mark.parametrize("text", ["What is a relay?", "price What is a relay?"])
+async def test_a_reply_goes_on_from_what_it_replies_to(text):
+    earlier = rumor("Who are you?")
+    async with Post() as post:
+        post.books.answered = [
+            types.SimpleNamespace(
+                id="j" * 32, event_id=earlier.id, pubkey=ALICE.public_key, state=JobState.COMPLETE
+            )
+        ]
+        post.hear(letter(text, ("e", earlier.id)), letter(text, ("e", earlier.id), keys=MALLORY))
+        of = {fact.pubkey: fact for fact in await post.heard()}
+    assert (of[ALICE.public_key].follows, of[MALLORY.public_key].follows) == ("j" * 32, None)
+    assert [read_origin(of[key.public_key].origin)[0].goes_on for key in (ALICE, MALLORY)] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import pytest
 from ledger.records import Replayed
 from ledger.store import StoreUnavailable
 from relay_client.nip59 import MAX_BACKDATE_S
+from relay_client.pool import Stored
 from tests.timmy_dvm.nostr.door import OTHER, TIMEOUT_S, Books
 from tests.timmy_dvm.nostr.kit import MALLORY, NOW, RELAY, TIMMY
-from tests.timmy_dvm.nostr.post import KEY, Post, letter
+from tests.timmy_dvm.nostr.post import KEY, Post, letter, rumor, wrapped
 from timmy_dvm.nostr import letterbox
 from timmy_dvm.nostr.desk import LETTERS_PER_KEY_HOUR
 from timmy_dvm.nostr.letterbox import OPENED_PER_SECOND
@@ -22,7 +23,7 @@ HOUR = 3_600
 async def test_relays_are_asked_two_days_further_back_than_for_requests():
     async with Post(Books({KEY: str(NOW - 5_000)})) as post:
         (asked,) = post.pool.filters
-        assert asked.to_obj() == {"kinds": [1_059], "#p": [TIMMY.public_key]}
+        assert asked.to_obj() == {"kinds": [1_059, 21_059], "#p": [TIMMY.public_key]}
         assert post.pool.sinces == {RELAY: NOW - 5_600 - MAX_BACKDATE_S, OTHER: NOW - HOUR - MAX_BACKDATE_S}
 
 
@@ -46,6 +47,52 @@ async def test_what_came_while_we_were_away_is_taken_even_where_opening_it_has_t
         assert post.engine.facts == []
         await post.clock.advance(1, rounds=200)
         assert [fact.text for fact in await post.heard()] == ["missed"]
+
+
+class Shelf:
+    """A relay's wraps, newest first, of which it gives a few at once."""
+
+    def __init__(self, *wraps, at_once):
+        self.wraps = sorted(wraps, key=lambda wrap: -wrap.created_at)
+        self.at_once = at_once
+
+    async def query(self, filters):
+        return [wrap for wrap in self.wraps if filters[0].matches(wrap)][: self.at_once]
+
+
+async def test_what_a_relay_does_not_tell_at_once_is_asked_for():
+    """NIP-11 `max_limit`."""
+    wraps = [wrapped(rumor(f"message {n}"), at=NOW - 100 - n) for n in range(30)]
+    async with Post() as post:
+        post.pool.shelves[RELAY] = Shelf(*wraps, at_once=4)
+        post.pool.told[RELAY] = Stored(4, NOW - 103)
+        post.hear(*wraps[:4])
+        post.catch_up()
+        await post.engine.wait_for(30)
+        assert {fact.text for fact in await post.heard()} == {f"message {n}" for n in range(30)}
+
+
+async def test_the_cursor_stands_still_while_a_relay_is_being_read_backwards():
+    gate = asyncio.Event()
+
+    class Slow(Shelf):
+        async def query(self, filters):
+            await gate.wait()
+            return await super().query(filters)
+
+    old = wrapped(rumor("asked while we were away", at=NOW - 40_000), at=NOW - 90_000)
+    async with Post(Books({KEY: str(NOW - 50_000)})) as post:
+        post.pool.shelves[RELAY] = Slow(old, at_once=1)
+        post.pool.told[RELAY] = Stored(1, NOW - 80_000)
+        post.catch_up()
+        await post.heard()
+        await post.clock.advance(30, rounds=50)
+        assert post.books[KEY] == str(NOW - 50_000)
+        gate.set()
+        await post.engine.wait_for(1)
+        assert [fact.text for fact in await post.heard()] == ["asked while we were away"]
+        await post.clock.advance(30, rounds=50)
+        assert post.books[KEY] == str(NOW + 60)
 
 
 async def test_at_the_very_first_start_what_relays_have_stored_is_not_answered():
@@ -77,8 +124,10 @@ async def test_the_cursor_moves_with_the_clock_but_never_past_what_is_not_dealt_
 async def test_a_ledger_that_is_away_makes_a_message_wait():
     async with Post() as post:
         post.engine.plan = [StoreUnavailable("away")]
-        post.books.errors = [StoreUnavailable("away")]
+        post.books.errors = [StoreUnavailable("away"), StoreUnavailable("away")]
         post.hear(letter())
+        await post.clock.advance(0, rounds=50)  # its place in a conversation can't be read either
+        await post.clock.advance(40, rounds=50)
         await post.engine.wait_tried(1)
         await post.clock.advance(40, rounds=50)
         assert len(await post.heard()) == 1

@@ -51,17 +51,18 @@ MESSAGES = {
 }
 
 
-def say(message, *, base=None, job_id=JOB, seed=1, btc=BTC):
+def say(message, *, base=None, job_id=JOB, seed=1, btc=BTC, goes_on=False):
     """The stored events, and the rumors that Alice finds in them."""
     speaker = NostrSpeaker(TIMMY, SeededRandomness(seed), base)
-    origin = write_origin(ASKED, relay=RELAY, relays=[], scheme=Scheme.NIP59, btc=btc)
+    origin = write_origin(ASKED, relay=RELAY, relays=[], scheme=Scheme.NIP59, btc=btc, goes_on=goes_on)
     new = speaker.speak(message, origin=origin, job_id=job_id, tier=Tier.ESTABLISHED, at=NOW)
     events = [Event.from_wire(one.json) for one in new]
-    for one, event in zip(new, events, strict=True):
+    rumors = [unwrap(event, ALICE) for event in events]
+    for one, event, rumor in zip(new, events, rumors, strict=True):
         assert (one.id, one.job_id) == (event.id, job_id)
         is_owed = isinstance(message, Delivered)
-        assert read_targets(one.targets) == ToInbox(key=ALICE.public_key, is_owed=is_owed)
-    return new, [unwrap(event, ALICE) for event in events]
+        assert read_targets(one.targets) == ToInbox(key=ALICE.public_key, is_owed=is_owed, message=rumor.id)
+    return new, rumors
 
 
 def texts(message, **how):
@@ -93,6 +94,11 @@ def test_money_due_beside_credit_and_with_a_pay_page():
     )
     assert text.startswith("9 sats at most, with 4 sats of your credit; what is not used comes back.")
     assert text.endswith(f"\n\nlightning:lnbc90n1pexample\n\nhttps://timmy.example/pay/{JOB}")
+
+
+def test_money_due_for_what_goes_on_says_so_and_how_to_begin_anew():
+    (text,) = texts(PRICE, goes_on=True)
+    assert "This goes on from what was said before; to begin anew, write new: before your text." in text
 
 
 def test_the_answer_and_then_the_receipt():

@@ -8,6 +8,7 @@ from relay_client.nip59 import Rumor
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW, P_TIMMY, TIMMY, invoice
 from timmy_dvm.core.facts import Op
 from timmy_dvm.nostr import nip17
+from timmy_dvm.nostr.conversation import Heard
 from timmy_dvm.nostr.nip17 import HELP
 from timmy_dvm.nostr.nip90 import CancelAsked, JobAsked, NotForUs, Unreadable
 from timmy_dvm.nostr.operations import Question, RefundAsked
@@ -76,6 +77,27 @@ def test_a_question_about_the_key(text, op):
 def test_a_price_is_asked_for_with_the_text(text):
     asked = read(text)
     assert (type(asked), asked.op, asked.text) == (Question, Op.ESTIMATE, "What is\na relay?")
+
+
+@pytest.mark.parametrize("text", ["What is a relay?", "price What is a relay?"])
+def test_what_a_request_may_go_on_from_is_read_with_it(text):
+    reply = ("e", EVENT_ID, "wss://relay.example", "reply")
+    assert read(text).heard == Heard((), NOW)
+    assert read(text, P_TIMMY, reply, at=NOW - 9).heard == Heard((EVENT_ID,), NOW - 9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["new: What is\na relay?", "NEW :What is\na relay?", "/new What is\na relay?", "price new: What is\na relay?"],
+)
+def test_who_says_so_begins_anew(text):
+    asked = read(text, P_TIMMY, ("e", EVENT_ID))
+    assert (asked.text, asked.heard) == ("What is\na relay?", None)
+
+
+@pytest.mark.parametrize("text", ["New York: where is it?", "new shoes", "new:", "renew: it"])
+def test_what_only_begins_like_it_is_said_whole(text):
+    assert (read(text).text, read(text).heard) == (text, Heard((), NOW))
 
 
 def test_a_price_of_nothing_is_told_how_to_ask():

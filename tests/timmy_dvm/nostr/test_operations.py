@@ -28,6 +28,11 @@ def test_a_question_about_oneself_needs_no_more_than_its_name(name, written):
     assert asked(op(written(name))) == Question(op=Op(name), reply=Reply())
 
 
+def test_how_a_key_stands_is_told_under_the_old_name_too():
+    """IDN-13."""
+    assert asked(op("identity.me")) == asked(op("me"))
+
+
 ESTIMATES = {
     "an input": ([("i", "Hi", "text")], "", {"text": "Hi"}),
     "content alone": ([], " Hi ", {"text": "Hi"}),

@@ -25,14 +25,14 @@ def test_the_form_is_fixed():
     assert note.startswith('{"door":"nostr","request":"{')
     assert note.endswith(
         '"relay":"wss://relay.example","relays":[],"scheme":"none",'
-        '"btc_micro_usd":null,"btc_is_fallback":false,"temperature":null,"ignored":[],"version":1}'
+        '"btc_micro_usd":null,"btc_is_fallback":false,"temperature":null,"ignored":[],"goes_on":false,"version":1}'
     )
 
 
 def test_a_note_from_before_a_field_was_added_is_read():
     note = write_origin(signed(), relay=RELAY, relays=[], scheme=Scheme.NONE)
-    origin, _ = read_origin(note.replace(',"temperature":null,"ignored":[]', ""))
-    assert (origin.temperature, origin.ignored) == (None, ())
+    origin, _ = read_origin(note.replace(',"temperature":null,"ignored":[],"goes_on":false', ""))
+    assert (origin.temperature, origin.ignored, origin.goes_on) == (None, (), False)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"door":"http"}', "[]", "nonsense", '{"door":5}'])

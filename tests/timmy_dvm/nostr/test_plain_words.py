@@ -47,6 +47,12 @@ def test_an_estimate_without_a_bitcoin_price_says_the_sats_alone():
     assert text.startswith("That would cost 23 sats at most:")
 
 
+def test_an_estimate_of_what_goes_on_says_so():
+    origin = Origin(request="{}", relay=RELAY, goes_on=True)
+    text = plain_words.operation(OperationDone(body=ESTIMATE), origin)
+    assert "This goes on from what was said before" in text
+
+
 def test_a_sentence_names_the_way_to_claim_that_this_door_has_and_is_cut_where_it_is_too_long():
     assert plain_words.sentence(f"Claim them {CLAIM_BY}.") == "Claim them (send it here)."
     assert len(plain_words.sentence("x" * 9_000)) == 2_001

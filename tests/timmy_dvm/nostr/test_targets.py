@@ -12,7 +12,7 @@ KEY = ALICE.public_key
     ("targets", "text"),
     [
         (Configured(), '{"to":"configured","version":1}'),
-        (ToInbox(key=KEY), f'{{"to":"inbox","version":1,"key":"{KEY}","is_owed":false}}'),
+        (ToInbox(key=KEY), f'{{"to":"inbox","version":1,"key":"{KEY}","is_owed":false,"message":""}}'),
         (
             ToCustomer(key=KEY, came_from="wss://a.example", is_owed=True),
             f'{{"to":"customer","version":1,"key":"{KEY}","came_from":"wss://a.example","named":[],"is_owed":true}}',
@@ -23,6 +23,11 @@ KEY = ALICE.public_key
 def test_the_form_in_ledgers_is_this_for_ever(targets, text):
     assert write_targets(targets) == text
     assert read_targets(text) == targets
+
+
+def test_a_ledger_from_before_messages_were_named_is_read():
+    text = f'{{"to":"inbox","version":1,"key":"{KEY}","is_owed":true}}'
+    assert read_targets(text) == ToInbox(key=KEY, is_owed=True)
 
 
 @pytest.mark.parametrize("text", ["[]", "", '["wss://a.example"]'])
