@@ -35,7 +35,7 @@ from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.cors import Cors
 from timmy_dvm.http.crowd import Crowd
-from timmy_dvm.http.dev_pay import PaidHow, Pay
+from timmy_dvm.http.dev_pay import PaidHow, Pay, Receipt
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.logins import Logins
@@ -47,6 +47,7 @@ from timmy_dvm.http.server import Gate, Server, make_server
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.session_keys import SessionKeys
 from timmy_dvm.http.session_work import Look, Sessions
+from timmy_dvm.http.streams import Streams
 from timmy_dvm.http.watching import Watchers
 from timmy_dvm.nostr.hand_in import HandIn
 from timmy_dvm.partials import Partials
@@ -78,6 +79,7 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
         addresses=addresses,
         idempotency=Idempotency(ground.store, clock, randomness, addresses),
         open_places=open_places,
+        streams=Streams(config.limits.connections),
         network=ground.wallet.network,
         public_url=public_url,
     )
@@ -160,8 +162,8 @@ class _Absent:
         return self
 
 
-async def _nobody_pays(_: str) -> PaidHow:
-    return PaidHow.UNKNOWN
+async def _nobody_pays(_: str) -> Receipt:
+    return Receipt(PaidHow.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)

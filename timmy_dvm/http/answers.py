@@ -320,6 +320,9 @@ class DevPaid(Answered):
     ok: Literal[True]
     payment_hash: Hex64
     already_paid: bool
+    preimage: str = perhaps(
+        "What the payer learns: with it an L402 credential is whole. Given the first time only."
+    )
 
 
 class RefundMoved(Answered):

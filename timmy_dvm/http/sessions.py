@@ -176,7 +176,7 @@ async def _closed(sessions: Sessions, session_id: str, wanted: CloseWanted, seed
 
 def _close_fact(sessions: Sessions, session_id: str, wanted: CloseWanted, refund_id: str) -> SessionCloseAsked:
     if wanted.refund_address is not None and (bad := why_not_address(wanted.refund_address)) is not None:
-        raise Fault(400, "bad_address", bad)
+        raise Fault(400, "bad_refund_address", bad)
     fact = SessionCloseAsked(
         session_id=session_id, refund_id=refund_id, at=sessions.services.now(), refund_to=wanted.refund_address
     )

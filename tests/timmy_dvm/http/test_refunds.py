@@ -181,8 +181,12 @@ async def test_a_withdrawal_is_offered_to_the_owner_alone():
         assert junk["status"] == "ERROR"
 
 
-async def test_an_address_for_the_change_is_judged_before_anything_is_paid():
+@pytest.mark.parametrize(
+    "address",
+    ["not an address", "a@127.0.0.1", "a@localhost", "a@localhost.", "a@10.0.0.1", "a@2130706433", "a@x.onion"],
+)
+async def test_an_address_for_the_change_is_judged_before_anything_is_paid(address):
     async with a_counter() as door:
-        body = {"request": "x", "refundAddress": "not an address"}
+        body = {"request": "x", "refundAddress": address}
         answer = await door.http.post("/api/jobs", json=body)
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_refund_address")
