@@ -222,6 +222,18 @@ def token_secret_of(config: Config, randomness: Randomness) -> bytes:
     return _strong("http.token_secret_file", secret, MIN_TOKEN_SECRET_CHARS)
 
 
+def previous_token_secret_of(config: Config) -> bytes | None:
+    """What we signed with before, while both count; None: nothing.
+
+    Raises:
+        ConfigError: it can't be read, or could be guessed.
+    """
+    previous = config.http.read_token_previous_secret()
+    if previous is None:
+        return None
+    return _strong("http.token_previous_secret_file", previous, MIN_TOKEN_SECRET_CHARS)
+
+
 def tokens_of(config: Config, clock: Clock, randomness: Randomness, audience: str) -> Tokens:
     """What signs and reads identity tokens.
 
@@ -232,9 +244,9 @@ def tokens_of(config: Config, clock: Clock, randomness: Randomness, audience: st
     if table.token_not_before > clock.now():
         raise ConfigError("http.token_not_before: lies ahead, so no token would count; take the time it is now")
     signing = [token_secret_of(config, randomness)]
-    previous = table.read_token_previous_secret()
+    previous = previous_token_secret_of(config)
     if previous is not None:
-        signing.append(_strong("http.token_previous_secret_file", previous, MIN_TOKEN_SECRET_CHARS))
+        signing.append(previous)
     return Tokens([SigningKey(secret, table.token_not_before) for secret in signing], audience)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from timmy_dvm.building import admin_token_of, token_secret_of, tokens_of
+from timmy_dvm.building import admin_token_of, previous_token_secret_of, token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
 from timmy_dvm.config import Config
 from timmy_dvm.gauges import Gauges
@@ -74,7 +74,7 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
         randomness=randomness,
         partials=partials,
         watchers=watchers,
-        callers=Callers(tokens, public_url, clock),
+        callers=Callers(tokens, public_url, clock, addresses),
         logins=Logins(tokens, public_url, clock, randomness),
         addresses=addresses,
         idempotency=Idempotency(ground.store, clock, randomness, addresses),
@@ -87,8 +87,9 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
 
 def sessions_of(ground: Ground, services: Services, look: Look) -> Sessions:
     """What the routes of sessions work with; ``look`` reads our wallet's record of an invoice."""
-    secret = token_secret_of(ground.config, ground.randomness)
-    return Sessions(services=services, keys=SessionKeys(secret, services.public_url, ground.clock), look=look)
+    secret, previous = token_secret_of(ground.config, ground.randomness), previous_token_secret_of(ground.config)
+    keys = SessionKeys(secret, services.public_url, ground.clock, previous)
+    return Sessions(services=services, keys=keys, look=look, claims=claims_of(ground))
 
 
 def claims_of(ground: Ground) -> Claims:
@@ -100,6 +101,7 @@ def claims_of(ground: Ground) -> Claims:
         ground.clock,
         network=ground.wallet.network,
         secret=token_secret_of(ground.config, ground.randomness),
+        previous=previous_token_secret_of(ground.config),
     )
 
 

@@ -76,15 +76,12 @@ def routes(services: Services, claims: Claims) -> APIRouter:
         return await services.idempotency.answer(request, credential, work)
 
     @router.post("/api/jobs/{job_id}/withdrawal", responses=_WITHDRAWAL, openapi_extra=ASKER)
-    async def offer(job_id: JobId, wanted: Owner, request: Request) -> Response:
+    async def as_lnurl(job_id: JobId, wanted: Owner, request: Request) -> Response:
         """A refund as an LNURL that any wallet can withdraw, once."""
         story, _, _ = await _owned(services, job_id, wanted, request)
         for row in story.refunds:
-            if (word := claims.word_for(row)) is not None:
-                url = f"{services.public_url}{WITHDRAW}?{urlencode({'k1': word})}"
-                tier = str(await services.tier_of(story.job.pubkey))
-                body = {"lnurl": lnurl.encode(url), "amountSats": sats_down(row.sendable), "trust_tier": tier}
-                return said(body)
+            if (offer := offered(services, claims, row)) is not None:
+                return said({**offer, "trust_tier": str(await services.tier_of(story.job.pubkey))})
         raise Fault(409, "nothing_owed", "Nothing waits to be claimed for this job: look at it with GET.")
 
     @router.get(WITHDRAW, responses=_LNURL)
@@ -95,7 +92,7 @@ def routes(services: Services, claims: Claims) -> APIRouter:
             return said(lnurl.refused(row.sentence))
         callback = f"{services.public_url}{WITHDRAW}/pay"
         return said(
-            lnurl.withdraw_terms(callback=callback, k1=k1, amount=row.sendable, description="Timmy refund")
+            lnurl.withdraw_terms(callback=callback, k1=k1, amount=claims.sum_of(row), description="Timmy refund")
         )
 
     @router.get(f"{WITHDRAW}/pay", responses=_LNURL)
@@ -105,6 +102,15 @@ def routes(services: Services, claims: Claims) -> APIRouter:
         return said(lnurl.refused(row.sentence) if isinstance(row, Refused) else lnurl.done())
 
     return router
+
+
+def offered(services: Services, claims: Claims, row: RefundRecord) -> dict[str, object] | None:
+    """A refund as an LNURL for whoever may claim it; None where nobody may just now."""
+    word = claims.word_for(row)
+    if word is None:
+        return None
+    url = f"{services.public_url}{WITHDRAW}?{urlencode({'k1': word})}"
+    return {"lnurl": lnurl.encode(url), "amountSats": sats_down(claims.sum_of(row))}
 
 
 async def _owned(

@@ -43,10 +43,12 @@ class SessionKeys:
         secret: the server's own, at least 32 bytes.
         location: our public address, a hint for people in each macaroon.
         clock: for caveats that end.
+        previous: the secret before that one, whose macaroons count as well while it is being replaced.
     """
 
-    def __init__(self, secret: bytes, location: str, clock: Clock) -> None:
-        self._secret = hashlib.sha256(b"timmy sessions:" + secret).digest()
+    def __init__(self, secret: bytes, location: str, clock: Clock, previous: bytes | None = None) -> None:
+        secrets = (secret,) if previous is None else (secret, previous)
+        self._secrets = tuple(hashlib.sha256(b"timmy sessions:" + each).digest() for each in secrets)
         self._location = location
         self._clock = clock
 
@@ -54,7 +56,7 @@ class SessionKeys:
         """The key of a session that goes with one of its invoices."""
         token_id = _token_id(session_id)
         identifier = Identifier(payment_hash=payment_hash, token_id=token_id)
-        return l402.mint(l402.root_key(self._secret, token_id), identifier, location=self._location)
+        return l402.mint(l402.root_key(self._secrets[0], token_id), identifier, location=self._location)
 
     def shown(self, request: Request) -> Sequence[Shown] | None:
         """What a request shows; None where it shows no credential of a session at all.
@@ -74,7 +76,8 @@ class SessionKeys:
 
     def _judged(self, credential: Credential) -> Shown:
         identifier, macaroon = credential.identifier, credential.macaroon
-        if not macaroon.is_signed_with(l402.root_key(self._secret, identifier.token_id)):
+        roots = [l402.root_key(secret, identifier.token_id) for secret in self._secrets]
+        if not any(macaroon.is_signed_with(root) for root in roots):
             raise InvalidMacaroon("That macaroon was not made here, or was altered: send it as it was given.")
         session_id = identifier.token_id[:_ID_HEX]
         if identifier.token_id != _token_id(session_id):

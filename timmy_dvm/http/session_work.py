@@ -11,13 +11,13 @@ from ledger.money import Msats, sats_down, sats_up
 from ledger.records import Applied, Door, InvoiceRecord, InvoiceState, JobState, Mode, RefundRecord
 from ledger.sessions import SessionRecord, SessionState
 from ledger.store import Story, View
+from timmy_dvm.claims import Claims
 from timmy_dvm.core.actions import Message, Refused
 from timmy_dvm.core.facts import RequestReceived
-from timmy_dvm.core.giving_back import largest
+from timmy_dvm.core.giving_back import claimable, largest
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.core.refunds import CLAIMABLE, shown_state
 from timmy_dvm.core.session_facts import SessionTopUpAsked
-from timmy_dvm.core.sessions import claimable
 from timmy_dvm.core.settling import cost_ledger
 from timmy_dvm.core.transitions import ENDED
 from timmy_dvm.http.faults import Fault, refused
@@ -41,6 +41,7 @@ class Sessions:
     services: Services
     keys: SessionKeys
     look: Look
+    claims: Claims
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,8 @@ from tests.timmy_dvm.core.test_transitions import SESSION_PAGE, pairs_of
 from tests.timmy_dvm.core.world import ENDS, PAYS, PICK, PRICE, SENDS, TEXTS
 from timmy_dvm.core.actions import CloseIdleSession
 from timmy_dvm.core.facts import RequestReceived
-from timmy_dvm.core.giving_back import largest
+from timmy_dvm.core.giving_back import claimable, largest
 from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
-from timmy_dvm.core.sessions import claimable
 
 WHO = st.sampled_from([KEY, STRANGER, None])
 SESSION_ARROWS = {("session", *pair) for pair in pairs_of(SESSION_PAGE)}

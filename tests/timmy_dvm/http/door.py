@@ -49,7 +49,7 @@ def services_of(
         randomness=house.random,
         partials=house.partials,
         watchers=watchers,
-        callers=Callers(tokens, URL, house.clock),
+        callers=Callers(tokens, URL, house.clock, addresses),
         logins=Logins(tokens, URL, house.clock, house.random),
         addresses=addresses,
         idempotency=Idempotency(house.store, house.clock, house.random, addresses),

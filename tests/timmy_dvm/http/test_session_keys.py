@@ -87,7 +87,7 @@ def test_another_servers_a_forged_one_and_one_that_has_ended_open_nothing(macaro
 
 
 def test_a_token_id_that_is_no_sessions_opens_nothing_though_it_is_signed():
-    secret = KEYS._secret
+    secret = KEYS._secrets[0]
     token_id = SESSION * 2
     macaroon = l402.mint(l402.root_key(secret, token_id), l402.Identifier(HASH, token_id))
     assert not opens(macaroon.to_text())
@@ -115,3 +115,13 @@ def test_several_may_be_shown_and_each_has_to_be_right():
 def test_who_shows_a_macaroon_shows_no_secret_by_accident():
     (shown,) = KEYS.shown(request(f"Bearer {MACAROON.to_text()}"))
     assert SESSION not in repr(shown)
+
+
+def test_a_macaroon_of_the_secret_before_counts_while_that_is_being_replaced():
+    """Who holds one holds sats: a new secret must not lock its owner out."""
+    told = request(f"Bearer {MACAROON.to_text()}")
+    rotated = SessionKeys(b"n" * 32, "https://timmy.example", CLOCK, b"s" * 32)
+    assert rotated.shown(told)[0].session_id == SESSION
+    assert rotated.macaroon(SESSION, HASH).to_text() != MACAROON.to_text()
+    with pytest.raises(Fault, match="not made here"):
+        SessionKeys(b"n" * 32, "https://timmy.example", CLOCK).shown(told)
