@@ -210,6 +210,11 @@ class Claims:
         return int(self._clock.now())
 
 
+def is_word(k1: str) -> bool:
+    """Whether a text could be the word of a withdrawal."""
+    return _K1.fullmatch(k1.lower()) is not None
+
+
 def _mark(secret: bytes, named: str) -> str:
     return hmac.digest(secret, f"lnurl-withdraw:{named}".encode(), "sha256").hex()[:_MARK_CHARS]
 

@@ -337,6 +337,7 @@ class Withdrawal(Answered):
 
     lnurl: str = Field(description="LNURL-withdraw (LUD-03); show it as a QR code. It is good for one payment.")
     amount_sats: Sats
+    qr: str = Field(description="Where that code is drawn: a path at this address.")
 
 
 class Lnurl(BaseModel):

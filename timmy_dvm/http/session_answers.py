@@ -56,6 +56,7 @@ class Held(BaseModel):
 
     lnurl: str = Field(description="LNURL-withdraw (LUD-03), good for one payment.")
     amount_sats: Sats
+    qr: str = Field(description="Where it is drawn as a QR code: a path at this address.")
 
 
 class SessionClosed(Session):

@@ -14,6 +14,7 @@ from tests.flows.house import ALICE as KEY
 from tests.timmy_dvm.http.door import ALICE, a_door
 from timmy_dvm.claims import Claims
 from timmy_dvm.http import refunds
+from timmy_dvm.http.pages import qr
 
 OTHER = Keys.from_bytes(b"\x0b" * 32)
 
@@ -170,6 +171,19 @@ async def test_a_phone_wallet_withdraws_it_once():
         again = (await door.http.get(terms["callback"], params={**params, "pr": bolt11(door, sats)})).json()
         assert again["status"] == "ERROR"
         assert (await door.http.get(url)).json()["status"] == "ERROR"
+
+
+async def test_the_withdrawal_is_drawn_as_a_code_that_leads_nowhere_but_here():
+    async with a_counter() as door:
+        job = await door.complete()
+        owner = {"claimSecret": job["claimSecret"]}
+        offered = (await door.http.post(f"/api/jobs/{job['jobId']}/withdrawal", json=owner)).json()
+        drawn = await door.http.get(offered["qr"])
+        assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
+        assert drawn.headers["cache-control"] == "no-store"
+        assert drawn.content == qr.svg(offered["lnurl"])
+        for word in ("", "x" * 72, "<svg onload=alert(1)>"):
+            assert (await door.http.get(refunds.QR, params={"k1": word})).status_code == 404
 
 
 async def test_a_withdrawal_is_offered_to_the_owner_alone():

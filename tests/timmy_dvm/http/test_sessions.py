@@ -310,35 +310,6 @@ async def test_a_phone_wallet_withdraws_the_rest_of_a_closed_session_once():
         await desk.house.books_are_right()
 
 
-async def test_closed_while_its_top_up_is_made_it_says_so_and_what_comes_late_goes_back():
-    async with a_desk() as desk:
-        session, wallet = await desk.opens(500), desk.house.wallet
-        asked, closed, make = asyncio.Event(), asyncio.Event(), wallet.create_invoice
-        made = []
-
-        async def slowly(*arguments, **named):
-            asked.set()
-            await closed.wait()
-            made.append(await make(*arguments, **named))
-            return made[0]
-
-        wallet.create_invoice = slowly
-        filling = asyncio.create_task(desk.fills(session, 300))
-        await asked.wait()
-        assert (await desk.closes(session)).status_code == 200
-        assert told(await filling) == (409, "session_closed")
-        closed.set()
-        await desk.house.dispatch.idle()
-        desk.pays(made[0].bolt11)
-        await desk.house.until(lambda: _claimable(desk, session["sessionId"], [495, 297]))
-        assert (await desk.shows(session["sessionId"]))["balanceSats"] == 0
-        await desk.house.books_are_right()
-
-
-async def _claimable(desk, session_id, sums):
-    return (await desk.shows(session_id))["claimableSats"] == sums
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.1", "2130706433", "printer.local", "x.onion"])
 async def test_an_address_that_nobody_outside_could_mean_closes_nothing(host):
     async with a_desk() as desk:
