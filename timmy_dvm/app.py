@@ -33,6 +33,7 @@ from timmy_dvm.http.health import Health
 from timmy_dvm.http.server import Server, bind
 from timmy_dvm.http_door import (
     claims_of,
+    names_of,
     operator_side,
     pages_of,
     routers_of,
@@ -162,7 +163,7 @@ class App:
         sessions = sessions_of(ground, services, payments.look)
         world = world_door(ground, services)
         routers = routers_of(services, sessions, claims_of(ground), door.hand_in, health.show, pay)
-        routers += [*world.routers, *operator.routers, pages_of(ground, services)]
+        routers += [*world.routers, *operator.routers, pages_of(ground, services), names_of(ground)]
         return _Parts(
             Ready(ground.keys.npub, public_url, ground.pool.urls),
             ground.pool,

@@ -25,6 +25,7 @@ from timmy_dvm.http import (
     prices,
     refunds,
     testkit,
+    well_known,
     world,
 )
 from timmy_dvm.http import sessions as session_routes
@@ -36,6 +37,7 @@ from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.cors import Cors
 from timmy_dvm.http.crowd import Crowd
 from timmy_dvm.http.dev_pay import PaidHow, Pay, Receipt
+from timmy_dvm.http.heads import Heads
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.logins import Logins
@@ -88,7 +90,7 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
 def sessions_of(ground: Ground, services: Services, look: Look) -> Sessions:
     """What the routes of sessions work with; ``look`` reads our wallet's record of an invoice."""
     secret, previous = token_secret_of(ground.config, ground.randomness), previous_token_secret_of(ground.config)
-    keys = SessionKeys(secret, services.public_url, ground.clock, previous)
+    keys = SessionKeys(secret, ground.clock, previous)
     return Sessions(services=services, keys=keys, look=look, claims=claims_of(ground))
 
 
@@ -145,6 +147,11 @@ def pages_of(ground: Ground, services: Services) -> APIRouter:
     return pages_router(visitors, bills_of(services))
 
 
+def names_of(ground: Ground) -> APIRouter:
+    """Who we are by name, for whoever looks us up."""
+    return well_known.routes(ground.config.nostr.name, ground.keys.public_key, ground.pool.urls)
+
+
 def description() -> dict[str, Any]:
     """The port's whole description, the developers' route included; nothing is built or opened for it."""
     absent: Any = _Absent()
@@ -153,6 +160,7 @@ def description() -> dict[str, Any]:
         demo.routes(absent, absent, absent),
         world.routes(absent, absent, absent, address_of=absent, origins=frozenset()),
         node_status.routes(absent, absent),
+        well_known.routes("timmy", "", ()),
     ]
     return create_app(routers, lambda: "").openapi()
 
@@ -193,7 +201,7 @@ def server_of(ground: Ground, routers: Sequence[APIRouter], new_id: Callable[[],
     limits, addresses = ground.config.limits, _addresses(ground.config)
     app = create_app(routers, new_id)
     limited = Limits(app, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes)
-    shared = Crowd(limited, addresses, limits.connections_per_address)
+    shared = Crowd(Heads(limited), addresses, limits.connections_per_address)
     return make_server(
         AccessLog(Cors(shared, ground.config.http.cors_origins), ground.clock),
         Gate(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from timmy_dvm.http.answers import Answered, Hex64, Moment, Sats
 
@@ -38,3 +38,10 @@ class Me(Answered):
     daily_budget_sats: Sats = Field(alias="daily_budget_sats", description="What the pool may give in a day.")
     why: str = Field(description="What made the tier, and what the next one needs.")
     credit_sats: Sats
+
+
+class Names(BaseModel):
+    """Who has which name here (NIP-05)."""
+
+    names: dict[str, str] = Field(description="By name, the public key in hex.")
+    relays: dict[str, list[str]] = Field(description="By public key, where it is heard.")

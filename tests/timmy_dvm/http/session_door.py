@@ -8,7 +8,7 @@ import httpx
 
 from lightning import bolt11
 from lightning.l402 import Macaroon
-from tests.timmy_dvm.http.door import QUESTION, SECRET, URL, Door, a_door
+from tests.timmy_dvm.http.door import QUESTION, SECRET, Door, a_door
 from timmy_dvm.claims import Claims
 from timmy_dvm.http import l402_door, refunds, sessions
 from timmy_dvm.http.session_keys import SessionKeys
@@ -18,7 +18,7 @@ PATH = "/api/sessions/request"
 
 
 def keys_of(services) -> SessionKeys:
-    return SessionKeys(SECRET, URL, services.clock)
+    return SessionKeys(SECRET, services.clock)
 
 
 def claims_of(services) -> Claims:
