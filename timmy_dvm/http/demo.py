@@ -59,13 +59,15 @@ def routes(services: Services, free: FreeAnswers, allowance: PerHour) -> APIRout
         standing = allowance.take(address)
         if not standing.granted:
             raise _too_many(standing, services)
+        # Where no more streams may be open, one object is better than none.
+        wants_events = EVENTS in request.headers.get("accept", "") and not services.streams.is_full
         stream = Stream("")
         asked = asyncio.ensure_future(free.demo(text.strip(), stream.hear))
         # Whoever hangs up leaves it to its end: what it costs is booked then.
         writing.add(asked)
         asked.add_done_callback(lambda done: _over(done, writing, stream))
         try:
-            if EVENTS in request.headers.get("accept", "") and await stream.newer(0) is not None:
+            if wants_events and await stream.newer(0) is not None:
                 events = _events(asked, stream, services.clock, tier)
                 return EventStream(events, services.streams, standing.headers)
             answer = await asyncio.shield(asked)
@@ -76,7 +78,7 @@ def routes(services: Services, free: FreeAnswers, allowance: PerHour) -> APIRout
         except AgentError as error:
             raise _no_answer(error, standing) from None
         body = {"result": answer.text, "trust_tier": tier}
-        if EVENTS in request.headers.get("accept", ""):
+        if wants_events:
             return EventStream(_one("result", body), services.streams, standing.headers)
         return said(body, headers=standing.headers)
 

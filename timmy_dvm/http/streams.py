@@ -25,6 +25,11 @@ class Streams:
         self.most = max(1, connections * mine // of)
         self.open = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would be refused."""
+        return self.open >= self.most
+
 
 class EventStream(StreamingResponse):
     """Server-sent events (HTML Living Standard, 9.2), or a 503 where too many have some.
@@ -47,7 +52,7 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send them."""
-        if self._streams.open >= self._streams.most:
+        if self._streams.is_full:
             await _full().answer()(scope, receive, send)
             return
         self._streams.open += 1

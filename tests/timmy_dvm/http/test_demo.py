@@ -145,3 +145,10 @@ async def test_what_is_there_at_once_is_one_event_and_what_is_refused_none():
         assert (name, "relay" in told["result"]) == ("result", True)
         assert (await ask(door, FAIL, **EVENTS)).status_code == 503
         assert (await ask(door, **EVENTS)).json()["code"] == "rate_limited"
+
+
+async def test_where_too_many_streams_are_open_the_answer_comes_in_one_piece():
+    async with a_demo() as door:
+        door.services.streams.open = door.services.streams.most
+        answer = await ask(door, **EVENTS)
+        assert (answer.status_code, "relay" in answer.json()["result"]) == (200, True)
