@@ -315,6 +315,11 @@ WHERE nostr_pubkey = :pubkey AND state IN ('awaiting_eval_payment', 'awaiting_wo
 -- name: waiting_topups_of_key
 SELECT count(*) FROM topups WHERE nostr_pubkey = :pubkey AND ended_at IS NULL AND account <> 'pool';
 
+-- name: waiting_session_topups_of_key
+-- Along the few that are open: a session names its key, and its top-ups name the session alone.
+SELECT count(*) FROM topups JOIN sessions ON sessions.id = substr(topups.account, 9)
+WHERE topups.ended_at IS NULL AND topups.account GLOB 'session:?*' AND sessions.nostr_pubkey = :pubkey;
+
 -- name: waiting_topups
 SELECT count(*) FROM topups WHERE ended_at IS NULL AND account <> 'pool';
 

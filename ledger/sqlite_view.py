@@ -146,6 +146,10 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return self._one(topup_from, "open_topup_of_account", account=accounts.session(session_id))
 
+    def open_topups_of_sessions(self, pubkey: str) -> int:
+        """See :class:`ledger.store.View`."""
+        return self._number("waiting_session_topups_of_key", pubkey=pubkey)
+
     def refunds_of_session(self, session_id: str) -> Sequence[RefundRecord]:
         """See :class:`ledger.store.View`."""
         return self._all(refund_from, "refunds_of_session", session_id=session_id)

@@ -132,6 +132,9 @@ class View(Protocol):
     def open_topup_of(self, session_id: str) -> TopUpRecord | None:
         """The top-up of a session that waits, or None. At most one, by a unique index."""
 
+    def open_topups_of_sessions(self, pubkey: str) -> int:
+        """How many deposits and top-ups of a key's sessions wait for payment."""
+
     def refunds_of_session(self, session_id: str) -> Sequence[RefundRecord]:
         """What of a closed session is on its way back, or was, oldest first."""
 

@@ -229,7 +229,19 @@ def credentials(header: str) -> Sequence[Credential] | None:
     texts = [text.strip() for text in match[2].split(",")]
     if len(texts) > MAX_CREDENTIALS:
         raise InvalidMacaroon(f"No more than {MAX_CREDENTIALS} credentials are looked at: send the newest.")
+    if needs_preimage:
+        texts = _with_their_preimages(texts)
     return [_credential(text, needs_preimage=needs_preimage) for text in texts]
+
+
+def _with_their_preimages(texts: list[str]) -> list[str]:
+    """``m1,m2:preimage`` shows several macaroons of one payment (L402): the preimage is of both."""
+    preimage, whole = "", list[str]()
+    for text in reversed(texts):
+        token, colon, own = text.partition(":")
+        preimage = own if colon else preimage
+        whole.append(f"{token}:{preimage}")
+    return whole[::-1]
 
 
 def _credential(text: str, *, needs_preimage: bool) -> Credential:

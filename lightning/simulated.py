@@ -263,8 +263,8 @@ class SimulatedWallet:
         self._muted = value
         self._notify()
 
-    def settle(self, payment_hash: str, amount_msat: Msats | None = None) -> None:
-        """Somebody pays an invoice of ours: in full or another amount, in time or after its expiry.
+    def settle(self, payment_hash: str, amount_msat: Msats | None = None) -> str:
+        """Somebody pays an invoice of ours, in full or another amount, in time or late; the preimage they get.
 
         Raises:
             WalletRefused: no such invoice, or it is cancelled, or paid already: a node fails a second payment
@@ -273,6 +273,7 @@ class SimulatedWallet:
         if payment_hash in self._state.received:
             raise WalletRefused("This invoice is paid already; a node takes no second payment for it.")
         self._receive(payment_hash, amount_msat)
+        return self._state.invoices[payment_hash].preimage
 
     def settle_again(self, payment_hash: str, amount_msat: Msats | None = None) -> None:
         """Somebody pays a paid invoice once more, which no good node lets happen: what was received grows.

@@ -122,7 +122,7 @@ class Settling(Protocol):
 
     payees: "list[OutsideWallet]"
 
-    def settle(self, payment_hash: str, amount_msat: Msats | None = None) -> None:
+    def settle(self, payment_hash: str, amount_msat: Msats | None = None) -> str:
         """See `SimulatedWallet.settle`."""
         ...
 

@@ -25,14 +25,11 @@ from timmy_dvm.agent.runner import Agent
 from timmy_dvm.building import (
     agent_of,
     check,
-    follows_of,
     keys_of,
-    lift_of,
     pay_pages_of,
     policy_of,
     pool_of,
     price_source_of,
-    ranks_of,
     wallet_of,
 )
 from timmy_dvm.clock import Clock, Randomness, SystemClock, SystemRandomness
@@ -53,6 +50,7 @@ from timmy_dvm.http_door import (
     services_of,
     sessions_of,
 )
+from timmy_dvm.lifts import follows_of, lift_of, ranks_of
 from timmy_dvm.log import get_logger
 from timmy_dvm.nodes import Nodes
 from timmy_dvm.nostr.profiles import RelayProfiles

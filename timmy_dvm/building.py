@@ -12,12 +12,11 @@ from ledger.money import Msats, msats_from_sats
 from lightning import lnurl
 from lightning.backend import Lightning
 from relay_client.dial import Outside
-from relay_client.errors import InvalidKey, InvalidRelayUrl
+from relay_client.errors import InvalidKey
 from relay_client.http_fetch import fetch_document
 from relay_client.keys import Keys, parse_public_key
 from relay_client.pool import RelayPool
-from relay_client.strangers import as_it_says, refuse_to_dial
-from relay_client.wire import parse_relay_url
+from relay_client.strangers import refuse_to_dial
 from timmy_dvm.agent.runner import Agent
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.config import Config, ConfigError, Secret, host_of, is_loopback
@@ -26,15 +25,12 @@ from timmy_dvm.config.money_tables import DailyBudgetTable, FreeTierTable, Prici
 from timmy_dvm.core.free_tier import DailyBudgets, Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import BtcPrice, Freshness, ModelRate, PriceList
-from timmy_dvm.core.trust import Tier, TrustRules, highest
-from timmy_dvm.engine import Lift
+from timmy_dvm.core.trust import TrustRules
 from timmy_dvm.http.tokens import SigningKey, Tokens
 from timmy_dvm.identity import load_or_create_key, load_or_create_token
 from timmy_dvm.log import get_logger, redact
 from timmy_dvm.nostr.announce import Card
 from timmy_dvm.nostr.dialling import dialler_of
-from timmy_dvm.nostr.follows import Follows, Relays
-from timmy_dvm.nostr.ranks import Provider, Ranks
 from timmy_dvm.prices import Fetch, FixedPrice, LivePrice, Memory, PriceSource
 from timmy_dvm.resolver import SystemResolver
 
@@ -170,39 +166,6 @@ def owner_of(config: Config) -> str | None:
         raise ConfigError(f"nostr.owner_pubkey: {error}") from None
 
 
-def follows_of(config: Config, relays: Relays, memory: Memory, clock: Clock) -> Follows | None:
-    """Whom the owner follows, where that lifts anybody."""
-    tier, owner = config.trust.follows_tier, owner_of(config)
-    if tier is None or owner is None:
-        return None
-    return Follows(relays, memory, clock, owner=owner, tier=Tier(tier))
-
-
-def ranks_of(config: Config, clock: Clock, outside: Outside) -> Ranks | None:
-    """Whose ranks lift keys, where the operator named anybody.
-
-    Raises:
-        ConfigError: a key or a relay of theirs is misspelt.
-    """
-    named = (text.split(" ") for text in config.trust.rank_providers)
-    try:
-        providers = [Provider(parse_public_key(pubkey), parse_relay_url(relay)) for pubkey, relay in named]
-    except (InvalidKey, InvalidRelayUrl) as error:
-        raise ConfigError(f"trust.rank_providers: {error}") from None
-    if not providers:
-        return None
-    # Relays of the operator's choice: dialled for one question, wherever they are, and hung up on.
-    relays = RelayPool((), outside=outside, dialler=as_it_says)
-    tiers = {rank: Tier(tier) for rank, tier in config.trust.rank_tiers}
-    return Ranks(relays, clock, providers=providers, tiers=tiers)
-
-
-def lift_of(*speakers: Follows | Ranks | None) -> Lift | None:
-    """The highest tier that any of those speaks for; None where there are none."""
-    lifts = [speaker.lift for speaker in speakers if speaker is not None]
-    return (lambda pubkey: highest(lift(pubkey) for lift in lifts)) if lifts else None
-
-
 def card_of(config: Config, policy: Policy) -> Card:
     """What is announced of this instance; with one model there is nothing to choose.
 
@@ -277,6 +240,18 @@ def token_secret_of(config: Config, randomness: Randomness) -> bytes:
     return _strong("http.token_secret_file", secret, MIN_TOKEN_SECRET_CHARS)
 
 
+def previous_token_secret_of(config: Config) -> bytes | None:
+    """What we signed with before, while both count; None: nothing.
+
+    Raises:
+        ConfigError: it can't be read, or could be guessed.
+    """
+    previous = config.http.read_token_previous_secret()
+    if previous is None:
+        return None
+    return _strong("http.token_previous_secret_file", previous, MIN_TOKEN_SECRET_CHARS)
+
+
 def tokens_of(config: Config, clock: Clock, randomness: Randomness, audience: str) -> Tokens:
     """What signs and reads identity tokens.
 
@@ -287,9 +262,9 @@ def tokens_of(config: Config, clock: Clock, randomness: Randomness, audience: st
     if table.token_not_before > clock.now():
         raise ConfigError("http.token_not_before: lies ahead, so no token would count; take the time it is now")
     signing = [token_secret_of(config, randomness)]
-    previous = table.read_token_previous_secret()
+    previous = previous_token_secret_of(config)
     if previous is not None:
-        signing.append(_strong("http.token_previous_secret_file", previous, MIN_TOKEN_SECRET_CHARS))
+        signing.append(previous)
     return Tokens([SigningKey(secret, table.token_not_before) for secret in signing], audience)
 
 

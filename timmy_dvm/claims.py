@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from ledger.money import Msats
 from ledger.records import RefundRecord
 from ledger.store import Store, View
 from lightning import bolt11
@@ -21,6 +22,7 @@ from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.case import Case
 from timmy_dvm.core.claiming import among, judged, judged_withdrawal, nothing_to_claim
 from timmy_dvm.core.facts import RefundClaimed
+from timmy_dvm.core.giving_back import withdrawable
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import RefundWithdrawn
 from timmy_dvm.core.refunds import CLAIMABLE
@@ -67,17 +69,26 @@ class Claims:
         clock: what time it is.
         network: our wallet's, as BOLT11 writes it.
         secret: of ours, 16 bytes or more: marks the words of withdrawals. Another one makes them all void.
+        previous: the one before it, whose words count as well while it is being replaced; None: there is none.
     """
 
     def __init__(
-        self, engine: Engine, store: Store, policy: Policy, clock: Clock, *, network: str, secret: bytes
+        self,
+        engine: Engine,
+        store: Store,
+        policy: Policy,
+        clock: Clock,
+        *,
+        network: str,
+        secret: bytes,
+        previous: bytes | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
         self._policy = policy
         self._clock = clock
         self._network = network
-        self._secret = secret
+        self._secrets = (secret,) if previous is None else (secret, previous)
 
     async def claim(self, asked: Claim) -> RefundRecord | Refused:
         """Have a job's refund paid to a BOLT11 for exactly its sum."""
@@ -124,7 +135,11 @@ class Claims:
         if row.state not in CLAIMABLE:
             return None
         named = f"{row.id}{row.version:08x}"
-        return f"{named}{self._mark(named)}"
+        return f"{named}{_mark(self._secrets[0], named)}"
+
+    def sum_of(self, row: RefundRecord) -> Msats:
+        """Of how much the BOLT11 must be that withdraws a refund."""
+        return withdrawable(row, self._policy)
 
     async def offered(self, k1: str) -> RefundRecord | Refused:
         """What a word withdraws, as the first answer of LUD-03 tells: neither more nor less than its sum."""
@@ -132,7 +147,7 @@ class Claims:
         if named is None:
             return _MOVED_ON
         row = await self._store.look(lambda view: view.refund(named[0]))
-        return _MOVED_ON if row is None or self.word_for(row) != k1.lower() else row
+        return _MOVED_ON if row is None or row.version != named[1] or row.state not in CLAIMABLE else row
 
     async def withdraw(self, k1: str, invoice_text: str) -> RefundRecord | Refused:
         """Have what a word offers paid to a BOLT11 for exactly that sum (LUD-03's callback)."""
@@ -184,15 +199,24 @@ class Claims:
     def _read(self, k1: str) -> tuple[str, int] | None:
         """The refund and its version that a word of ours names; None where it is not ours."""
         found = _K1.fullmatch(k1.lower())
-        if found is None or not hmac.compare_digest(found[3], self._mark(found[1] + found[2])):
+        if found is None:
+            return None
+        named, mark = found[1] + found[2], found[3]
+        if not any(hmac.compare_digest(mark, _mark(secret, named)) for secret in self._secrets):
             return None
         return found[1], int(found[2], 16)
 
-    def _mark(self, named: str) -> str:
-        return hmac.digest(self._secret, f"lnurl-withdraw:{named}".encode(), "sha256").hex()[:_MARK_CHARS]
-
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+def is_word(k1: str) -> bool:
+    """Whether a text could be the word of a withdrawal."""
+    return _K1.fullmatch(k1.lower()) is not None
+
+
+def _mark(secret: bytes, named: str) -> str:
+    return hmac.digest(secret, f"lnurl-withdraw:{named}".encode(), "sha256").hex()[:_MARK_CHARS]
 
 
 def _bare(text: str) -> str:

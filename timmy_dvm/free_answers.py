@@ -13,7 +13,7 @@ from ledger.money import ZERO, Msats
 from ledger.spending import ModelUse
 from ledger.store import Store, View
 from timmy_dvm.agent.prompts import TALK_MAX_OUTPUT_TOKENS, TALK_SYSTEM
-from timmy_dvm.agent.runner import Agent, AgentError, Answer, Task
+from timmy_dvm.agent.runner import Agent, AgentError, Answer, OnText, Task
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.core import free_answers, spending
 from timmy_dvm.core.free_facts import FreeAnswerGiven, Purpose
@@ -92,12 +92,19 @@ class FreeAnswers:
             Purpose.CHAT, most, lambda: self._agent.small_talk(said, deadline_s=TALK_DEADLINE_S)
         )
 
-    async def demo(self, request: str) -> Answer:
-        """A short answer to somebody who wants to try, by the cheaper model. Raises as :meth:`talk`."""
+    async def demo(self, request: str, on_text: OnText | None = None) -> Answer:
+        """A short answer to somebody who wants to try, by the cheaper model. Raises as :meth:`talk`.
+
+        Args:
+            request: what they ask.
+            on_text: hears it while it is written; see `agent.runner.Agent.work`.
+        """
         model = self._agent.eval_model
         most = Usage(model, estimate_input_tokens(request), DEMO_MAX_OUTPUT_TOKENS)
         task = Task(request, DEMO_MAX_OUTPUT_TOKENS, model=model)
-        return await self._give(Purpose.DEMO, most, lambda: self._agent.work(task, deadline_s=DEMO_DEADLINE_S))
+        return await self._give(
+            Purpose.DEMO, most, lambda: self._agent.work(task, deadline_s=DEMO_DEADLINE_S, on_text=on_text)
+        )
 
     async def settled(self) -> None:
         """Return once all that was given is booked."""

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from lightning import lnurl
-from timmy_dvm.building import admin_token_of, token_secret_of, tokens_of
+from timmy_dvm.building import admin_token_of, previous_token_secret_of, token_secret_of, tokens_of
 from timmy_dvm.claims import Claims
 from timmy_dvm.config import Config
 from timmy_dvm.gauges import Gauges
@@ -37,8 +37,9 @@ from timmy_dvm.http.app import create_app
 from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.cors import Cors
 from timmy_dvm.http.crowd import Crowd
-from timmy_dvm.http.dev_pay import PaidHow, Pay
+from timmy_dvm.http.dev_pay import PaidHow, Pay, Receipt
 from timmy_dvm.http.giving import POOL_NAME, Giving
+from timmy_dvm.http.heads import Heads
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.limits import Limits
 from timmy_dvm.http.logins import Logins
@@ -50,6 +51,7 @@ from timmy_dvm.http.server import Gate, Server, make_server
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.session_keys import SessionKeys
 from timmy_dvm.http.session_work import Look, Sessions
+from timmy_dvm.http.streams import Streams
 from timmy_dvm.http.watching import Watchers
 from timmy_dvm.nostr.hand_in import HandIn
 from timmy_dvm.partials import Partials
@@ -76,11 +78,12 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
         randomness=randomness,
         partials=partials,
         watchers=watchers,
-        callers=Callers(tokens, public_url, clock),
+        callers=Callers(tokens, public_url, clock, addresses),
         logins=Logins(tokens, public_url, clock, randomness),
         addresses=addresses,
         idempotency=Idempotency(ground.store, clock, randomness, addresses),
         open_places=open_places,
+        streams=Streams(config.limits.connections),
         network=ground.wallet.network,
         public_url=public_url,
     )
@@ -88,8 +91,9 @@ def services_of(ground: Ground, btc_price: PriceSource, partials: Partials, publ
 
 def sessions_of(ground: Ground, services: Services, look: Look) -> Sessions:
     """What the routes of sessions work with; ``look`` reads our wallet's record of an invoice."""
-    secret = token_secret_of(ground.config, ground.randomness)
-    return Sessions(services=services, keys=SessionKeys(secret, services.public_url, ground.clock), look=look)
+    secret, previous = token_secret_of(ground.config, ground.randomness), previous_token_secret_of(ground.config)
+    keys = SessionKeys(secret, ground.clock, previous)
+    return Sessions(services=services, keys=keys, look=look, claims=claims_of(ground))
 
 
 def claims_of(ground: Ground) -> Claims:
@@ -101,6 +105,7 @@ def claims_of(ground: Ground) -> Claims:
         ground.clock,
         network=ground.wallet.network,
         secret=token_secret_of(ground.config, ground.randomness),
+        previous=previous_token_secret_of(ground.config),
     )
 
 
@@ -186,8 +191,8 @@ class _Absent:
         return self
 
 
-async def _nobody_pays(_: str) -> PaidHow:
-    return PaidHow.UNKNOWN
+async def _nobody_pays(_: str) -> Receipt:
+    return Receipt(PaidHow.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +220,7 @@ def server_of(ground: Ground, routers: Sequence[APIRouter], new_id: Callable[[],
     limits, addresses = ground.config.limits, _addresses(ground.config)
     app = create_app(routers, new_id)
     limited = Limits(app, header_bytes=limits.header_bytes, body_bytes=limits.body_bytes)
-    shared = Crowd(limited, addresses, limits.connections_per_address)
+    shared = Crowd(Heads(limited), addresses, limits.connections_per_address)
     return make_server(
         AccessLog(Cors(shared, ground.config.http.cors_origins), ground.clock),
         Gate(

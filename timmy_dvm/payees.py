@@ -19,9 +19,11 @@ from timmy_dvm.core.refund_facts import RefundInvoiced, RefundNotInvoiced
 from timmy_dvm.engine import SHORT_ID, Engine
 from timmy_dvm.fetching import Fetch, FetchFailed
 from timmy_dvm.log import get_logger
+from timmy_dvm.outbound import why_not_dial
 
 _AT_ONCE: Final = 8
 """Addresses asked at a time: slow ones keep only each other waiting."""
+_SCHEMES: Final = frozenset({"https"})
 log = get_logger("payees")
 
 
@@ -44,14 +46,17 @@ class ProfilesUnknown(Exception):
 def why_not_address(text: str) -> str | None:
     """Judge the text of an address as a customer wrote it: name@host, or an LNURL; nothing is looked up.
 
+    A host that nobody outside could mean (this machine, a private network) is refused here, while its owner still
+    looks, and again at each dial: a name may lead there only later.
+
     Returns:
         None where it can be asked, else a sentence that says what is wrong with it.
     """
     try:
-        pay_url(text)
+        url = pay_url(text)
     except InvalidLnurl as error:
         return str(error)
-    return None
+    return why_not_dial(url, _SCHEMES)
 
 
 def pay_url(text: str) -> str:

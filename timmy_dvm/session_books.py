@@ -17,10 +17,10 @@ def load(view: View, fact: Fact) -> Case | None:
     match fact:
         case SessionAsked():
             identity = None if fact.pubkey is None else view.identity(fact.pubkey)
-            return Case(identity=identity, open_invoices=view.open_invoices())
+            return _with_open_ones(view, Case(identity=identity), fact.pubkey)
         case SessionTopUpAsked():
             case = around(view, fact.session_id)
-            return dataclasses.replace(case, open_invoices=view.open_invoices())
+            return _with_open_ones(view, case, None if case.session is None else case.session.pubkey)
         case SessionCloseAsked():
             return dataclasses.replace(
                 around(view, fact.session_id),
@@ -32,6 +32,12 @@ def load(view: View, fact: Fact) -> Case | None:
             return around(view, fact.session_id)
         case _:
             return None
+
+
+def _with_open_ones(view: View, case: Case, pubkey: str | None) -> Case:
+    """What waits for payment already: everybody's, and all of the key's where the session has one."""
+    mine = 0 if pubkey is None else view.open_jobs_of(pubkey) + view.open_topups_of_sessions(pubkey)
+    return dataclasses.replace(case, open_jobs=mine, open_invoices=view.open_invoices())
 
 
 def around(view: View, session_id: str) -> Case:

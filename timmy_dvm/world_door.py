@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from ledger.money import msats_from_sats
 from timmy_dvm.free_answers import FreeAnswers
 from timmy_dvm.http import demo, tower, world
-from timmy_dvm.http.demo import PerHour
+from timmy_dvm.http.hourly import PerHour
 from timmy_dvm.http.services import Services
 from timmy_dvm.relay_door import Ground
 from timmy_dvm.world.chat import Chat

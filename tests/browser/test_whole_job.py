@@ -40,6 +40,7 @@ async def test_a_question_is_priced_paid_answered_and_its_change_fetched(visit, 
         sats = await owed(tab.page)
         await tab.page.click("#withdraw")
         await tab.reads("#withdraw-link", f"{sats} sats")
+        assert await tab.page.evaluate("document.getElementById('withdraw-code').decode().then(() => true)")
         assert (await tab.page.get_attribute("#withdraw-link", "href")).lower().startswith("lightning:lnurl1")
         await tab.page.fill("#claim-target", invoice_of_a_stranger(msats_from_sats(sats)))
         await tab.page.click("#claim button")

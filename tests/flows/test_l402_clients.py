@@ -21,7 +21,7 @@ from lightning import bolt11
 from tests.flows.house import House, a_house
 from tests.peer_relays import PEERS, require_peers
 from tests.timmy_dvm.http.door import services_of
-from tests.timmy_dvm.http.session_door import PATH, keys_of
+from tests.timmy_dvm.http.session_door import PATH, claims_of, keys_of
 from timmy_dvm.http import l402_door, sessions
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.server import Gate, bind, make_server
@@ -54,7 +54,9 @@ def wallet_routes(house: House) -> APIRouter:
 async def a_port(house: House) -> AsyncIterator[str]:
     """The routes of sessions, served; its address."""
     services = services_of(house)
-    mine = Sessions(services=services, keys=keys_of(services), look=house.payments.look)
+    mine = Sessions(
+        services=services, keys=keys_of(services), look=house.payments.look, claims=claims_of(services)
+    )
     routers = [l402_door.routes(mine), sessions.routes(mine), wallet_routes(house)]
     gate = Gate(read_s=10, connections=100, per_address=100)
     listening: socket.socket = bind("127.0.0.1", 0)

@@ -70,6 +70,21 @@ class SessionContract:
         assert (row.version, row.ended_at, row.refund_to) == (3, NOW + 9, "alice@example.com")
         assert await at(store, OTHER) is None
 
+    async def test_what_waits_of_a_keys_sessions_is_counted_and_of_nobody_elses(self, store):
+        async def waiting():
+            return await store.look(lambda view: view.open_topups_of_sessions(KEY))
+
+        await applied(store, identity=identity())
+        await opened(store, pubkey=KEY)
+        await applied(store, session=session(OTHER))
+        await applied(store, topups=(topup("of the key itself"),))
+        await applied(store, topups=(filling("other", account=accounts.session(OTHER)),))
+        assert await waiting() == 0
+        await applied(store, topups=(filling(),))
+        assert await waiting() == 1
+        await applied(store, topups=(filling(ended_at=NOW + 1),))
+        assert await waiting() == 0
+
     async def test_a_session_that_changed_meanwhile_is_stale(self, store):
         row = await opened(store)
         await moved_to(store, row, SessionState.ACTIVE)

@@ -67,6 +67,7 @@ OPEN_ONES = {
     "invoices_open",
     "refunds_open",
     "topups_waiting",
+    "one_open_topup_a_session",
     "bootstrap_jobs_waiting",
     "one_payment_in_flight",
 }

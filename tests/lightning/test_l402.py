@@ -149,6 +149,7 @@ def test_with_bearer_the_macaroon_stands_alone():
 def test_several_credentials_are_read_in_their_order():
     one, two = (l402.mint(ROOT, ids).to_text() for ids in (IDS, PAID))
     assert [c.identifier for c in l402.credentials(f"L402 {one}:{PREIMAGE}, {two}:{PREIMAGE}")] == [IDS, PAID]
+    assert [c.preimage for c in l402.credentials(f"L402 {one},{two}:{PREIMAGE}")] == [PREIMAGE, PREIMAGE]
 
 
 def test_another_preimage_proves_nothing():

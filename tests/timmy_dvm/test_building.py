@@ -19,15 +19,11 @@ from timmy_dvm.building import (
     agent_of,
     card_of,
     dials_customers_relays,
-    follows_of,
-    lift_of,
-    owner_of,
     pay_pages_of,
     policy_of,
     pool_of,
     price_source_of,
     prices_of,
-    ranks_of,
     tokens_of,
     wallet_of,
 )
@@ -36,7 +32,6 @@ from timmy_dvm.config import ConfigError, load
 from timmy_dvm.core.free_tier import Newcomers
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.pricing import Freshness, PriceList, Usage, token_cost
-from timmy_dvm.core.trust import Tier
 from timmy_dvm.http.tokens import InvalidToken
 
 CLOCK = ManualClock()
@@ -112,31 +107,6 @@ def test_each_number_of_the_owner_reaches_the_policy(tmp_path, key, value, read)
     assert read(policy(configured(tmp_path, **{key: value})))
 
 
-def test_whom_the_owner_follows_is_lifted_only_where_the_owner_says_so(tmp_path):
-    owner = Keys.from_bytes(b"\x05" * 32)
-    for named in (owner.npub, owner.public_key):
-        config = configured(tmp_path, nostr__owner_pubkey=named)
-        assert owner_of(config) == owner.public_key
-        assert follows_of(config, NOTHING, NOTHING, CLOCK) is None
-        lifting = configured(tmp_path, nostr__owner_pubkey=named, trust__follows_tier="trusted")
-        assert follows_of(lifting, NOTHING, NOTHING, CLOCK) is not None
-    assert owner_of(configured(tmp_path)) is None
-    misspelt = owner.npub[:-1] + ("q" if owner.npub[-1] != "q" else "p")
-    with pytest.raises(ConfigError, match=r"nostr\.owner_pubkey: "):
-        owner_of(configured(tmp_path, nostr__owner_pubkey=misspelt))
-
-
-def test_whose_ranks_count_is_said_by_the_owner(tmp_path):
-    provider = Keys.from_bytes(b"\x05" * 32)
-    assert ranks_of(configured(tmp_path, trust__rank_elite="90"), CLOCK, Outside()) is None
-    for named in (provider.npub, provider.public_key):
-        lifting = {"trust__rank_providers": f"{named} wss://a.example", "trust__rank_elite": "90"}
-        assert ranks_of(configured(tmp_path, **lifting), CLOCK, Outside()) is not None
-    lifting["trust__rank_providers"] = f"{'f' * 64} wss://a.example"
-    with pytest.raises(ConfigError, match=r"trust\.rank_providers: "):
-        ranks_of(configured(tmp_path, **lifting), CLOCK, Outside())
-
-
 @pytest.mark.parametrize(
     ("changes", "lud16", "nip05"),
     [
@@ -169,22 +139,6 @@ def test_with_a_public_address_it_has_names_of_its_own_there(tmp_path, changes, 
 def test_nobody_is_asked_to_send_play_money_from_a_real_wallet(tmp_path):
     card = card_of(configured(tmp_path, http__public_url="https://t.example", dev__pay_route="false"), Policy())
     assert (card.lud16, card.nip05) == (None, "timmy@t.example")
-
-
-def test_who_lifts_a_key_highest_is_heard():
-    class Speaks:
-        def __init__(self, tier):
-            self.lift = {"a": tier}.get
-
-    assert lift_of(None, None) is None
-    for tiers in (
-        (Tier.ESTABLISHED, Tier.ELITE),
-        (Tier.ELITE, Tier.ESTABLISHED),
-        (None, Tier.ELITE),
-        (Tier.ELITE,),
-    ):
-        lift = lift_of(None, *map(Speaks, tiers))
-        assert (lift("a"), lift("b")) == (Tier.ELITE, None)
 
 
 def test_the_newcomers_answer_is_bounded_as_its_owner_says(tmp_path):

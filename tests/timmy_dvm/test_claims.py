@@ -192,3 +192,16 @@ async def test_a_word_is_void_once_the_refund_has_moved_and_come_back():
         before = claims.word_for(row)
         moved = dataclasses.replace(row, version=row.version + 2)
         assert claims.word_for(moved) != before
+
+
+async def test_a_word_of_the_secret_before_counts_while_that_is_being_replaced():
+    async with held() as (house, claims, row):
+        word = claims.word_for(row)
+        parts = (house.engine, house.store, house.policy, house.clock)
+        rotated = Claims(*parts, network=house.wallet.network, secret=b"n" * 32, previous=SECRET)
+        replaced = Claims(*parts, network=house.wallet.network, secret=b"n" * 32)
+        assert (await replaced.offered(word)).code == "nothing_owed"
+        assert await rotated.offered(word) == await rotated.offered(rotated.word_for(row)) == row
+        assert rotated.word_for(row) == replaced.word_for(row) != word
+        assert (await rotated.withdraw(word, invoice_of(house, row))).state in TAKEN
+        await sent(house)

@@ -1,5 +1,9 @@
 """Where a refund goes is asked for an invoice of exactly its sum, and whatever comes of it is one fact."""
 
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import pytest
 from msgspec.structs import replace
 
@@ -12,6 +16,7 @@ from timmy_dvm.core.refund_facts import RefundInvoiced, RefundNotInvoiced
 from timmy_dvm.fetching import GuardedFetch, public_https
 from timmy_dvm.payees import Payees, ProfilesUnknown, pay_url, why_not_address
 
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "ssrf.json").read_text())
 ASKED = AskForInvoice(refund_id="ab" * 16, attempts=2, amount=21_000, address=ADDRESS, pubkey="cd" * 32)
 
 
@@ -151,3 +156,12 @@ def test_what_is_no_address_is_told_so_before_anything_is_asked():
     assert pay_url("lightning:alice@pay.example") == "https://pay.example/.well-known/lnurlp/alice"
     for text in ("alice", "alice@", "lnurl1junk", "lnbc1xyz", "", "a b@c.example"):
         assert why_not_address(text).endswith(".")
+
+
+@pytest.mark.parametrize("case", VECTORS["urls"], ids=lambda case: ascii(case["url"]))
+def test_an_address_that_no_refund_could_ever_reach_is_told_so_at_once(case):
+    """vectors/ssrf.json, as an LNURL and, where one can be written, as a Lightning address."""
+    assert case["expect"] == "reject"
+    assert why_not_address(case["lnurl"]).endswith(".")
+    host = urlsplit(case["url"]).netloc.rpartition("@")[2]
+    assert why_not_address(f"a@{host}").endswith(".")

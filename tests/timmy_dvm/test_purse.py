@@ -8,7 +8,7 @@ import pytest
 from lightning.errors import InvalidInvoice
 from tests.timmy_dvm.nostr.kit import invoice
 from timmy_dvm.http.app import create_app
-from timmy_dvm.http.dev_pay import PaidHow, routes
+from timmy_dvm.http.dev_pay import PaidHow, Receipt, routes
 from timmy_dvm.http.server import Gate, bind, make_server
 from timmy_dvm.purse import NotPaid, SimulatedPurse
 
@@ -22,7 +22,7 @@ async def timmy(how=None):
 
     async def pay(payment_hash):
         asked.append(payment_hash)
-        return how
+        return Receipt(how)
 
     listening = bind("127.0.0.1", 0)
     gate = Gate(read_s=60, connections=10, per_address=10)

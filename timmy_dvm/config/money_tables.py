@@ -268,7 +268,10 @@ class LimitsTable(Table):
         10, "How long an HTTP client may take to send a request.", KeyHelp(unit="seconds"), ge=1, le=600
     )
     connections: int = key(
-        100, "HTTP connections in all; half of them at most watch the Workshop.", ge=1, le=65_535
+        100,
+        "HTTP connections in all; half of them at most watch the Workshop, three tenths follow jobs.",
+        ge=1,
+        le=65_535,
     )
     connections_per_address: int = key(
         10,

@@ -12,6 +12,7 @@ from ledger.records import RefundRecord, RefundState
 from timmy_dvm.core.actions import OperationDone, Refused
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import RefundClaimed
+from timmy_dvm.core.giving_back import withdrawable
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import CreditWished, RefundWithdrawn
 from timmy_dvm.core.refunds import CLAIMABLE, IN_FLIGHT, fee_cap, payment, reserve_is_there, shown_state
@@ -175,6 +176,9 @@ def withdrawn(case: Case, fact: RefundWithdrawn, policy: Policy) -> Decision:
     if isinstance(row, Refused) or row.payment_hash == fact.payment_hash:
         return IGNORED
     sending = _sending(case, row, fact, policy)
+    if row.session_id is not None:
+        # What a session's rest is above the BOLT11 is there for the way, as where it is claimed by closing again.
+        sending = dataclasses.replace(sending, max_fee=Msats(row.amount - withdrawable(row, policy)))
     return Decision(refunds=(sending,), actions=(Do(payment(sending)),))
 
 
@@ -186,7 +190,7 @@ def judged_withdrawal(case: Case, fact: RefundWithdrawn, policy: Policy) -> Refu
     if row is None or row.version != fact.version or row.state not in CLAIMABLE:
         code = "already_sending" if row is not None and row.state in IN_FLIGHT else "nothing_owed"
         return Refused(code=code, sentence="This withdrawal was used before, or the money has moved on.")
-    if fact.amount != row.sendable:
-        sentence = f"Send an invoice for exactly {sats_down(row.sendable)} sats."
+    if fact.amount != (due := withdrawable(row, policy)):
+        sentence = f"Send an invoice for exactly {sats_down(due)} sats."
         return Refused(code="wrong_amount", sentence=sentence)
     return why_not_payable(case, fact, row, policy) or row

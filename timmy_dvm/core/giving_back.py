@@ -129,6 +129,16 @@ def largest(held: Msats, policy: Policy) -> Msats:
     return msats_from_sats(sats_down(Msats(max(0, bound))))
 
 
+def claimable(amount: Msats, policy: Policy) -> Msats:
+    """For how much a BOLT11 must be that claims a held rest: less what is kept for the way, where that fits."""
+    return largest(amount, policy) or Msats(amount - amount % MSATS_PER_SAT)
+
+
+def withdrawable(row: RefundRecord, policy: Policy) -> Msats:
+    """Of how much a BOLT11 must be that has a refund; the rest of a session pays its own way."""
+    return row.sendable if row.session_id is None else claimable(row.amount, policy)
+
+
 def entries_when_sent(row: RefundRecord, fee: Msats) -> tuple[Entry, ...]:
     """The sum has left our wallet, at a cost of ``fee`` msat.
 

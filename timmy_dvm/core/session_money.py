@@ -82,7 +82,8 @@ def swept(session: SessionRecord, amount: Msats, *, cause: str, reason: str, at:
         words = f"{sats_down(whole)} sats, less what the way costs, go to the address you named."
     else:
         words = (
-            f"{sats_down(whole)} sats are held for you: close the session again, with an invoice, to have them."
+            f"{sats_down(whole)} sats are held for you: to have them send DELETE once more, with `invoice` or "
+            "`refundAddress`, or withdraw them with any wallet (LNURL)."
         )
     asks = (Do(ask(row)),) if row.state is RefundState.OWED else ()
     return Returned((row,), tuple(entries), words, asks)

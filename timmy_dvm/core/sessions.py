@@ -17,7 +17,7 @@ from timmy_dvm.core import asking, credit, free_tier, payouts, refunds, refusing
 from timmy_dvm.core.actions import CloseIdleSession, OperationDone, Refused
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import InvoiceNotMade, InvoiceUnpaid, PaymentSeen, RequestReceived
-from timmy_dvm.core.giving_back import ask, largest
+from timmy_dvm.core.giving_back import ask, claimable, largest
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.session_facts import (
     SessionAsked,
@@ -326,11 +326,6 @@ def _sent_to_address(
         actions=tuple(Do(ask(row)) for row in named),
         tells=(told,),
     )
-
-
-def claimable(amount: Msats, policy: Policy) -> Msats:
-    """For how much a BOLT11 must be that claims a held amount: less what is kept for the way, where that fits."""
-    return largest(amount, policy) or Msats(amount - amount % 1_000)
 
 
 def _nothing_of_that_sum(case: Case, held: list[RefundRecord], policy: Policy) -> Refused:

@@ -281,6 +281,9 @@ class DevPaid(Answered):
     ok: Literal[True]
     payment_hash: Hex64
     already_paid: bool
+    preimage: str = perhaps(
+        "What the payer learns: with it an L402 credential is whole. Given the first time only."
+    )
 
 
 class RefundMoved(Answered):
@@ -295,6 +298,7 @@ class Withdrawal(Answered):
 
     lnurl: str = Field(description="LNURL-withdraw (LUD-03); show it as a QR code. It is good for one payment.")
     amount_sats: Sats
+    qr: str = Field(description="Where that code is drawn: a path at this address.")
 
 
 class Lnurl(BaseModel):

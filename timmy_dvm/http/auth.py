@@ -7,8 +7,9 @@ from fastapi import Request
 
 from relay_client.event import Event
 from timmy_dvm.clock import Clock
+from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.faults import Fault
-from timmy_dvm.http.once import Full, Once
+from timmy_dvm.http.once import Full, Once, ShareUsed
 from timmy_dvm.http.tokens import InvalidToken, Tokens
 from timmy_dvm.nostr.signed_in import HTTP_AUTH_WINDOW_S, NotSignedIn, http_auth
 
@@ -26,12 +27,14 @@ class Callers:
         tokens: reads what `POST /api/identity/verify` gave out.
         public_url: our public address, without a slash at its end; NIP-98 events are signed for it.
         clock: for what has ended.
+        addresses: tells from where somebody asks.
     """
 
-    def __init__(self, tokens: Tokens, public_url: str, clock: Clock) -> None:
+    def __init__(self, tokens: Tokens, public_url: str, clock: Clock, addresses: Addresses) -> None:
         self._tokens = tokens
         self._public_url = public_url
         self._clock = clock
+        self._addresses = addresses
         self._began = int(clock.now())
         self._used = Once(_MOST_AT_ONCE)
 
@@ -91,7 +94,11 @@ class Callers:
             raise unauthorized("The event was signed before this server started: sign a new one.")
         now = int(self._clock.now())
         try:
-            is_first = self._used.use(event.id, event.created_at + HTTP_AUTH_WINDOW_S + 1, now)
+            until, address = event.created_at + HTTP_AUTH_WINDOW_S + 1, self._addresses.bucket(request)
+            is_first = self._used.use(event.id, until, now, address)
+        except ShareUsed:
+            sentence = "Too many signed requests come from your address just now: use X-Nostr-Token."
+            raise Fault(429, "rate_limited", sentence, {"retryAfterSeconds": 60}, {"Retry-After": "60"}) from None
         except Full:
             sentence = "Too many signed requests come just now: use X-Nostr-Token, or try again in a minute."
             raise Fault(503, "busy", sentence, {"retryAfterSeconds": 60}, {"Retry-After": "60"}) from None

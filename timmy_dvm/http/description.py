@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
 from timmy_dvm.http.answers import Documented, Problem
+from timmy_dvm.http.page_headers import SECURITY_HEADERS
 
 EVERYWHERE: Final[Documented] = {
     "4XX": {"model": Problem, "description": "What was asked can't be done; the sentence says what to do next."},
@@ -104,7 +105,8 @@ def describe(app: FastAPI) -> None:
     async def docs(request: Request) -> Response:
         """All routes, for people."""
         page = page_of(request.app.openapi())
-        return Response(page, headers={"Content-Security-Policy": _POLICY}, media_type="text/html")
+        headers = {**SECURITY_HEADERS, "Content-Security-Policy": _POLICY}
+        return Response(page, headers=headers, media_type="text/html")
 
     app.include_router(router)
 

@@ -109,8 +109,10 @@ def _as_it_is(_: Request, error: Exception) -> Fault:
     return error
 
 
-def _bad_input(_: Request, error: Exception) -> Fault:
+def _bad_input(request: Request, error: Exception) -> Fault:
     found = error.errors() if isinstance(error, RequestValidationError) else ()
+    if any(each["loc"][:1] == ("path",) for each in found):
+        return _nothing_at(request)  # an id that can't be one is of nothing, like any other that is unknown
     if any(each["type"] == "json_invalid" for each in found):
         return Fault(400, "bad_json", "The body can't be read: send one JSON object.")
     if any(each["loc"] == ("body",) and each["type"] in _NO_OBJECT for each in found):
@@ -135,13 +137,18 @@ def _of_the_framework(request: Request, error: Exception) -> Fault:
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     path = request.url.path[:200]
     if status == HTTPStatus.NOT_FOUND:
-        return Fault(status, "not_found", f"There is nothing at {path}; /openapi.json lists what there is.")
+        return _nothing_at(request)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
         return Fault(status, "wrong_method", f"{path} does not take {request.method[:20]}.", headers=headers)
     if status == HTTPStatus.BAD_REQUEST:
         return Fault(status, "bad_input", "The request can't be read: send one JSON object.")
     return Fault(status, "refused", "The request could not be served.")
+
+
+def _nothing_at(request: Request) -> Fault:
+    path = request.url.path[:200]
+    return Fault(404, "not_found", f"There is nothing at {path}; /openapi.json lists what there is.")
 
 
 def _ledger_away(_: Request, error: Exception) -> Fault:

@@ -2,6 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
+
+_PARTING: Final = 20
+"""So many at a time are told why they are not let in; in a flood the others are hung up on."""
 
 
 class Gate:
@@ -30,6 +34,7 @@ class Gate:
         self._per_address = per_address
         self._bucket = bucket
         self._counts: Counter[str | None] = Counter()
+        self._parting = 0
         self._idle: dict[Callable[[], None], None] = {}
         self._waiting: dict[Callable[[], None], str | None] = {}
 
@@ -40,12 +45,28 @@ class Gate:
         connections and asks for nothing must not keep out somebody who does.
         """
         bucket = self._bucket(address)
-        if bucket is not None and self._counts[bucket] >= self._per_address:
+        if not self.has_share(address):
             return False
         if self._counts.total() >= self._connections and not self._make_room():
             return False
         self._counts[bucket] += 1
         return True
+
+    def has_share(self, address: str) -> bool:
+        """Whether this address may have one more, whatever others have."""
+        bucket = self._bucket(address)
+        return bucket is None or self._counts[bucket] < self._per_address
+
+    def parts(self) -> bool:
+        """Whether one that was not let in may hear why; it says so when it has :meth:`parted`."""
+        if self._parting >= _PARTING:
+            return False
+        self._parting += 1
+        return True
+
+    def parted(self) -> None:
+        """One that heard why is gone."""
+        self._parting -= 1
 
     def leave(self, address: str) -> None:
         """A connection that was let in is gone."""

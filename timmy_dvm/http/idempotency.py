@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import re
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -22,6 +21,7 @@ from ledger.store import Store
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.faults import Fault
+from timmy_dvm.http.hourly import PerHour
 
 HEADER: Final = "Idempotency-Key"
 _SEED_BYTES: Final = 32
@@ -35,8 +35,7 @@ _FEWEST_DIGITS: Final = 8
 
 REFUSED_AN_HOUR: Final = 300
 """Fresh keys an address may spend in an hour on what is refused: each is a row on disk, for ever, for nothing."""
-_HOUR_S: Final = 3_600
-_ADDRESSES: Final = 10_000
+_ADDRESSES: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,38 +65,6 @@ class _Turn:
     wanted: int = 0
 
 
-class _Refusals:
-    """How many keys each address has spent this hour on what was refused. In memory: a restart forgives."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
-
-    def note(self, address: str) -> None:
-        """One more."""
-        self._counts[address] = (self._hour(), self._count(address) + 1)
-        self._counts.move_to_end(address)
-        if len(self._counts) > _ADDRESSES:
-            self._counts.popitem(last=False)
-
-    def check(self, address: str) -> None:
-        """Raises:
-        Fault: 429, there were too many.
-        """
-        if self._count(address) < REFUSED_AN_HOUR:
-            return
-        sentence = "Too many of your requests were refused: try again in an hour, or without an Idempotency-Key."
-        fields, headers = {"retryAfterSeconds": _HOUR_S}, {"Retry-After": str(_HOUR_S)}
-        raise Fault(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, fields, headers)
-
-    def _count(self, address: str) -> int:
-        hour, count = self._counts.get(address, (0, 0))
-        return count if hour == self._hour() else 0
-
-    def _hour(self) -> int:
-        return int(self._clock.monotonic()) // _HOUR_S
-
-
 class Idempotency:
     """Answers each key once.
 
@@ -112,7 +79,7 @@ class Idempotency:
         self._clock = clock
         self._randomness = randomness
         self._addresses = addresses
-        self._refusals = _Refusals(clock)
+        self._refusals = PerHour(REFUSED_AN_HOUR, clock, _ADDRESSES)
         self._turns: dict[str, _Turn] = {}
 
     async def answer(self, request: Request, credential: str | None, work: Work) -> Response:
@@ -136,7 +103,7 @@ class Idempotency:
 
     async def _once(self, request: Request, key: str, work: Work) -> Response:
         address, fresh = self._addresses.bucket(request), self.fresh()
-        self._refusals.check(address)
+        self._check(address)
         body_hash = hashlib.sha256(await request.body()).hexdigest()
         seen = await self._store.begin_answer(key, body_hash, fresh.text, int(self._clock.now()))
         if seen.body_hash != body_hash:
@@ -148,13 +115,22 @@ class Idempotency:
             answer = await work(Seed(seen.seed))
         except Fault as fault:
             if seen.seed == fresh.text and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._refusals.note(address)
+                self._refusals.take(address)
             if _is_final(fault.status):
                 await self._note(key, fault.answer())
             raise
         if _is_final(answer.status_code):
             await self._note(key, answer)
         return answer
+
+    def _check(self, address: str) -> None:
+        standing = self._refusals.look(address)
+        if standing.granted:
+            return
+        wait_s = max(1, standing.reset_at - int(self._clock.now()))
+        sentence = "Too many of your requests were refused: try again later, or without an Idempotency-Key."
+        fields, headers = {"retryAfterSeconds": wait_s}, {"Retry-After": str(wait_s)}
+        raise Fault(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, fields, headers)
 
     async def _note(self, key: str, answer: Response) -> None:
         await self._store.finish_answer(key, answer.status_code, bytes(answer.body).decode())

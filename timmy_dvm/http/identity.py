@@ -44,13 +44,13 @@ def routes(services: Services) -> APIRouter:
         return said({"challenge": issued.text, "expiresAt": when(issued.expires_at), "trust_tier": tier})
 
     @router.post(VERIFY_PATH, responses=_LOGGED_IN)
-    async def verify(wanted: VerifyWanted) -> Response:
+    async def verify(wanted: VerifyWanted, request: Request) -> Response:
         """A token, good for a day, for the key that signed the challenge in an event of kind 22242 or 27235."""
         _check_claim(wanted)
         pubkey, signed = services.logins.read(json.dumps(wanted.event.model_dump()).encode())
         # Before the challenge is used up: a ledger that is away must not cost one.
         tier = await services.tier_of(pubkey)
-        token = services.logins.redeem(pubkey, signed)
+        token = services.logins.redeem(pubkey, signed, services.addresses.bucket(request))
         body = {
             "nostr_token": token.text,
             "pubkey": pubkey,

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.responses import StreamingResponse
 
 from ledger.records import Applied, Door, InvoiceState, Mode
 from ledger.store import Story
@@ -20,6 +19,7 @@ from timmy_dvm.http.faults import Fault, refused
 from timmy_dvm.http.idempotency import Seed
 from timmy_dvm.http.job_views import job_view, write_origin
 from timmy_dvm.http.services import Services
+from timmy_dvm.http.streams import EventStream
 from timmy_dvm.http.watching import Watch
 from timmy_dvm.http.wire import JobWanted, said
 from timmy_dvm.payees import why_not_address
@@ -30,7 +30,7 @@ LOOK_S: Final = 2.0
 """Who looks at a job waits no longer than this for its next invoice."""
 _REFUSED_BEFORE: Final = 50
 JobId = Annotated[str, Path(max_length=64)]
-_UNKNOWN: Final = {404: "There is no such job."}
+_UNKNOWN: Final = {401: "A credential that is none, or has ended.", 404: "There is no such job."}
 _MADE: Final = answers(
     JobMade,
     "The job, with its first invoice or under way.",
@@ -50,14 +50,10 @@ _FOLLOWED: Final[Documented] = {
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     },
     204: {"description": "Nothing more will happen to this job."},
-    404: {"model": Problem, "description": "There is no such job."},
+    401: {"model": Problem, "description": _UNKNOWN[401]},
+    404: {"model": Problem, "description": _UNKNOWN[404]},
+    503: {"model": Problem, "description": "Too many streams are open."},
 }
-
-
-class EventStream(StreamingResponse):
-    """Server-sent events."""
-
-    media_type = "text/event-stream"
 
 
 def routes(services: Services) -> APIRouter:
@@ -77,8 +73,9 @@ def routes(services: Services) -> APIRouter:
         return await services.idempotency.answer(request, pubkey, work)
 
     @router.get("/api/jobs/{job_id}", responses=answers(Job, "The job.", problems=_UNKNOWN))
-    async def show(job_id: JobId) -> Response:
+    async def show(job_id: JobId, request: Request) -> Response:
         """A job as it stands."""
+        await services.asker(request)  # whoever holds the id may look, but a credential that is none is told so
         story = await found(services, job_id)
         if _lacks_invoice(story):
             # Between asking for money and having an invoice are moments: who looks now wants to pay.
@@ -88,13 +85,11 @@ def routes(services: Services) -> APIRouter:
     @router.get("/api/jobs/{job_id}/events", responses=_FOLLOWED, response_class=EventStream)
     async def follow(job_id: JobId, request: Request) -> Response:
         """A job as server-sent events: `job` at each change, `partial` while its answer is written."""
+        await services.asker(request)
         story = await found(services, job_id)
         if job_events.was_told_all(request, story):
             return Response(status_code=204)
-        return EventStream(
-            _followed(services, job_id),
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return EventStream(_followed(services, job_id), services.streams)
 
     return router
 

@@ -51,6 +51,11 @@ class Limits:
                 scope, receive, send
             )
             return
+        if dict(headers).get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
+            await _fault(415, "packed_body", "Send the body as it is, without Content-Encoding.")(
+                scope, receive, send
+            )
+            return
         told = dict(headers).get(b"content-length", b"0")
         if not told.isdigit() or int(told[:20]) > self._body_bytes:
             if told.isdigit() and int(told[:20]) <= _READ_AWAY and b"expect" not in dict(headers):

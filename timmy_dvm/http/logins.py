@@ -9,7 +9,7 @@ from typing import Final
 from timmy_dvm.clock import Clock, Randomness
 from timmy_dvm.http.auth import unauthorized
 from timmy_dvm.http.faults import Fault
-from timmy_dvm.http.once import Full, Once
+from timmy_dvm.http.once import Full, Once, ShareUsed
 from timmy_dvm.http.tokens import InvalidToken, Issued, Tokens
 from timmy_dvm.nostr.signed_in import NotSignedIn, login
 
@@ -52,18 +52,29 @@ class Logins:
         except NotSignedIn as error:
             raise unauthorized(str(error)) from None
 
-    def redeem(self, pubkey: str, challenge: str) -> Issued:
+    def redeem(self, pubkey: str, challenge: str, address: str = "") -> Issued:
         """A token for whoever signed this challenge: the first time, and never again.
 
+        Args:
+            pubkey: who signed it.
+            challenge: of ours.
+            address: from where they log in, as limits count.
+
         Raises:
-            Fault: 401, it is none of ours, has ended, or was used; 503, too many log in just now.
+            Fault: 401, it is none of ours, has ended, or was used; 429 or 503, too many log in just now, of this
+                address or of all.
         """
         now = self._now()
         try:
             expires_at = self._tokens.check_challenge(self._purpose, challenge, now)
-            is_first = self._used.use(challenge, expires_at, now)
+            is_first = self._used.use(challenge, expires_at, now, address)
         except InvalidToken as error:
             raise unauthorized(str(error)) from None
+        except ShareUsed:
+            sentence = "Too many log in from your address just now: try again in two minutes."
+            raise Fault(
+                429, "rate_limited", sentence, {"retryAfterSeconds": 120}, {"Retry-After": "120"}
+            ) from None
         except Full:
             sentence = "Too many log in just now: try again in a minute, with a new challenge."
             raise Fault(503, "busy", sentence, {"retryAfterSeconds": 60}, {"Retry-After": "60"}) from None

@@ -21,6 +21,7 @@ from timmy_dvm.http.admin_answers import NodeState
 from timmy_dvm.http.admins import Admins
 from timmy_dvm.http.answers import answers
 from timmy_dvm.http.health import relay_view
+from timmy_dvm.http.page_headers import SECURITY_HEADERS
 from timmy_dvm.http.wire import said
 from timmy_dvm.log import struck_out
 from timmy_dvm.payments import Payments
@@ -51,11 +52,7 @@ def routes(show: Show, admins: Admins) -> APIRouter:
     async def node_status_html(request: Request) -> Response:
         """The same as a page."""
         admins.check(request)
-        headers = {
-            "Cache-Control": "no-store",
-            "Content-Security-Policy": _POLICY,
-            "X-Content-Type-Options": "nosniff",
-        }
+        headers = {**SECURITY_HEADERS, "Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}
         return Response(page_of(await show()), headers=headers, media_type="text/html")
 
     return router

@@ -18,13 +18,12 @@ from timmy_dvm.http.services import Services
 from timmy_dvm.http.wire import MAX_TEXT, said
 
 POOL_ENTRIES = 50
-
-
 _ESTIMATE: Final = answers(
     Estimate,
     "The price, and who would pay it; nothing changes.",
     problems={400: "No request, or too long a one.", 401: "A credential that is none, or has ended."},
 )
+_POOL: Final = answers(PoolBooks, "The books.", problems={401: "A credential that is none, or has ended."})
 
 
 def routes(services: Services) -> APIRouter:
@@ -45,17 +44,17 @@ def routes(services: Services) -> APIRouter:
         body = {name: value for name, value in answer.body.items() if name != "op"}
         return said({**body, "trust_tier": str(await services.tier_of(pubkey))})
 
-    @router.get("/api/pool", responses=answers(PoolBooks, "The books."))
-    async def pool() -> Response:
+    @router.get("/api/pool", responses=_POOL, openapi_extra=ASKER)
+    async def pool(request: Request) -> Response:
         """The pool's public books."""
-        now = services.now()
+        tier, now = await services.tier_of(await services.asker(request)), services.now()
         books = await services.store.pool(since=now - now % DAY_S, limit=POOL_ENTRIES)
         budgets = {
             str(tier): sats_down(services.policy.daily_budgets.of(tier))
             for tier in Tier
             if tier is not Tier.ANONYMOUS
         }
-        return said({**views.pool_view(books, budgets), "trust_tier": str(Tier.ANONYMOUS)})
+        return said({**views.pool_view(books, budgets), "trust_tier": str(tier)})
 
     return router
 

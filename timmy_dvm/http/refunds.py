@@ -15,7 +15,7 @@ from ledger.money import sats_down
 from ledger.records import RefundRecord
 from ledger.store import Story
 from lightning import lnurl
-from timmy_dvm.claims import Claim, Claims
+from timmy_dvm.claims import Claim, Claims, is_word
 from timmy_dvm.core.actions import Refused
 from timmy_dvm.core.refunds import IN_FLIGHT, shown_state
 from timmy_dvm.http.answers import Lnurl, RefundMoved, Withdrawal, answers
@@ -24,10 +24,13 @@ from timmy_dvm.http.faults import Fault, refused
 from timmy_dvm.http.idempotency import Seed
 from timmy_dvm.http.job_views import is_claim_secret
 from timmy_dvm.http.jobs import JobId, found
+from timmy_dvm.http.page_headers import SECURITY_HEADERS
+from timmy_dvm.http.pages import qr
 from timmy_dvm.http.services import Services
 from timmy_dvm.http.wire import Asked, Token, said
 
 WITHDRAW: Final = "/api/lnurl/withdraw"
+QR: Final = "/api/lnurl/withdraw.svg"
 PAID_S: Final = 3.0
 """Who claims waits no longer than this to hear that the money has arrived."""
 _MAX_INVOICE: Final = 4_096
@@ -76,17 +79,19 @@ def routes(services: Services, claims: Claims) -> APIRouter:
         return await services.idempotency.answer(request, credential, work)
 
     @router.post("/api/jobs/{job_id}/withdrawal", responses=_WITHDRAWAL, openapi_extra=ASKER)
-    async def offer(job_id: JobId, wanted: Owner, request: Request) -> Response:
+    async def as_lnurl(job_id: JobId, wanted: Owner, request: Request) -> Response:
         """A refund as an LNURL that any wallet can withdraw, once."""
         story, _, _ = await _owned(services, job_id, wanted, request)
         for row in story.refunds:
-            if (word := claims.word_for(row)) is not None:
-                url = f"{services.public_url}{WITHDRAW}?{urlencode({'k1': word})}"
-                tier = str(await services.tier_of(story.job.pubkey))
-                body = {"lnurl": lnurl.encode(url), "amountSats": sats_down(row.sendable), "trust_tier": tier}
-                return said(body)
+            if (offer := offered(services, claims, row)) is not None:
+                return said({**offer, "trust_tier": str(await services.tier_of(story.job.pubkey))})
         raise Fault(409, "nothing_owed", "Nothing waits to be claimed for this job: look at it with GET.")
 
+    _add_lnurl(router, services, claims)
+    return router
+
+
+def _add_lnurl(router: APIRouter, services: Services, claims: Claims) -> None:
     @router.get(WITHDRAW, responses=_LNURL)
     async def withdrawal(k1: K1 = "") -> Response:
         """The terms of a withdrawal (LUD-03)."""
@@ -95,7 +100,7 @@ def routes(services: Services, claims: Claims) -> APIRouter:
             return said(lnurl.refused(row.sentence))
         callback = f"{services.public_url}{WITHDRAW}/pay"
         return said(
-            lnurl.withdraw_terms(callback=callback, k1=k1, amount=row.sendable, description="Timmy refund")
+            lnurl.withdraw_terms(callback=callback, k1=k1, amount=claims.sum_of(row), description="Timmy refund")
         )
 
     @router.get(f"{WITHDRAW}/pay", responses=_LNURL)
@@ -104,7 +109,30 @@ def routes(services: Services, claims: Claims) -> APIRouter:
         row = await claims.withdraw(k1, pr)
         return said(lnurl.refused(row.sentence) if isinstance(row, Refused) else lnurl.done())
 
-    return router
+    @router.get(QR, include_in_schema=False)
+    async def code(k1: K1 = "") -> Response:
+        """A withdrawal as a picture: what is drawn is ours. Whether it is good the wallet hears."""
+        headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+        if not is_word(k1):
+            return Response("There is nothing to draw.", 404, headers, "text/plain; charset=utf-8")
+        picture = qr.svg(lnurl.encode(_withdrawal_url(services, k1.lower())))
+        return Response(picture, 200, headers, "image/svg+xml")
+
+
+def offered(services: Services, claims: Claims, row: RefundRecord) -> dict[str, object] | None:
+    """A refund as an LNURL for whoever may claim it; None where nobody may just now."""
+    word = claims.word_for(row)
+    if word is None:
+        return None
+    return {
+        "lnurl": lnurl.encode(_withdrawal_url(services, word)),
+        "amountSats": sats_down(claims.sum_of(row)),
+        "qr": f"{QR}?{urlencode({'k1': word})}",
+    }
+
+
+def _withdrawal_url(services: Services, word: str) -> str:
+    return f"{services.public_url}{WITHDRAW}?{urlencode({'k1': word})}"
 
 
 async def _owned(

@@ -13,12 +13,32 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from timmy_dvm.config import ConfigError
+from timmy_dvm.http.faults import Fault
 from timmy_dvm.http.gate import Gate
 from timmy_dvm.http.sockets import MAX_FRAME_BYTES, PING_S, LimitedSocket
 
 __all__ = ["Gate", "Limited", "Server", "bind", "make_server"]
 
 _STOP_S = 2
+_PARTING_S = 1
+"""Within this whoever was not let in has read why."""
+
+
+def _refusal(status: int, reason: str, code: str, sentence: str) -> bytes:
+    """A whole answer, as no application is there to give one."""
+    fault = Fault(status, code, sentence, {"retryAfterSeconds": 5})
+    body = bytes(fault.answer().body)
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n"
+        f"retry-after: 5\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_CROWDED = _refusal(
+    429, "Too Many Requests", "too_many_connections", "Your address has many connections here: end one, or wait."
+)
+_BUSY = _refusal(503, "Service Unavailable", "busy", "All connections are taken just now: try again in a moment.")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -48,6 +68,7 @@ class Limited(H11Protocol):
 
     _address = ""
     _is_in = False
+    _is_parting = False
     _deadline: asyncio.TimerHandle | None = None
 
     def __init__(self, gate: Gate, *arguments: Any, **named: Any) -> None:
@@ -55,7 +76,7 @@ class Limited(H11Protocol):
         self._gate = gate
 
     def connection_made(self, transport: Any) -> None:
-        """Let it in, have it wait for one of its own address to leave, or hang up."""
+        """Let it in, have it wait for one of its own address to leave, or say why not."""
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if isinstance(peer, tuple) else ""
         self._is_in = self._gate.enter(self._address)
@@ -64,18 +85,23 @@ class Limited(H11Protocol):
             self._wait()
         elif self._gate.waits(self._address, self._let_in):
             transport.pause_reading()
-            self._deadline = asyncio.get_running_loop().call_later(self._gate.wait_s, self._hang_up)
+            self._deadline = asyncio.get_running_loop().call_later(self._gate.wait_s, self._turn_away)
         else:
-            transport.abort()
+            self._turn_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room."""
         self._stop_waiting()
         self._leave()
+        if self._is_parting:
+            self._is_parting = False
+            self._gate.parted()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Once the request is complete, how long the answer takes is our affair."""
+        if self._is_parting:
+            return  # read and dropped, for what is left unread would break off the sentence that is on its way
         super().data_received(data)
         if self._is_our_turn():
             self._stop_waiting()
@@ -100,12 +126,26 @@ class Limited(H11Protocol):
 
     def _let_in(self) -> None:
         self._stop_waiting()
-        self._is_in = not self.transport.is_closing() and self._gate.enter(self._address)
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        self._is_in = self._gate.enter(self._address)
         if self._is_in:
-            self.transport.resume_reading()
             self._wait()
         else:
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Say why, where not too many are being told already, and hang up."""
+        self._stop_waiting()
+        if not self._gate.parts():
             self.transport.abort()
+            return
+        self._is_parting = True
+        self._deadline = asyncio.get_running_loop().call_later(_PARTING_S, self.transport.abort)
+        self.transport.resume_reading()
+        self.transport.write(_BUSY if self._gate.has_share(self._address) else _CROWDED)
+        self.transport.write_eof()
 
     def _wait(self) -> None:
         self._stop_waiting()

@@ -16,6 +16,7 @@ from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.logins import Logins
 from timmy_dvm.http.open_places import OpenPlaces
+from timmy_dvm.http.streams import Streams
 from timmy_dvm.http.watching import Watchers
 from timmy_dvm.partials import Partials
 from timmy_dvm.prices import PriceSource
@@ -43,6 +44,7 @@ class Services:
     addresses: Addresses
     idempotency: Idempotency
     open_places: OpenPlaces
+    streams: Streams
     network: str
     public_url: str
 

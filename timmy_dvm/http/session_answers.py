@@ -2,7 +2,8 @@
 
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from timmy_dvm.http.answers import (
     Answered,
@@ -14,6 +15,7 @@ from timmy_dvm.http.answers import (
     Problem,
     RefundStateName,
     Sats,
+    Withdrawal,
     answers,
     perhaps,
 )
@@ -45,6 +47,22 @@ class Session(Answered):
     claimable_sats: list[Sats] = perhaps("For how much a BOLT11 must be that claims what is held.")
     refunds: list[LedgerRefund] = perhaps("The same, one by one.")
     message: str = perhaps("What happens to the rest, once it is closed.")
+
+
+class Held(BaseModel):
+    """A sum that is held, as a phone wallet takes it."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    lnurl: str = Field(description="LNURL-withdraw (LUD-03), good for one payment.")
+    amount_sats: Sats
+    qr: str = Field(description="Where it is drawn as a QR code: a path at this address.")
+
+
+class SessionClosed(Session):
+    """A session that was closed, with the ways on which its rest comes back."""
+
+    withdrawals: list[Held] = perhaps("What is held, as LNURLs: instead of an invoice or an address.")
 
 
 class SessionServed(Answered):
@@ -91,7 +109,8 @@ MADE: Final = answers(SessionMade, "The session, with its deposit.", 201, proble
 SHOWN: Final = answers(Session, "The session.", problems={404: _MONEY[404]})
 SERVED: Final = answers(SessionServed, "The answer, and what it cost.", problems=_MONEY)
 FILLED: Final = answers(SessionTopUp, "The invoice.", 201, problems=_MONEY)
-CLOSED: Final = answers(Session, "Closed; where its rest is.", problems=_MONEY)
+CLOSED: Final = answers(SessionClosed, "Closed; where its rest is.", problems=_MONEY)
+WITHDRAWN: Final = answers(Withdrawal, "An LNURL for it.", problems=_MONEY)
 _PAY: Final[Documented] = {402: {"model": PaymentRequired, "description": "A deposit or a top-up, to be paid."}}
 LOOKED: Final[Documented] = {**answers(Session, "The session.", problems=_MONEY), **_PAY}
 ASKED: Final[Documented] = {**answers(SessionServed, "The answer, and what it cost.", problems=_MONEY), **_PAY}

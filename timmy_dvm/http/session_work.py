@@ -11,13 +11,13 @@ from ledger.money import Msats, sats_down, sats_up
 from ledger.records import Applied, Door, InvoiceRecord, InvoiceState, JobState, Mode, RefundRecord
 from ledger.sessions import SessionRecord, SessionState
 from ledger.store import Story, View
+from timmy_dvm.claims import Claims
 from timmy_dvm.core.actions import Message, Refused
 from timmy_dvm.core.facts import RequestReceived
-from timmy_dvm.core.giving_back import largest
+from timmy_dvm.core.giving_back import claimable, largest
 from timmy_dvm.core.pricing import BtcPrice
 from timmy_dvm.core.refunds import CLAIMABLE, shown_state
 from timmy_dvm.core.session_facts import SessionTopUpAsked
-from timmy_dvm.core.sessions import claimable
 from timmy_dvm.core.settling import cost_ledger
 from timmy_dvm.core.transitions import ENDED
 from timmy_dvm.http.faults import Fault, refused
@@ -41,6 +41,7 @@ class Sessions:
     services: Services
     keys: SessionKeys
     look: Look
+    claims: Claims
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,9 @@ async def invoiced(services: Services, topup_id: str) -> InvoiceRecord | None:
         try:
             async with asyncio.timeout(INVOICE_S):
                 while True:
-                    topup, invoice = await services.store.look(lambda view: _invoice_of(view, topup_id))
+                    topup, invoice, is_closed = await services.store.look(lambda view: _invoice_of(view, topup_id))
+                    if is_closed:
+                        raise _closed_meanwhile()
                     if topup is None or invoice is not None:
                         return invoice
                     if topup.ended_at is not None:
@@ -143,9 +146,22 @@ async def invoiced(services: Services, topup_id: str) -> InvoiceRecord | None:
             raise no_invoice() from None
 
 
-def _invoice_of(view: View, topup_id: str) -> tuple[TopUpRecord | None, InvoiceRecord | None]:
+def _invoice_of(view: View, topup_id: str) -> tuple[TopUpRecord | None, InvoiceRecord | None, bool]:
+    """A top-up, its invoice, and whether what it was to fill is closed."""
     topup = view.topup(topup_id)
-    return topup, None if topup is None or topup.payment_hash is None else view.invoice(topup.payment_hash)
+    if topup is None:
+        return None, None, False
+    session = view.session(accounts.owner(topup.account))
+    is_closed = session is not None and session.state is SessionState.CLOSED
+    return topup, None if topup.payment_hash is None else view.invoice(topup.payment_hash), is_closed
+
+
+def _closed_meanwhile() -> Fault:
+    """The owner closed the session while our wallet made the invoice, which nobody was given: nothing is lost."""
+    sentence = (
+        "This session was closed meanwhile: there is nothing to pay. Open a new one with POST /api/sessions."
+    )
+    return Fault(409, "session_closed", sentence)
 
 
 def no_invoice() -> Fault:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Body, Path, Request, Response
 
 from ledger.money import msats_from_sats
 from ledger.records import Applied, InvoiceRecord
+from ledger.sessions import SessionState
 from lightning import bolt11
 from lightning.errors import InvalidInvoice
 from timmy_dvm.core.actions import OperationDone, Refused
@@ -14,10 +15,12 @@ from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked
 from timmy_dvm.http.description import ASKER, HOLDER
 from timmy_dvm.http.faults import Fault, refused
 from timmy_dvm.http.idempotency import Seed
-from timmy_dvm.http.session_answers import CLOSED, FILLED, MADE, SERVED, SHOWN
+from timmy_dvm.http.refunds import offered
+from timmy_dvm.http.session_answers import CLOSED, FILLED, MADE, SERVED, SHOWN, WITHDRAWN
 from timmy_dvm.http.session_keys import unauthorized
 from timmy_dvm.http.session_work import (
     REFUSED_BEFORE,
+    Books,
     Sessions,
     found,
     invoiced,
@@ -80,6 +83,11 @@ def routes(sessions: Sessions) -> APIRouter:
 
         return await sessions.services.idempotency.answer(request, session_id, work)
 
+    _add_ways_out(router, sessions)
+    return router
+
+
+def _add_ways_out(router: APIRouter, sessions: Sessions) -> None:
     @router.delete("/api/sessions/{session_id}", responses=CLOSED, openapi_extra=HOLDER)
     async def close(
         session_id: SessionId, request: Request, wanted: Annotated[CloseWanted | None, Body()] = None
@@ -92,7 +100,26 @@ def routes(sessions: Sessions) -> APIRouter:
 
         return await sessions.services.idempotency.answer(request, session_id, work)
 
-    return router
+    @router.post("/api/sessions/{session_id}/withdrawal", responses=WITHDRAWN, openapi_extra=HOLDER)
+    async def withdraw(session_id: SessionId, request: Request) -> Response:
+        """What is held of a closed session as an LNURL that any wallet can withdraw, once."""
+        await held(sessions, request, session_id)
+        books = await found(sessions.services, session_id)
+        offer = next(iter(_ways_back(sessions, books)), None)
+        if offer is None:
+            raise Fault(
+                409, "nothing_owed", "Nothing is held of this session: close it first, or look at it with GET."
+            )
+        return said({**offer, "trust_tier": str(await sessions.services.tier_of(books.session.pubkey))})
+
+
+def _ways_back(sessions: Sessions, books: Books) -> list[dict[str, object]]:
+    """Each sum that is held of a closed session, as an LNURL; the largest first."""
+    if books.session.state is not SessionState.CLOSED:
+        return []
+    rows = sorted(books.refunds, key=lambda row: row.amount, reverse=True)
+    offers = (offered(sessions.services, sessions.claims, row) for row in rows)
+    return [offer for offer in offers if offer is not None]
 
 
 async def opened(sessions: Sessions, sats: int, pubkey: str | None, address: str, seed: Seed) -> dict[str, object]:
@@ -169,14 +196,15 @@ async def _closed(sessions: Sessions, session_id: str, wanted: CloseWanted, seed
         books = await found(services, session_id)
         if isinstance(outcome, Applied) or books.session.ended_at is not None:
             said_then = next((m.body for m in messages if isinstance(m, OperationDone)), {})
-            return {**await shown(sessions, books), **said_then}
+            ways = {"withdrawals": back} if (back := _ways_back(sessions, books)) else {}
+            return {**await shown(sessions, books), **said_then, **ways}
         # Under this very seed it was refused before: once more, as if it were new.
     raise Fault(409, "refused_before", "This was refused many times: take a fresh Idempotency-Key.")
 
 
 def _close_fact(sessions: Sessions, session_id: str, wanted: CloseWanted, refund_id: str) -> SessionCloseAsked:
     if wanted.refund_address is not None and (bad := why_not_address(wanted.refund_address)) is not None:
-        raise Fault(400, "bad_address", bad)
+        raise Fault(400, "bad_refund_address", bad)
     fact = SessionCloseAsked(
         session_id=session_id, refund_id=refund_id, at=sessions.services.now(), refund_to=wanted.refund_address
     )

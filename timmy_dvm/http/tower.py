@@ -8,19 +8,13 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from timmy_dvm.http.page_headers import SECURITY_HEADERS, policy
+
 _KINDS: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        # No text can become markup even by a mistake in a script of ours.
-        "require-trusted-types-for 'script'; trusted-types 'none'"
-    ),
-    "X-Frame-Options": "DENY",  # for browsers that don't know frame-ancestors
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    **SECURITY_HEADERS,
+    # Some browsers don't take a socket for 'self'.
+    "Content-Security-Policy": policy(connects="'self' ws: wss:", forms="'none'"),
     "Cache-Control": "no-cache",
 }
 

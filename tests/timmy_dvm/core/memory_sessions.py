@@ -6,6 +6,7 @@ from ledger import accounts
 from ledger.money import Msats
 from timmy_dvm.core.case import Case
 from timmy_dvm.core.facts import Fact, PaymentOut, RequestReceived
+from timmy_dvm.core.refund_facts import RefundWithdrawn
 from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
 
 
@@ -30,6 +31,13 @@ class MemorySessions:
                 return self._of(fact.session_id)
             case PaymentOut() if (row := self.refunds[fact.refund_id]).session_id is not None:
                 return dataclasses.replace(self._of(row.session_id), refund=row)
+            case RefundWithdrawn() if (row := self.refunds[fact.refund_id]).session_id is not None:
+                return dataclasses.replace(
+                    self._of(row.session_id),
+                    refund=row,
+                    hash_is_ours=fact.payment_hash in self.invoices,
+                    hash_is_used=fact.payment_hash in self.tried,
+                )
             case SessionAsked():
                 return Case(identity=self.identities.get(fact.pubkey), open_invoices=len(self.waiting_topups()))
             case SessionTopUpAsked() | SessionIdle():

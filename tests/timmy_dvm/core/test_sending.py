@@ -277,6 +277,19 @@ def test_a_withdrawal_is_sent_and_has_used_its_word_up():
     assert decide(moved_on, dataclasses.replace(DRAWN, payment_hash="0c" * 32), b.POLICY) is IGNORED
 
 
+@pytest.mark.parametrize(("held", "kept", "due"), [(500, 5, 495), (500, 0, 495), (2, 0, 2)])
+def test_the_rest_of_a_session_pays_its_own_way_when_it_is_withdrawn(held, kept, due):
+    """Swept with its way kept aside, come back after it failed, or too small for any way."""
+    row = dataclasses.replace(b.refund(amount=held), job_id=None, session_id="5e" * 16, kept_for_way=b.sats(kept))
+    drawn = dataclasses.replace(DRAWN, amount=b.sats(due))
+    (sending,) = decide(books(row, job=None), drawn, b.POLICY).refunds
+    assert (sending.invoiced, sending.max_fee) == (b.sats(due), b.sats(held - due))
+    assert sending.state is RefundState.SENDING
+    for wrong in (b.sats(due + 1), b.sats(due - 1), None):
+        told = claiming.judged_withdrawal(books(row, job=None), dataclasses.replace(drawn, amount=wrong), b.POLICY)
+        assert told.code == "wrong_amount"
+
+
 @pytest.mark.parametrize(
     ("code", "fact", "case"),
     [

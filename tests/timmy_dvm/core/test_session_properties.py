@@ -5,6 +5,8 @@ The machine of ``test_decide_properties`` with some rules more. All its promises
 what came for it, less what its requests took and did not give back, less what left.
 """
 
+import dataclasses
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
@@ -19,9 +21,9 @@ from tests.timmy_dvm.core.test_transitions import SESSION_PAGE, pairs_of
 from tests.timmy_dvm.core.world import ENDS, PAYS, PICK, PRICE, SENDS, TEXTS
 from timmy_dvm.core.actions import CloseIdleSession
 from timmy_dvm.core.facts import RequestReceived
-from timmy_dvm.core.giving_back import largest
+from timmy_dvm.core.giving_back import claimable, largest
+from timmy_dvm.core.refund_facts import RefundWithdrawn
 from timmy_dvm.core.session_facts import SessionAsked, SessionCloseAsked, SessionIdle, SessionTopUpAsked
-from timmy_dvm.core.sessions import claimable
 
 WHO = st.sampled_from([KEY, STRANGER, None])
 SESSION_ARROWS = {("session", *pair) for pair in pairs_of(SESSION_PAGE)}
@@ -93,6 +95,23 @@ class TimmyWithSessions(Timmy):
         first, second = ({row.id for row in decision.refunds} for decision in decisions)
         assert not second or second <= {row.id for row in decisions[0].refunds if row.state is RefundState.HELD}
         assert not second or first != second
+        for number in set(self.ledger.outbox) - before:
+            self.send(number, self.ledger.outbox[number].action, says, really, fee)
+
+    @rule(pick=PICK, **SENDS)
+    def withdraw(self, pick, says, really, fee):
+        """A wallet takes what is held of a closed session (LNURL); its word is good for one payment."""
+        held = [r for r in self.ledger.refunds.values() if r.session_id and r.state is RefundState.HELD]
+        if not held:
+            return
+        row, before, n = self.picked(held, pick), set(self.ledger.outbox), self.fresh()
+        fact = RefundWithdrawn(
+            refund_id=row.id, version=row.version, bolt11=f"lnbc{n}", payment_hash=f"f{n:063x}", rail_ok=True,
+            amount=claimable(row.amount, self.ledger.policy), expires_at=self.now + 120, at=self.now,
+        )  # fmt: skip
+        (sending,) = self.ledger.commit(fact).refunds
+        assert sending.max_fee + fact.amount == sending.amount == row.amount
+        assert self.ledger.commit(dataclasses.replace(fact, payment_hash=f"e{n:063x}")).refunds == ()
         for number in set(self.ledger.outbox) - before:
             self.send(number, self.ledger.outbox[number].action, says, really, fee)
 

@@ -20,6 +20,7 @@ from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.logins import Logins
 from timmy_dvm.http.open_places import OpenPlaces
 from timmy_dvm.http.services import Services
+from timmy_dvm.http.streams import Streams
 from timmy_dvm.http.tokens import SigningKey, Tokens
 from timmy_dvm.http.watching import Watchers
 from timmy_dvm.prices import FixedPrice
@@ -30,7 +31,9 @@ QUESTION = "What is a data vending machine?"
 ALICE = Keys.from_bytes(b"\x0a" * 32)
 
 
-def services_of(house: House, *, per_address: int = 20, proxies: tuple[str, ...] = ()) -> Services:
+def services_of(
+    house: House, *, per_address: int = 20, proxies: tuple[str, ...] = (), connections: int = 100
+) -> Services:
     """What the routes work with, in this house."""
     watchers, open_places = Watchers(), OpenPlaces(per_address)
     tokens = Tokens([SigningKey(SECRET)], URL)
@@ -46,11 +49,12 @@ def services_of(house: House, *, per_address: int = 20, proxies: tuple[str, ...]
         randomness=house.random,
         partials=house.partials,
         watchers=watchers,
-        callers=Callers(tokens, URL, house.clock),
+        callers=Callers(tokens, URL, house.clock, addresses),
         logins=Logins(tokens, URL, house.clock, house.random),
         addresses=addresses,
         idempotency=Idempotency(house.store, house.clock, house.random, addresses),
         open_places=open_places,
+        streams=Streams(connections),
         network="bcrt",
         public_url=URL,
     )
@@ -98,7 +102,7 @@ class Door:
 @contextlib.asynccontextmanager
 async def a_door(*, more=lambda _: (), peer=("203.0.113.9", 40_000), **parts) -> AsyncIterator[Door]:
     """The door, open. ``more`` makes further routers out of the services."""
-    mine = {name: parts.pop(name) for name in ("per_address", "proxies") if name in parts}
+    mine = {name: parts.pop(name) for name in ("per_address", "proxies", "connections") if name in parts}
     async with a_house(**parts) as house:
         services = services_of(house, **mine)
         routers = [jobs.routes(services), prices.routes(services), *more(services)]

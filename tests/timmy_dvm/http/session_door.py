@@ -8,8 +8,9 @@ import httpx
 
 from lightning import bolt11
 from lightning.l402 import Macaroon
-from tests.timmy_dvm.http.door import QUESTION, SECRET, URL, Door, a_door
-from timmy_dvm.http import l402_door, sessions
+from tests.timmy_dvm.http.door import QUESTION, SECRET, Door, a_door
+from timmy_dvm.claims import Claims
+from timmy_dvm.http import l402_door, refunds, sessions
 from timmy_dvm.http.session_keys import SessionKeys
 from timmy_dvm.http.session_work import Sessions
 
@@ -17,7 +18,18 @@ PATH = "/api/sessions/request"
 
 
 def keys_of(services) -> SessionKeys:
-    return SessionKeys(SECRET, URL, services.clock)
+    return SessionKeys(SECRET, services.clock)
+
+
+def claims_of(services) -> Claims:
+    return Claims(
+        services.engine,
+        services.store,
+        services.policy,
+        services.clock,
+        network=services.network,
+        secret=SECRET,
+    )
 
 
 @dataclass
@@ -102,8 +114,9 @@ async def a_desk(**parts) -> AsyncIterator[Desk]:
 
     def routers(services):
         made.append(keys_of(services))
-        mine = Sessions(services=services, keys=made[0], look=look)
-        return l402_door.routes(mine), sessions.routes(mine)
+        claims = claims_of(services)
+        mine = Sessions(services=services, keys=made[0], look=look, claims=claims)
+        return l402_door.routes(mine), sessions.routes(mine), refunds.routes(services, claims)
 
     async def look(payment_hash: str) -> None:
         await house[0].payments.look(payment_hash)

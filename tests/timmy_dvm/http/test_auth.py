@@ -10,6 +10,7 @@ import pytest
 from relay_client.keys import Keys
 from tests.timmy_dvm.http.door import ALICE, URL, a_door
 from timmy_dvm.http import auth, identity
+from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.once import Once
 from timmy_dvm.http.tokens import SigningKey, Tokens
@@ -186,6 +187,17 @@ async def test_a_memory_that_is_full_refuses_what_it_could_not_remember(door, mo
     assert (await post(door, posting(door, ("n", "3")))).status_code == 201
 
 
+async def test_one_address_that_signs_much_leaves_room_for_others(door, monkeypatch):
+    monkeypatch.setattr(door.services.callers, "_used", Once(100, per_address=1))
+    assert (await post(door, posting(door))).status_code == 201
+    answer = await post(door, posting(door, ("n", "2")))
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (
+        429,
+        "rate_limited",
+        "60",
+    )
+
+
 @pytest.mark.parametrize("host", ["evil.example", "timmy.example/api/identity/me?", "", "[", "a@b"])
 async def test_no_address_is_made_of_what_the_client_calls_us(door, host):
     """The Host header is the client's own word: a signature for another host must not count by it."""
@@ -197,7 +209,7 @@ async def test_no_address_is_made_of_what_the_client_calls_us(door, host):
 async def test_ten_thousand_changed_credentials_are_all_refused(door):
     text = event(door, ("u", ME), ("method", "GET"))
     good = base64.b64encode(text.encode()).decode()
-    callers = Callers(Tokens([SigningKey(b"s" * 32)], URL), URL, door.house.clock)
+    callers = Callers(Tokens([SigningKey(b"s" * 32)], URL), URL, door.house.clock, Addresses())
     dice = random.Random(5)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= "
 

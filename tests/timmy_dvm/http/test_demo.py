@@ -1,23 +1,26 @@
 """`GET /api/demo`: one free answer, its limits told with it, and no way around them (DEM-01 to 06, DEM-08)."""
 
+import asyncio
+
 import pytest
 
-from tests.timmy_dvm.http.door import a_door
+from tests.timmy_dvm.http.door import a_door, events_of
 from tests.timmy_dvm.world.shop import Shop
 from timmy_dvm.agent.offline import FAIL, REFUSE
 from timmy_dvm.http import demo
+from timmy_dvm.http.hourly import PerHour
 
 HOUR_S = 3_600
 LIMITS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 
 
-def a_demo(*, per_hour=5, limit_sats=100, **more):
+def a_demo(*, per_hour=5, limit_sats=100, delay_s=0, **more):
     """The door with this route."""
 
     def routers(services):
         house = more["house"] = services
-        shop = Shop(_House(house), limit_sats=limit_sats)
-        return (demo.routes(services, shop.free, demo.PerHour(per_hour, services.clock)),)
+        shop = Shop(_House(house, delay_s), limit_sats=limit_sats)
+        return (demo.routes(services, shop.free, PerHour(per_hour, services.clock)),)
 
     parts = {name: more[name] for name in ("proxies", "peer") if name in more}
     return a_door(more=routers, **parts)
@@ -26,11 +29,11 @@ def a_demo(*, per_hour=5, limit_sats=100, **more):
 class _House:
     """As much of a house as a shop needs, out of the services."""
 
-    def __init__(self, services):
+    def __init__(self, services, delay_s=0):
         from timmy_dvm.agent.offline import OfflineAgent
 
         self.clock, self.store, self.engine = services.clock, services.store, services.engine
-        self.agent = OfflineAgent(eval_model="haiku")
+        self.agent = OfflineAgent(delay_s, sleep=services.clock.sleep, eval_model="haiku")
 
 
 async def ask(door, text="What is a relay?", **headers):
@@ -100,19 +103,52 @@ async def test_a_model_that_gives_none_is_told_plainly(text, status, code):
         assert all(name in answer.headers for name in LIMITS)
 
 
-async def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(demo, "ADDRESSES", 3)
-    async with a_demo() as door:
-        allowance = demo.PerHour(1, door.house.clock)
-        for number in range(10):
-            assert allowance.take(f"192.0.2.{number}").granted
-        assert len(allowance._taken) == 3
-        assert not allowance.take("192.0.2.9").granted
-        assert demo.PerHour(0, door.house.clock).take("192.0.2.1").granted is False
-
-
 async def test_dem_04_the_headers_are_in_the_description():
     """API-02."""
     async with a_demo() as door:
         described = (await door.http.get("/openapi.json")).text
         assert described.count("X-RateLimit-") == 6
+
+
+async def test_a_credential_that_is_none_is_told_so_and_a_good_one_shows_its_tier():
+    async with a_demo() as door:
+        for path in ("/api/demo?request=x", "/api/pool", f"/api/jobs/{'0' * 32}"):
+            answer = await door.http.get(path, headers={"X-Nostr-Token": "junk"})
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+        answer = await ask(door, **{"X-Nostr-Token": door.token()})
+        assert (answer.json()["trust_tier"], answer.headers["x-ratelimit-remaining"]) == ("new", "4")
+        pool = await door.http.get("/api/pool", headers={"X-Nostr-Token": door.token()})
+        assert pool.json()["trust_tier"] == "new"
+
+
+EVENTS = {"Accept": "text/event-stream, application/json;q=0.9"}
+
+
+async def test_whoever_accepts_events_sees_it_while_it_is_written():
+    async with a_demo(delay_s=1) as door:
+        asked = asyncio.create_task(ask(door, **EVENTS))
+        while not asked.done():
+            await door.house.clock.advance(0.2)
+        answer = await asked
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert all(name in answer.headers for name in LIMITS)
+        names, told = zip(*events_of(answer.text), strict=True)
+        assert (names[0], names[-1], set(names[1:-1])) == ("partial", "result", {"partial"})
+        assert all(told[-1]["result"].startswith(each["text"]) for each in told[:-1])
+        assert told[-1]["trust_tier"] == "anonymous"
+
+
+async def test_what_is_there_at_once_is_one_event_and_what_is_refused_none():
+    async with a_demo(per_hour=2) as door:
+        answer = await ask(door, **EVENTS)
+        ((name, told),) = events_of(answer.text)
+        assert (name, "relay" in told["result"]) == ("result", True)
+        assert (await ask(door, FAIL, **EVENTS)).status_code == 503
+        assert (await ask(door, **EVENTS)).json()["code"] == "rate_limited"
+
+
+async def test_where_too_many_streams_are_open_the_answer_comes_in_one_piece():
+    async with a_demo() as door:
+        door.services.streams.open = door.services.streams.most
+        answer = await ask(door, **EVENTS)
+        assert (answer.status_code, "relay" in answer.json()["result"]) == (200, True)

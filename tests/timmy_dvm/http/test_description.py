@@ -14,6 +14,7 @@ from tests.timmy_dvm.http.door import a_door
 from timmy_dvm.http.answers import DevPaid, answers
 from timmy_dvm.http.app import create_app
 from timmy_dvm.http.description import page_of, text_of
+from timmy_dvm.http.page_headers import SECURITY_HEADERS
 from timmy_dvm.http.wire import said
 from timmy_dvm.http_door import description
 
@@ -102,6 +103,8 @@ async def test_the_port_serves_the_document_and_the_page():
     assert page.headers["content-type"].startswith("text/html")
     assert "<code>POST /api/jobs</code>" in page.text
     assert "<script" not in page.text
+    rest = {name: value for name, value in SECURITY_HEADERS.items() if name != "Content-Security-Policy"}
+    assert {name: page.headers.get(name) for name in rest} == rest
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert not re.search(r"https?://", page.text)
 

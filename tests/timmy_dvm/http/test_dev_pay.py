@@ -1,13 +1,14 @@
 """The route with which developers pay: what it answers, and what never reaches the wallet."""
 
 import contextlib
+import hashlib
 
 import httpx
 import pytest
 
 from tests.timmy_dvm.http.door import a_door
 from timmy_dvm.http.app import create_app
-from timmy_dvm.http.dev_pay import DevPay, PaidHow, routes
+from timmy_dvm.http.dev_pay import DevPay, PaidHow, Receipt, routes
 
 HASH = "0a" * 32
 
@@ -24,7 +25,7 @@ def paying(how):
 
     async def pay(payment_hash):
         asked.append(payment_hash)
-        return how
+        return Receipt(how)
 
     return pay, asked
 
@@ -50,8 +51,31 @@ async def test_what_was_said_to_be_paid_is_in_the_books_when_it_is_said():
         pay = DevPay(door.house.wallet, door.house.store, door.house.payments.look).pay
         asked = await door.ask()
         for how in (PaidHow.PAID, PaidHow.ALREADY):
-            assert await pay(asked["evalInvoice"]["paymentHash"]) is how
+            assert (await pay(asked["evalInvoice"]["paymentHash"])).how is how
             assert (await door.job(asked["jobId"]))["state"] != "awaiting_eval_payment"
+
+
+async def test_who_pays_learns_the_preimage_and_nobody_after_them():
+    """Without it no L402 credential can be tried out with play money."""
+    async with a_door() as door:
+        pay = DevPay(door.house.wallet, door.house.store, door.house.payments.look).pay
+        payment_hash = (await door.ask())["evalInvoice"]["paymentHash"]
+        async with client(pay=pay) as http:
+            first, again = [(await http.post(f"/api/dev/stub/pay/{payment_hash}")).json() for _ in range(2)]
+    assert hashlib.sha256(bytes.fromhex(first["preimage"])).hexdigest() == payment_hash
+    assert (again["alreadyPaid"], "preimage" in again) == (True, False)
+    assert first["preimage"] not in repr(Receipt(PaidHow.PAID, first["preimage"]))
+
+
+@pytest.mark.parametrize(
+    "header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "CF-Connecting-IP", "Via"]
+)
+async def test_behind_a_proxy_nobody_pays(header):
+    """D17."""
+    pay, asked = paying(PaidHow.PAID)
+    async with client(pay=pay) as http:
+        answer = await http.post(f"/api/dev/stub/pay/{HASH}", headers={header: "192.0.2.1"})
+    assert (answer.status_code, answer.json()["code"], asked) == (403, "not_local", [])
 
 
 @pytest.mark.parametrize(
@@ -75,11 +99,11 @@ async def test_what_is_no_payment_hash_never_reaches_the_wallet(payment_hash):
     assert asked == []
 
 
-async def test_a_path_that_is_too_long_is_bad_input():
+async def test_a_path_that_is_too_long_is_of_nothing():
     pay, asked = paying(PaidHow.PAID)
     async with client(pay=pay) as http:
         answer = await http.post(f"/api/dev/stub/pay/{HASH}00")
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_input")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert asked == []
 
 

@@ -151,4 +151,4 @@ async def test_an_event_nobody_handed_in_has_no_answers():
     async with a_counter() as door:
         answer = await door.http.get(f"/api/events/{'0' * 64}")
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_event")
-        assert (await door.http.get("/api/events/xyz")).status_code == 400
+        assert (await door.http.get("/api/events/xyz")).status_code == 404

@@ -10,6 +10,7 @@ from relay_client.keys import Keys, npub
 from tests.timmy_dvm.http.door import ALICE, URL, a_door
 from timmy_dvm.http import identity
 from timmy_dvm.http.logins import Logins
+from timmy_dvm.http.once import Once
 from timmy_dvm.http.tokens import CHALLENGE_LIFE_S, TOKEN_LIFE_S, SigningKey, Tokens
 from timmy_dvm.views import when
 
@@ -99,6 +100,15 @@ async def test_a_challenge_does_not_outlive_the_process_that_gave_it():
         with pytest.raises(Exception, match="no challenge of ours"):
             restarted.redeem(pubkey, told)
         assert services.logins.redeem(pubkey, told).text
+
+
+async def test_one_address_that_logs_in_much_leaves_room_for_others(monkeypatch):
+    async with opened() as door:
+        monkeypatch.setattr(door.services.logins, "_used", Once(100, per_address=1))
+        assert (await verify(door, await proved(door))).status_code == 200
+        answer = await verify(door, await proved(door))
+        assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+        assert answer.json()["retryAfterSeconds"] == int(answer.headers["retry-after"])
 
 
 async def test_a_challenge_ends():

@@ -288,3 +288,9 @@ async def test_a_wallet_that_is_away_is_told_and_the_job_can_be_looked_at(monkey
         assert (answer.status_code, answer.json()["code"]) == (503, "invoice_late")
         job = await door.house.job(answer.json()["jobId"])
         assert job.state is JobState.AWAITING_EVAL_PAYMENT
+
+
+async def test_an_id_that_can_not_be_one_is_of_nothing():
+    async with a_door() as door:
+        answer = await door.http.get(f"/api/jobs/{'0' * 65}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

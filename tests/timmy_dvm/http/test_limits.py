@@ -261,3 +261,15 @@ async def test_a_body_that_was_announced_and_is_asked_for_is_refused_before_it_i
             posted("/counted", "content-length: 200000", "expect: 100-continue")
         )
     assert (status, refusal) == (413, BODY_REFUSAL)
+
+
+@pytest.mark.parametrize("packed", ["gzip", "br", "gzip, identity"])
+async def test_a_packed_body_is_not_unpacked_and_one_that_is_not_may_say_so(packed):
+    """A few bytes can be made to unfold into megabytes."""
+    async with serving() as client:
+        lengths = ("content-length: 5",)
+        assert (await client.asks(posted("/counted", *lengths, "content-encoding: identity"), b'["x"]'))[0] == 200
+        status, _, answer = await client.asks(
+            posted("/counted", *lengths, f"content-encoding: {packed}"), b'["x"]'
+        )
+        assert (status, answer["code"], client.read) == (415, "packed_body", [5])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timmy_dvm.http.once import Full, Once
+from timmy_dvm.http.once import Full, Once, ShareUsed
 
 
 def test_the_first_use_counts_and_no_other():
@@ -26,6 +26,21 @@ def test_a_full_memory_still_knows_what_it_holds():
     once = Once(1)
     assert once.use("a", 200, 100)
     assert not once.use("a", 200, 100)
+
+
+def test_one_address_fills_its_share_and_leaves_the_others_theirs():
+    once = Once(100, per_address=2)
+    assert [once.use(f"a{n}", 200, 100, "192.0.2.1") for n in range(2)] == [True, True]
+    with pytest.raises(ShareUsed):
+        once.use("a2", 200, 100, "192.0.2.1")
+    assert not once.use("a1", 200, 100, "192.0.2.1")
+    assert once.use("a2", 300, 100, "192.0.2.2")
+    assert once.use("a3", 300, 200, "192.0.2.1"), "what has ended makes room"
+    assert dict(once._of_address) == {"192.0.2.1": 1, "192.0.2.2": 1}
+
+
+def test_a_share_is_a_twentieth_and_in_a_small_memory_twenty():
+    assert [Once(most)._per_address for most in (50_000, 100)] == [2_500, 20]
 
 
 def test_a_clock_that_goes_back_brings_nothing_to_life_again():

@@ -14,6 +14,7 @@ from tests.flows.house import ALICE as KEY
 from tests.timmy_dvm.http.door import ALICE, a_door
 from timmy_dvm.claims import Claims
 from timmy_dvm.http import refunds
+from timmy_dvm.http.pages import qr
 
 OTHER = Keys.from_bytes(b"\x0b" * 32)
 
@@ -172,6 +173,19 @@ async def test_a_phone_wallet_withdraws_it_once():
         assert (await door.http.get(url)).json()["status"] == "ERROR"
 
 
+async def test_the_withdrawal_is_drawn_as_a_code_that_leads_nowhere_but_here():
+    async with a_counter() as door:
+        job = await door.complete()
+        owner = {"claimSecret": job["claimSecret"]}
+        offered = (await door.http.post(f"/api/jobs/{job['jobId']}/withdrawal", json=owner)).json()
+        drawn = await door.http.get(offered["qr"])
+        assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
+        assert drawn.headers["cache-control"] == "no-store"
+        assert drawn.content == qr.svg(offered["lnurl"])
+        for word in ("", "x" * 72, "<svg onload=alert(1)>"):
+            assert (await door.http.get(refunds.QR, params={"k1": word})).status_code == 404
+
+
 async def test_a_withdrawal_is_offered_to_the_owner_alone():
     async with a_counter() as door:
         job = await door.complete()
@@ -181,8 +195,12 @@ async def test_a_withdrawal_is_offered_to_the_owner_alone():
         assert junk["status"] == "ERROR"
 
 
-async def test_an_address_for_the_change_is_judged_before_anything_is_paid():
+@pytest.mark.parametrize(
+    "address",
+    ["not an address", "a@127.0.0.1", "a@localhost", "a@localhost.", "a@10.0.0.1", "a@2130706433", "a@x.onion"],
+)
+async def test_an_address_for_the_change_is_judged_before_anything_is_paid(address):
     async with a_counter() as door:
-        body = {"request": "x", "refundAddress": "not an address"}
+        body = {"request": "x", "refundAddress": address}
         answer = await door.http.post("/api/jobs", json=body)
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_refund_address")

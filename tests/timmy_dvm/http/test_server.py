@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 
 import pytest
@@ -196,6 +197,33 @@ def test_who_waits_before_the_gate_is_let_in_by_one_of_its_own_address_and_in_tu
 
 def test_behind_a_proxy_nobody_waits_before_the_gate():
     assert not Gate(read_s=1, connections=1, per_address=1, bucket=lambda _: None).waits("proxy", list)
+
+
+async def test_who_is_one_too_many_hears_why_and_when_to_come_back():
+    """Also who has sent a request already, and who comes when all places are taken by others that are served."""
+    async with serving(per_address=1) as house, house.client() as first, house.client() as second:
+        await second.sends(REQUEST)
+        status, body = await second.reads()
+        assert (status, json.loads(body)["code"]) == (429, "too_many_connections")
+        assert json.loads(body)["retryAfterSeconds"] > 0
+        await second.is_hung_up_on()
+        await first.sends(REQUEST)
+        assert (await first.reads())[0] == 200
+    async with serving(connections=1) as house, house.client() as first:
+        await first.sends(REQUEST.replace(b"/", b"/slow", 1))
+        await house.entered.wait()
+        async with house.client() as second:
+            status, body = await second.reads()
+            assert (status, json.loads(body)["code"]) == (503, "busy")
+        house.let.set()
+        assert (await first.reads())[0] == 200
+
+
+def test_in_a_flood_only_so_many_are_told_why():
+    gate = Gate(read_s=1, connections=1, per_address=1)
+    assert [gate.parts() for _ in range(21)] == [True] * 20 + [False]
+    gate.parted()
+    assert gate.parts()
 
 
 def test_a_connection_that_is_gone_makes_room_for_its_own_address_and_for_all():

@@ -1,10 +1,12 @@
 """Sessions over HTTP, by the rows of the requirements (SES): opened, used, filled, closed, and who may do that."""
 
 import asyncio
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from ledger.money import msats_from_sats
+from lightning import lnurl
 from tests.timmy_dvm.http.door import ALICE, QUESTION
 from tests.timmy_dvm.http.session_door import a_desk, bearer
 from timmy_dvm.agent.offline import OfflineAgent
@@ -282,12 +284,46 @@ async def test_closed_without_one_its_rest_waits_and_is_claimed_by_closing_it_ag
         await desk.house.until(lambda: desk.house.customer.received)
 
 
+async def test_a_phone_wallet_withdraws_the_rest_of_a_closed_session_once():
+    """The answer to closing it names the ways back, and each LNURL is good for one payment (LUD-03)."""
+    async with a_desk() as desk:
+        session, http = await desk.opens(500), desk.http
+        path = f"/api/sessions/{session['sessionId']}/withdrawal"
+        assert told(await http.post(path, headers=bearer(session))) == (409, "nothing_owed")
+        closed = (await desk.closes(session)).json()
+        assert all(way in closed["message"] for way in ("`invoice`", "`refundAddress`", "LNURL"))
+        assert told(await http.post(path)) == (401, "unauthorized")
+        offer = (await http.post(path, headers=bearer(session))).json()
+        assert offer == {**closed["withdrawals"][0], "trust_tier": "anonymous"}
+        url = lnurl.decode(offer["lnurl"])
+        terms = (await http.get(url)).json()
+        assert terms["minWithdrawable"] == terms["maxWithdrawable"] == 495_000 == offer["amountSats"] * 1_000
+        word = {"k1": parse_qs(urlsplit(url).query)["k1"][0]}
+        for sats, status in ((500, "ERROR"), (495, "OK"), (495, "ERROR")):
+            invoice = desk.house.customer.invoice(msats_from_sats(sats))
+            assert (await http.get(terms["callback"], params={**word, "pr": invoice})).json()["status"] == status
+        await desk.house.until(lambda: desk.house.customer.received)
+        await desk.house.dispatch.idle()
+        assert list(desk.house.customer.received.values()) == [495_000]
+        assert (await http.get(url)).json()["status"] == "ERROR"
+        assert (await desk.shows(session["sessionId"]))["refunds"][0]["state"] == "sent"
+        await desk.house.books_are_right()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.1", "2130706433", "printer.local", "x.onion"])
+async def test_an_address_that_nobody_outside_could_mean_closes_nothing(host):
+    async with a_desk() as desk:
+        session = await desk.opens(500)
+        assert told(await desk.closes(session, {"refundAddress": f"a@{host}"})) == (400, "bad_refund_address")
+        assert (await desk.shows(session["sessionId"]))["state"] == "active"
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
         ({"invoice": "lnbc1"}, "bad_invoice"),
         ({"invoice": ""}, "bad_invoice"),
-        ({"refundAddress": "alice"}, "bad_address"),
+        ({"refundAddress": "alice"}, "bad_refund_address"),
         ({"invoice": 5}, "bad_input"),
     ],
 )

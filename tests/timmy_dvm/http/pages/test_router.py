@@ -7,8 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from timmy_dvm.http.page_headers import SECURITY_HEADERS
 from timmy_dvm.http.pages import Bill, Visitors, pages_router
-from timmy_dvm.http.pages.router import SECURITY_HEADERS
 
 JOB, PAID = "a" * 32, "b" * 32
 INVOICE = "lnbcrt230n1" + "qpzry9x8gf2tvdw0s3jn54khce6mua7l" * 8

@@ -5,6 +5,7 @@ import { find, make, say, show } from "./dom.js";
 import { refundInWords, refundsOf, sats } from "./words.js";
 
 const LNURL = /^lnurl1[a-z0-9]{20,2000}$/i;
+const CODE = /^\/api\/lnurl\/withdraw\.svg\?k1=[0-9a-f]{72}$/;
 let key = null;
 
 /** Show what goes back; `mayClaim` when this page holds the claim secret. */
@@ -59,10 +60,16 @@ export function wireChange(order) {
   });
 }
 
-/** A link that a wallet on this device opens and withdraws by (LUD-03). */
+/** A link that a wallet on this device opens and withdraws by, and a code for one on a phone (LUD-03). */
 async function offerWithdrawal({ jobId, claimSecret }) {
   const offer = await post(`/api/jobs/${encodeURIComponent(jobId)}/withdrawal`, { claimSecret });
   if (!LNURL.test(offer.lnurl)) throw new ApiError("Timmy gave no usable LNURL; paste an invoice instead.", 200, "unreadable");
+  const code = find("withdraw-code");
+  show(code, CODE.test(offer.qr));
+  if (CODE.test(offer.qr)) {
+    code.src = offer.qr;
+    code.alt = `QR code for fetching ${sats(offer.amountSats)} of change`;
+  }
   find("withdraw-link").href = `lightning:${offer.lnurl}`;
   say(find("withdraw-link"), `Open in wallet: ${sats(offer.amountSats)}`);
   show(find("withdraw-ready"));
