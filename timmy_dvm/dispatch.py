@@ -46,7 +46,7 @@ _FURTHER_S = 30
 _LONGEST_WAIT_FOR_PRICE_S = 4
 """A customer waits for an invoice; the wallet is asked again soon."""
 _AT_ONCE = 256
-_LOOK_EVERY_S = 30
+LOOK_EVERY_S = 30
 _WITH_PLACES_OF_THEIR_OWN = frozenset(
     {RunAgent.__name__, PayRefund.__name__, AskForInvoice.__name__, ProvisionNode.__name__, PUBLISH}
 )
@@ -84,6 +84,7 @@ class Dispatch:
         clock: what time it is.
         payees: the step that asks where a refund goes for its invoice.
         nodes: the step that sets a node up.
+        look_every_s: how soon what another process wrote down is found (`timmy refunds retry`).
     """
 
     def __init__(
@@ -96,8 +97,11 @@ class Dispatch:
         clock: Clock,
         payees: Payees,
         nodes: Nodes,
+        *,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._store = store
+        self._look_every_s = look_every_s
         self._engine = engine
         self._wallet = wallet
         self._runs = runs
@@ -120,7 +124,7 @@ class Dispatch:
     async def _look_for_others(self) -> None:
         """What another process wrote down (`timmy refunds retry`) is found here, for nobody tells us of it."""
         while True:
-            await self._clock.sleep(_LOOK_EVERY_S)
+            await self._clock.sleep(self._look_every_s)
             self._outbox.look_again()
 
     async def idle(self) -> None:

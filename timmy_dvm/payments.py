@@ -36,6 +36,7 @@ class Payments:
         self._clock = clock
         self._cursor: str | None = None
         self._saved: str | None = None
+        self._moved = asyncio.Event()
         self._places = asyncio.Semaphore(_AT_ONCE)
         self.caught_up = asyncio.Event()
         """Set once the first listing is through: what was paid while we were down is booked."""
@@ -79,6 +80,7 @@ class Payments:
             if cursor == self._cursor:
                 return
             self._cursor = cursor
+            self._moved.set()
 
     async def _settled_all(self, facts: Iterable[PaymentSeen]) -> None:
         """Book each, whatever becomes of the others; the first trouble is raised once all have ended."""
@@ -129,7 +131,9 @@ class Payments:
 
     async def _keep_cursor(self) -> None:
         while True:
+            await self._moved.wait()
             await self._clock.sleep(_SAVE_EVERY_S)
+            self._moved.clear()
             await self._save_cursor()
 
     async def _save_cursor(self) -> None:
@@ -140,5 +144,6 @@ class Payments:
             await self._store.remember(_CURSOR, cursor)
         except StoreUnavailable as error:
             log.warning("could not note how far the wallet was read", action="cursor_unsaved", error=str(error))
+            self._moved.set()
             return
         self._saved = cursor

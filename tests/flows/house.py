@@ -38,6 +38,8 @@ from timmy_dvm.timers import Timers
 from timmy_dvm.wallet import WalletSteps
 
 ALICE = "a" * 64
+LOOK_EVERY_S = 86_400
+"""Nobody else writes to these ledgers, and weeks go by in them."""
 BTC = BtcPrice.from_usd(100_000, source="test", freshness=Freshness.FIXED, at=1_700_000_000)
 QUESTION = (
     "What does a data vending machine do, how is it paid, and what happens to my sats if it should fail half way?"
@@ -130,7 +132,9 @@ class House:
         steps = WalletSteps(self.wallet, store, self.engine, clock)
         payees = Payees(fetch or NoWay(), NoProfiles(), self.engine, clock, self.wallet.network)
         self.nodes = Nodes(store, self.engine, clock, provisioner or StubProvisioner(clock, self.random), a_key)
-        self.dispatch = Dispatch(store, self.engine, steps, runs, self.recorder, clock, payees, self.nodes)
+        self.dispatch = Dispatch(
+            store, self.engine, steps, runs, self.recorder, clock, payees, self.nodes, look_every_s=LOOK_EVERY_S
+        )
         self.timers = Timers(store, self.engine, clock)
         self.payments = Payments(store, self.engine, self.wallet, clock)
         self._asked = 0

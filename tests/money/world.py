@@ -38,6 +38,8 @@ from timmy_dvm.solvency import Watchdog
 from timmy_dvm.wallet import WalletSteps
 
 T = TypeVar("T")
+LOOK_EVERY_S = 86_400
+"""Nobody else writes to this ledger."""
 OPENING = msats_from_sats(100_000)
 _decode = msgspec.json.Decoder(Action).decode
 
@@ -150,7 +152,9 @@ class Life:
         runs = Runs(world.model, store, self.engine, clock, policy.prices, 50)
         payees = Payees(NoWay(), NoProfiles(), self.engine, clock, wallet.network)
         nodes = Nodes(store, self.engine, clock, StubProvisioner(clock, SeededRandomness("nodes")))
-        self.dispatch = Dispatch(store, self.engine, steps, runs, world.recorder, clock, payees, nodes)
+        self.dispatch = Dispatch(
+            store, self.engine, steps, runs, world.recorder, clock, payees, nodes, look_every_s=LOOK_EVERY_S
+        )
         self.payments = Payments(store, self.engine, wallet, clock)
         self.found: frozenset[int] = frozenset()
         """What the outbox held when it began: a process before it may have begun that."""
