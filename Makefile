@@ -63,7 +63,7 @@ check: .venv/ready-dev
 	.venv/bin/lint-imports --no-logo
 test: check .venv-lnbits/ready .venv/ready-peers .venv/ready-browser
 	rm -f .coverage .coverage.*
-	.venv/bin/coverage run -m pytest -n 2 --dist loadgroup $(PYTEST)
+	.venv/bin/coverage run -m pytest -n 3 --dist loadgroup $(PYTEST)
 	.venv/bin/coverage combine -q
 	.venv/bin/coverage report
 	.venv/bin/coverage report --include 'timmy_dvm/core/*,ledger/*,lightning/bolt11.py,relay_client/event.py' --fail-under 100
