@@ -9,8 +9,8 @@ from hypothesis import settings
 from tests.lnbits_server import LnbitsServer, require_lnbits
 from timmy_dvm.log import OURS
 
-# How long an example takes says more of the machine than of us. Drawn the same each time, a failure is the change's
-# own and every line is met in every run; `make test-long` goes on searching.
+# How long an example takes says more of the machine than of us. Drawn the same each time, a failure is that of the
+# change, and every line is met in every run; `make test-long` goes on searching.
 settings.register_profile("timmy", deadline=None, derandomize="TIMMY_LONG" not in os.environ)
 settings.load_profile("timmy")
 
