@@ -111,6 +111,19 @@ def test_a_ledger_of_before_there_were_seals_is_sealed_as_it_is(path):
     assert named(path) == ["settings row cursor"]
 
 
+async def test_who_writes_beside_a_bot_never_changes_the_schema_under_it(store, path, monkeypatch):
+    """The bot would go on sealing rows as they were, and the audit would call all of them altered."""
+    beside = open_ledger(f"sqlite:///{path}", beside=True)
+    await beside.remember("beside", "1")
+    await beside.close()
+    later = [*migrations(), (99, "0099_later.sql")]
+    monkeypatch.setattr(migrate, "migrations", lambda: later)
+    with pytest.raises(StoreUnavailable, match="older version"):
+        open_ledger(f"sqlite:///{path}", beside=True)
+    monkeypatch.undo()
+    assert named(path) == []
+
+
 def rows_of_seals(connection):
     return dict(connection.execute("SELECT what || ' ' || row, seal FROM seals"))
 
