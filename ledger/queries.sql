@@ -624,5 +624,8 @@ INSERT INTO world_events (at, type) VALUES (:at, :type);
 -- name: world_events
 SELECT at, type FROM world_events ORDER BY row DESC LIMIT :limit;
 
+-- name: is_key_used
+SELECT count(*) FROM answers WHERE key = :key;
+
 -- name: answer
 SELECT body_hash, seed, status, answer FROM answers WHERE key = :key;

@@ -31,6 +31,8 @@ _POSTINGS: Final = """(
         SELECT account, amount_msat FROM postings WHERE entry = {row}.id ORDER BY account
     )
 )"""
+# The + before a key takes its type's affinity away: else SQLite converts every seal's key to compare the two, and
+# reads all seals of the table for each row.
 _TRIGGERS: Final = (
     # A row that is gone and comes again was removed by another hand: Timmy's own takes the seal along.
     """CREATE TEMP TRIGGER seal_new_{table} AFTER INSERT ON main.{table} BEGIN
@@ -39,15 +41,15 @@ _TRIGGERS: Final = (
     END""",
     """CREATE TEMP TRIGGER seal_changed_{table} AFTER UPDATE{of} ON main.{table} BEGIN
         UPDATE seals SET seal = seal_anew(seal, {old_terms}, {new_terms})
-        WHERE what = '{table}' AND row = {old_key};
+        WHERE what = '{table}' AND row = +{old_key};
     END""",
     """CREATE TEMP TRIGGER seal_gone_{table} AFTER DELETE ON main.{table} BEGIN
-        DELETE FROM seals WHERE what = '{table}' AND row = {old_key};
+        DELETE FROM seals WHERE what = '{table}' AND row = +{old_key};
     END""",
 )
 _NOT_AS_WRITTEN: Final = """
     SELECT {key}, {label}, CASE WHEN seals.row IS NULL THEN 'added' ELSE 'changed' END
-    FROM {table} LEFT JOIN seals ON seals.what = '{table}' AND seals.row = {key}
+    FROM {table} LEFT JOIN seals ON seals.what = '{table}' AND seals.row = +{key}
     WHERE seals.seal IS NOT seal({terms})
 """
 _GONE: Final = """

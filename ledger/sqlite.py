@@ -47,8 +47,13 @@ _OLDEST_SQLITE: Final = (3, 37, 0)
 """STRICT tables."""
 
 
-def open_ledger(url: str, *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:
+def open_ledger(
+    url: str, *, read_only: bool = False, beside: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+) -> Store:
     """Open the ledger at a ``sqlite:///`` URL, making it or bringing it up to date unless ``read_only``.
+
+    ``beside`` a bot that may be running it is written to as it is, or not at all: a bot of an older version would
+    go on writing to a schema that it does not know, and sealing rows without their new columns.
 
     ``sqlite:///:memory:`` lives as long as the store and runs without threads, so simulated time is exact.
 
@@ -62,19 +67,19 @@ def open_ledger(url: str, *, read_only: bool = False, busy_timeout_s: float = BU
         if path is None:
             memory = Inline(lambda: _connect(MEMORY, busy_timeout_s), name=name)
             return SqliteStore(memory, memory)
-        return _open_file(path, name, read_only=read_only, busy_timeout_s=busy_timeout_s)
+        return _open_file(path, name, read_only=read_only, beside=beside, busy_timeout_s=busy_timeout_s)
     except sqlite3.Error as error:
         raise unavailable(name, error) from error
 
 
-def _open_file(path: Path, name: str, *, read_only: bool, busy_timeout_s: float) -> Store:
+def _open_file(path: Path, name: str, *, read_only: bool, beside: bool, busy_timeout_s: float) -> Store:
     def connect_to_read() -> sqlite3.Connection:
         return connect_read_only(path, busy_timeout_s)
 
     if read_only:
         return SqliteStore(None, Reader(connect_to_read, name=name))
     prepare_file(path)
-    writer = Writer(lambda: _connect(_uri(path, "rw"), busy_timeout_s), name=name)
+    writer = Writer(lambda: _connect(_uri(path, "rw"), busy_timeout_s, as_it_is=beside), name=name)
     return SqliteStore(writer, Reader(connect_to_read, name=name))
 
 
@@ -82,8 +87,8 @@ def _uri(path: Path, mode: str) -> str:
     return f"file:{quote(str(path))}?mode={mode}"
 
 
-def _connect(place: str, busy_timeout_s: float) -> sqlite3.Connection:
-    """A connection that writes, on the newest schema."""
+def _connect(place: str, busy_timeout_s: float, *, as_it_is: bool = False) -> sqlite3.Connection:
+    """A connection that writes, on the newest schema; ``as_it_is``, only where the ledger has that already."""
     connection = _plain_connection(place, busy_timeout_s)
     try:
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -92,7 +97,10 @@ def _connect(place: str, busy_timeout_s: float) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         # What is erased is overwritten: some builds of SQLite leave the words of a deleted row in the file.
         connection.execute("PRAGMA secure_delete = ON").fetchall()
-        migrate(connection)
+        if as_it_is:
+            check_version(connection)
+        else:
+            migrate(connection)
         keep_sealed(connection)
     except BaseException:
         connection.close()

@@ -274,6 +274,10 @@ class SqliteView:
         """See :class:`ledger.store.View`."""
         return self._number("waiting_donations")
 
+    def is_key_used(self, key: str) -> bool:
+        """See :class:`ledger.store.View`."""
+        return bool(self._number("is_key_used", key=key))
+
     # What the Store reads beyond a decision's needs.
 
     def pending(self) -> Sequence[PendingAction]:

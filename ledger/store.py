@@ -117,6 +117,9 @@ class View(Protocol):
     def topup_of_invoice(self, payment_hash: str) -> TopUpRecord | None:
         """The top-up whose invoice has this hash, or None."""
 
+    def is_key_used(self, key: str) -> bool:
+        """Whether a key of a client was noted (:meth:`Store.begin_answer`)."""
+
     def open_donations(self) -> int:
         """Gifts to the pool that wait, for their invoice or for its payment. Nowhere else is one counted."""
 

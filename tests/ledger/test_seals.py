@@ -12,8 +12,8 @@ from ledger.migrate import migrations
 from ledger.money import Msats
 from ledger.queries import sql_text, statements
 from ledger.records import EventRole, JobState, NewEvent
-from ledger.seals import BROKEN, seal
-from ledger.sqlite import open_ledger
+from ledger.seals import BROKEN, broken_seals, seal, sealed_tables
+from ledger.sqlite import MEMORY, _connect, open_ledger
 from ledger.store import StoreUnavailable
 from tests.ledger.books import JOB, KEY, NOW, applied, begun, identity, moved, new_job
 from tests.ledger.test_audit import alter
@@ -111,6 +111,19 @@ def test_a_ledger_of_before_there_were_seals_is_sealed_as_it_is(path):
     assert named(path) == ["settings row cursor"]
 
 
+async def test_who_writes_beside_a_bot_never_changes_the_schema_under_it(store, path, monkeypatch):
+    """The bot would go on sealing rows as they were, and the audit would call all of them altered."""
+    beside = open_ledger(f"sqlite:///{path}", beside=True)
+    await beside.remember("beside", "1")
+    await beside.close()
+    later = [*migrations(), (99, "0099_later.sql")]
+    monkeypatch.setattr(migrate, "migrations", lambda: later)
+    with pytest.raises(StoreUnavailable, match="older version"):
+        open_ledger(f"sqlite:///{path}", beside=True)
+    monkeypatch.undo()
+    assert named(path) == []
+
+
 def rows_of_seals(connection):
     return dict(connection.execute("SELECT what || ' ' || row, seal FROM seals"))
 
@@ -152,6 +165,35 @@ async def test_a_ledger_whose_seals_are_gone_says_so(store, path):
             "file has its constraints: table seals: it is gone or was altered",
             "I1 a seal is of a table that has seals: the ledger: it can't be looked for: no such table: seals",
         ]
+
+
+def steps_of(connection, do):
+    """How many instructions SQLite runs: what something costs, on any machine."""
+    ran = []
+    connection.set_progress_handler(lambda: ran.append(1), 1)
+    try:
+        do()
+    finally:
+        connection.set_progress_handler(None, 1)
+    return len(ran)
+
+
+def test_a_seal_is_found_by_its_key_however_many_rows_there_are():
+    with closing(_connect(MEMORY, 1)) as ledger:
+        table = next(table for table in sealed_tables(ledger) if table.name == "outbox")
+
+        def costs_beside(rows):
+            for _ in range(rows):
+                ledger.execute("INSERT INTO outbox (kind, body) VALUES ('a', '{}')")
+            (newest,) = ledger.execute("SELECT max(id) FROM outbox").fetchone()
+            change, remove = "UPDATE outbox SET attempts = 1 WHERE id = ?", "DELETE FROM outbox WHERE id = ?"
+            changed = steps_of(ledger, lambda: ledger.execute(change, (newest,)))
+            removed = steps_of(ledger, lambda: ledger.execute(remove, (newest,)))
+            looked_at = steps_of(ledger, lambda: list(broken_seals(ledger, [table])))
+            return changed, removed, looked_at // rows
+
+        few, many = costs_beside(20), costs_beside(400)
+        assert all(later <= 2 * before for before, later in zip(few, many, strict=True)), (few, many)
 
 
 def test_a_seal_is_of_every_byte():

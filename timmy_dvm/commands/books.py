@@ -66,7 +66,7 @@ async def _book(shared: Shared, code: Code, amount: Msats, note: str) -> None:
         return dataclasses.replace(NOTHING, entries=(entry,))
 
     try:
-        store = open_ledger(f"sqlite:///{ledger_file(shared)}")
+        store = open_ledger(f"sqlite:///{ledger_file(shared)}", beside=True)
         try:
             outcome = await store.commit(fact, decide)
         finally:

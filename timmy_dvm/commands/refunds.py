@@ -108,7 +108,7 @@ async def _change(
         return Change(refunds=decision.refunds, entries=decision.entries, actions=actions)
 
     try:
-        store = open_ledger(f"sqlite:///{ledger_file(shared)}")
+        store = open_ledger(f"sqlite:///{ledger_file(shared)}", beside=True)
         try:
             outcome = await store.commit(fact, decide)
         finally:

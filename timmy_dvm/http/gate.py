@@ -11,8 +11,8 @@ _PARTING: Final = 20
 class Gate:
     """How many connections there are, in all and from each address, and how many there may be.
 
-    As many again of an address may wait before the gate, unread, until one of its own leaves: whoever asks twenty
-    things at once is served ten at a time, and not hung up on.
+    As many again of an address may wait before the gate, unread, until there is a place for one: whoever asks
+    twenty things at once is served ten at a time, and not hung up on.
 
     ``read_s`` is within how many seconds a request must be complete; uvicorn alone waits for ever. ``wait_s`` is
     how long a connection may wait to be let in. ``bucket`` tells under what an address counts; None: only among
@@ -44,12 +44,12 @@ class Gate:
         Where all places are taken, the one that has said nothing whole for longest makes room: whoever holds
         connections and asks for nothing must not keep out somebody who does.
         """
-        bucket = self._bucket(address)
-        if not self.has_share(address):
+        if not self.has_share(address) or (self._is_full() and not self._idle):
             return False
-        if self._counts.total() >= self._connections and not self._make_room():
-            return False
-        self._counts[bucket] += 1
+        makes_room = self._is_full()
+        self._counts[self._bucket(address)] += 1  # before that, or who waits would take the place that is made
+        if makes_room:
+            self._make_room()
         return True
 
     def has_share(self, address: str) -> bool:
@@ -74,7 +74,9 @@ class Gate:
         self._counts[bucket] -= 1
         if not self._counts[bucket]:
             del self._counts[bucket]
-        self._let_in(bucket)
+        while (let_in := self._next()) is not None:
+            del self._waiting[let_in]
+            let_in()  # who is gone meanwhile takes no place, and the one behind it is asked
 
     def waits(self, address: str, let_in: Callable[[], None]) -> bool:
         """Whether a connection that may not enter may wait; ``let_in`` is called once, when it may try again."""
@@ -90,8 +92,9 @@ class Gate:
         self._waiting.pop(let_in, None)
 
     def is_wanted(self, address: str) -> bool:
-        """Whether another connection of this address waits for a place."""
-        return self._bucket(address) in self._waiting.values()
+        """Whether another connection waits for the place that one of this address has."""
+        mine = self._bucket(address)
+        return any(other == mine or self._counts[other] < self._per_address for other in self._waiting.values())
 
     def idles(self, hang_up: Callable[[], None]) -> None:
         """A connection waits for its client from now on; ``hang_up`` ends it and has it leave, at once."""
@@ -102,15 +105,17 @@ class Gate:
         """A connection has a whole request, or is gone."""
         self._idle.pop(hang_up, None)
 
-    def _let_in(self, bucket: str | None) -> None:
-        first = next((let_in for let_in, other in self._waiting.items() if other == bucket), None)
-        if first is not None:
-            del self._waiting[first]
-            first()
+    def _is_full(self) -> bool:
+        return self._counts.total() >= self._connections
 
-    def _make_room(self) -> bool:
-        longest = next(iter(self._idle), None)
-        if longest is not None:
-            del self._idle[longest]
-            longest()
-        return longest is not None
+    def _next(self) -> Callable[[], None] | None:
+        """Who has waited longest of those for whom there is a place."""
+        if self._is_full():
+            return None
+        waiting = self._waiting.items()
+        return next((let_in for let_in, bucket in waiting if self._counts[bucket] < self._per_address), None)
+
+    def _make_room(self) -> None:
+        longest = next(iter(self._idle))
+        del self._idle[longest]
+        longest()

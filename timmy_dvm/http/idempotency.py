@@ -103,7 +103,7 @@ class Idempotency:
 
     async def _once(self, request: Request, key: str, work: Work) -> Response:
         address, fresh = self._addresses.bucket(request), self.fresh()
-        self._check(address)
+        await self._check(address, key)
         body_hash = hashlib.sha256(await request.body()).hexdigest()
         seen = await self._store.begin_answer(key, body_hash, fresh.text, int(self._clock.now()))
         if seen.body_hash != body_hash:
@@ -123,9 +123,10 @@ class Idempotency:
             await self._note(key, answer)
         return answer
 
-    def _check(self, address: str) -> None:
+    async def _check(self, address: str, key: str) -> None:
         standing = self._refusals.look(address)
-        if standing.granted:
+        # A key that is on disk already costs nothing more, and its answer is promised for ever.
+        if standing.granted or await self._store.look(lambda view: view.is_key_used(key)):
             return
         wait_s = max(1, standing.reset_at - int(self._clock.now()))
         sentence = "Too many of your requests were refused: try again later, or without an Idempotency-Key."

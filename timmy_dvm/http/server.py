@@ -76,7 +76,7 @@ class Limited(H11Protocol):
         self._gate = gate
 
     def connection_made(self, transport: Any) -> None:
-        """Let it in, have it wait for one of its own address to leave, or say why not."""
+        """Let it in, have it wait for a place, or say why not."""
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if isinstance(peer, tuple) else ""
         self._is_in = self._gate.enter(self._address)

@@ -70,6 +70,8 @@ async def test_keys_spent_on_nothing_come_to_an_end_for_an_address_and_for_no_ot
         assert [await ask(n) for n in (2, 3, 4, 5)] == [400, 400, 429, 429]
         assert await ask(6, "x") == 429
         assert await ask(6, "x", address="198.51.100.8") == 201
+        assert await ask(1) == 400, "what was answered once is answered so for ever"
+        assert await ask(6, "x") == 201, "and whoever asks from elsewhere now must not pay again"
 
 
 async def test_two_keys_in_one_request_are_none():

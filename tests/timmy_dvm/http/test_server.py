@@ -195,6 +195,60 @@ def test_who_waits_before_the_gate_is_let_in_by_one_of_its_own_address_and_in_tu
     assert said == ["a2"]
 
 
+def crowd_at(gate, held):
+    """Callbacks of connections of an address: one that waits is let in, one that is silent is hung up on."""
+
+    def let_in(address):
+        return lambda: held.append(address) if gate.enter(address) else None
+
+    def hang_up(address):
+        def leave():
+            held.remove(address)
+            gate.leave(address)
+
+        return leave
+
+    return let_in, hang_up
+
+
+def test_the_place_that_a_silent_connection_leaves_is_the_newcomers_and_nobody_elses():
+    """Else who waits takes it too, and there are more connections than there may be."""
+    gate, held = Gate(read_s=1, connections=2, per_address=1), ["a", "b"]
+    let_in, hang_up = crowd_at(gate, held)
+    assert gate.enter("a")
+    assert gate.enter("b")
+    assert gate.waits("a", let_in("a"))
+    gate.idles(hang_up("a"))
+    assert gate.enter("c")
+    assert held == ["b"]
+    gate.leave("b")
+    assert held == ["b", "a"], "the next place is for who waits"
+
+
+def test_where_all_places_are_taken_who_waits_is_let_in_by_whoever_leaves():
+    gate, held = Gate(read_s=1, connections=2, per_address=2), []
+    let_in, _ = crowd_at(gate, held)
+    assert gate.enter("a")
+    assert gate.enter("a")
+    assert not gate.enter("b")
+    assert gate.waits("b", let_in("b"))
+    assert gate.is_wanted("a"), "an answered connection of another address makes room as well"
+    gate.leave("a")
+    assert held == ["b"]
+    assert not gate.is_wanted("a")
+
+
+def test_who_waited_and_is_gone_keeps_nobody_behind_it_out():
+    gate, held = Gate(read_s=1, connections=2, per_address=2), []
+    let_in, _ = crowd_at(gate, held)
+    assert gate.enter("a")
+    assert gate.enter("a")
+    assert gate.waits("a", lambda: None)
+    assert gate.waits("a", let_in("a"))
+    gate.leave("a")
+    assert held == ["a"]
+
+
 def test_behind_a_proxy_nobody_waits_before_the_gate():
     assert not Gate(read_s=1, connections=1, per_address=1, bucket=lambda _: None).waits("proxy", list)
 
