@@ -113,7 +113,7 @@ def giving_of(ground: Ground) -> Giving | None:
     """How the pool is given to, by whoever wants; None where our wallet can't commit to what a gift is for."""
     if not ground.wallet.caps.description_hash:
         return None
-    places = OpenPlaces(giving.GIFTS_PER_ADDRESS)
+    places = OpenPlaces(giving.GIFTS_PER_ADDRESS, "gifts")
     ground.engine.listen(places.applied)
     ground.engine.listen(giving.tell)
     return Giving(

@@ -200,6 +200,14 @@ def test_init_keeps_a_key_that_is_there(program, tmp_path):
     assert (tmp_path / "nostr.key").read_bytes() == key
 
 
+def test_init_with_a_folder_says_to_name_it_again(program, tmp_path):
+    """Else the next command would look for another key, and make one."""
+    assert program("init").stdout.endswith("Next: timmy check-config, then timmy run.\n")
+    done = program("init", "--config", "b.toml", "--data-dir", "its own")
+    assert done.stdout.endswith("both with --data-dir 'its own'.\n")
+    assert (tmp_path / "its own" / "nostr.key").exists()
+
+
 def test_init_without_a_terminal_asks_nothing_and_gives_nothing_away(program, tmp_path):
     assert program("init", text="y\n").returncode == 0
     assert "newcomer_allowance = false" in (tmp_path / "timmy.toml").read_text().splitlines()

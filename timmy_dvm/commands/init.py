@@ -1,6 +1,7 @@
 """`timmy init`: write the configuration and the key of a new instance."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,4 +75,6 @@ def _next_step(path: Path, data_dir: Path | None) -> str:
         load(path, os.environ, data_dir)
     except ConfigError as error:
         return f"Before the first start, mend in it:\n{error}"
+    if data_dir is not None:  # the file does not name it, and another folder would have another key
+        return f"Next: timmy check-config, then timmy run, both with --data-dir {shlex.quote(str(data_dir))}."
     return "Next: timmy check-config, then timmy run."

@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
+from ledger.entries import Code
 from ledger.reservations import PoolBooks
 from timmy_dvm.clock import SystemClock
 from timmy_dvm.commands.options import Shared, shared_options
 from timmy_dvm.commands.reading import reading
 from timmy_dvm.core.trust import DAY_S
 from timmy_dvm.views import pool_view
+
+_WORDS: Final[Mapping[str, str]] = {Code.SETTLED: "gift"}
+"""Entries whose code tells a reader of the pool's books nothing: only a gift comes out of the wallet into it."""
 
 
 @click.command("pool")
@@ -50,7 +54,10 @@ def _told(view: Mapping[str, Any]) -> list[str]:
         for use in view["today"]
     ] or ["today  nobody drew on it"]
     lines += [f"donor  {one['at']}  {one['npub']}  {one['amountSats']:,} sats" for one in view["donors"]]
-    lines += [f"{move['at']}  {move['code']:<11}  {_signed(move['amountMsat'])} sats" for move in view["entries"]]
+    lines += [
+        f"{move['at']}  {_WORDS.get(move['code'], move['code']):<11}  {_signed(move['amountMsat'])} sats"
+        for move in view["entries"]
+    ]
     return lines
 
 

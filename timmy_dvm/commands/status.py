@@ -109,6 +109,6 @@ def _relay(relay: Mapping[str, Any]) -> str:
 def _counted(jobs: Mapping[str, int], books: Mapping[str, int]) -> Sequence[str]:
     work = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in jobs.items() if state != "outbox")
     return (
-        f"jobs  {work}; {jobs['outbox']} actions waiting in the outbox",
+        f"jobs  {work}; {jobs['outbox']} waiting in the outbox",
         "books  " + ", ".join(f"{name} {sats:,}" for name, sats in books.items()) + " (sats)",
     )

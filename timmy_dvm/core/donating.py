@@ -43,7 +43,7 @@ def asked(case: Case, fact: DonationAsked, policy: Policy) -> Decision:
 def _why_not(case: Case, fact: DonationAsked, policy: Policy) -> Refused | None:
     if not MSATS_PER_SAT <= fact.amount <= policy.topup_max or fact.amount % MSATS_PER_SAT:
         most = sats_down(policy.topup_max)
-        return Refused(code="topup_amount", sentence=f"A gift to the pool is of 1 to {most} whole sats.")
+        return Refused(code="topup_amount", sentence=f"A gift to the pool is of 1 to {most:,} whole sats.")
     if case.open_donations >= policy.open_donations:
         sentence = "Many gifts wait to be paid just now: try again in 10 minutes."
         return Refused(code="busy", sentence=sentence)

@@ -11,10 +11,12 @@ class OpenPlaces:
 
     Args:
         per_address: how many one address may have at once.
+        what: what they are, in the plural, for who is refused.
     """
 
-    def __init__(self, per_address: int) -> None:
+    def __init__(self, per_address: int, what: str = "requests") -> None:
         self._per_address = per_address
+        self._what = what
         self._of_address: dict[str, set[str]] = {}
         self._address_of: dict[str, str] = {}
 
@@ -26,7 +28,8 @@ class OpenPlaces:
         """
         jobs = self._of_address.setdefault(address, set())
         if job_id not in jobs and len(jobs) >= self._per_address:
-            sentence = f"{len(jobs)} unpaid requests wait from your address: pay one, or wait until one expires."
+            many = f"{len(jobs)} unpaid {self._what}"
+            sentence = f"{many} wait from your address: pay one, or wait until one expires."
             raise Fault(429, "too_many_open", sentence, {"retryAfterSeconds": 60}, {"Retry-After": "60"})
         jobs.add(job_id)
         self._address_of[job_id] = address

@@ -50,7 +50,7 @@ def test_a_person_sees_what_it_has_who_drew_on_it_and_what_moved(look):
         "today  established: 42 sats granted, 0 set aside, 1 jobs; 50 a day for each key",
         "today  trusted: 0 sats granted, 10 set aside, 1 jobs; 200 a day for each key",
         f"donor  2027-01-15T08:00:00Z  {DONOR.npub}  21 sats",
-        "2027-01-15T08:00:00Z  settled      +21 sats",
+        "2027-01-15T08:00:00Z  gift         +21 sats",
         "2027-01-15T08:00:00Z  reserved     -10 sats",
         "2027-01-15T08:00:00Z  released     +8 sats",
         "2027-01-15T08:00:00Z  reserved     -50 sats",

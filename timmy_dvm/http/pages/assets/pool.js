@@ -30,7 +30,7 @@ function showBooks(books) {
   ]), "Nobody has been given anything today.");
   fill("grants-table", ["When", "Trust", "Given"], (books.grants ?? []).slice(0, SHOWN_GRANTS).map((grant) => [
     inShort(grant.at), grant.tier, sats(grant.grantedSats),
-  ]), "No gift yet.");
+  ]), "No free answer yet.");
   fill("donors-table", ["When", "Key", "Gave"], (books.donors ?? []).slice(0, SHOWN_GRANTS).map((donor) => [
     inShort(donor.at), `${donor.npub.slice(0, 12)}…${donor.npub.slice(-6)}`, sats(donor.amountSats),
   ]), "No donor asked to be named.");
@@ -40,7 +40,8 @@ function showBooks(books) {
 function inWords(course) {
   if (course.length < 2) return "Nothing has moved yet.";
   const heights = course.map((point) => point.sats);
-  return `The last ${course.length - 1} movements: from ${grouped(heights[0])} to ${sats(heights.at(-1))}, lowest ${grouped(Math.min(...heights))}, highest ${grouped(Math.max(...heights))}.`;
+  const moves = course.length === 2 ? "The one movement" : `The last ${course.length - 1} movements`;
+  return `${moves}: from ${grouped(heights[0])} to ${sats(heights.at(-1))}, lowest ${grouped(Math.min(...heights))}, highest ${grouped(Math.max(...heights))}.`;
 }
 
 function fill(id, heads, rows, none) {
