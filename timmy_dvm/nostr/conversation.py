@@ -15,6 +15,8 @@ from timmy_dvm.nostr.targets import ToInbox, read_targets
 
 WRITES_ON_S: Final = 3_600
 """How long after an answer a message that names none is taken as going on from it."""
+CLOCKS_DIFFER_S: Final = 60
+"""How much earlier than the answer such a message may be dated; one from before it asks something else."""
 LOOKED_BACK: Final = 20
 """A key's newest jobs among which the answer is looked for."""
 
@@ -44,7 +46,7 @@ def _has_answer(view: View, job: JobRecord) -> bool:
 
 
 def _is_recent(job: JobRecord, at: int) -> bool:
-    return job.ended_at is not None and at - job.ended_at <= WRITES_ON_S
+    return job.ended_at is not None and -CLOCKS_DIFFER_S <= at - job.ended_at <= WRITES_ON_S
 
 
 def _messages(view: View, job: JobRecord) -> frozenset[str]:
