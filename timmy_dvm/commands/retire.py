@@ -51,7 +51,7 @@ def command(context: click.Context, shared: Shared) -> None:
 
 async def _retire(config: Config) -> Mapping[str, PublishOutcome]:
     if not config.nostr.relays:
-        raise UserError("nostr.relays names no relay: Timmy was announced on its own embedded one alone.")
+        raise UserError("Nothing is to be withdrawn: nostr.relays names no relay, only the embedded one was told.")
     randomness = SystemRandomness()
     keys = _keys(config, randomness)
     outside = Outside(jitter=randomness.uniform, entropy=randomness.token)
