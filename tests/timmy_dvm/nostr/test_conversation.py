@@ -6,7 +6,7 @@ import pytest
 
 from ledger.records import JobState
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, NOW
-from timmy_dvm.nostr.conversation import LOOKED_BACK, WRITES_ON_S, Heard, goes_on_from
+from timmy_dvm.nostr.conversation import CLOCKS_DIFFER_S, LOOKED_BACK, WRITES_ON_S, Heard, goes_on_from
 from timmy_dvm.nostr.targets import Configured, ToCustomer, ToInbox, write_targets
 
 KEY = ALICE.public_key
@@ -83,6 +83,12 @@ def test_who_writes_much_later_begins_anew(books):
     books.private(1)
     assert goes_on(books, at=NOW + WRITES_ON_S) == "job 1"
     assert goes_on(books, at=NOW + WRITES_ON_S + 1) is None
+
+
+def test_what_was_written_before_the_answer_asks_something_else(books):
+    books.private(1)
+    assert goes_on(books, at=NOW - CLOCKS_DIFFER_S) == "job 1"
+    assert goes_on(books, at=NOW - CLOCKS_DIFFER_S - 1) is None
 
 
 def test_what_has_no_answer_is_passed_over(books):
