@@ -1,11 +1,13 @@
 """Sessions in a whole Timmy: filled over Lightning, used, closed, across restarts; the books right at each end."""
 
 import asyncio
+import functools
 
 import pytest
 
+from ledger import accounts
 from ledger.audit import audit
-from ledger.money import msats_from_sats
+from ledger.money import Msats, msats_from_sats
 from ledger.sqlite import open_ledger
 from lightning import bolt11
 from lightning.simulated import Outcome
@@ -67,6 +69,28 @@ async def test_rejected_costs_the_eval_and_failed_nothing(text, state, debit):
         assert str(job.state) == state
         assert await holder.has() == msats_from_sats(500 - debit)
         await house.books_are_right()
+
+
+@pytest.mark.parametrize("sats", [100, 101, 9_999, 50_000])
+async def test_depositing_and_closing_in_a_loop_against_a_last_hop_that_takes_a_hundredth_costs_us_nothing(sats):
+    async with a_house() as house:
+        rest = sats * 100 // 101
+        house.wallet.fee_msat = Msats(max(rest * 10, 1_999))  # less than two sats are within the least we keep
+        if sats < 201:
+            rest = sats - 2
+        ours = accounts.OPERATOR, accounts.EARNED, accounts.SHORTFALL, accounts.ROUTING_FEES
+        before, node = [await house.balance(each) for each in ours], await house.balance(accounts.NODE)
+        for _ in range(4):
+            holder = await Holder(house).opens(sats)
+            await holder.closes(rest)
+            await house.until(functools.partial(_all_is_sent, holder))
+            assert [await house.balance(each) for each in ours] == before
+        assert await house.balance(accounts.NODE) <= node  # a debit: what the wallet holds is no less
+        await house.books_are_right()
+
+
+async def _all_is_sent(holder) -> bool:
+    return any(str(row.state) == "sent" for row in await holder.refunds())
 
 
 async def test_unpaid_it_expires_and_paid_after_that_it_opens():
