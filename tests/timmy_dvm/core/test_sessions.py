@@ -37,7 +37,7 @@ def test_whenever_it_is_paid_it_is_open_with_all_that_came(before, invoice):
     assert decision.session.state is SessionState.ACTIVE
     (entry,) = decision.entries
     assert {posting.account: posting.amount for posting in entry.postings} == {
-        accounts.NODE: b.sats(500),
+        accounts.NODE: -b.sats(500),
         accounts.session(SESSION): b.sats(500),
     }
     assert not decision.refunds
