@@ -1,5 +1,6 @@
 """One relay of five lives: jobs are heard, results arrive, and the books say what each relay made of them."""
 
+import asyncio
 import contextlib
 
 import pytest
@@ -80,16 +81,19 @@ async def are_noted(folder, events):
 
 async def test_what_only_a_dying_relay_was_asked_is_answered_where_one_lives(relays, tmp_path):
     """A relay that drops every connection still brings what it has stored, and the answer goes elsewhere."""
-    asked = request()
+    request_made = asyncio.get_running_loop().create_future()
 
     async def dies_after_telling(client):
         sub_id = (await client.hear("REQ"))[1]
-        await client.ws.send(f'["EVENT","{sub_id}",{asked.to_json()}]')
+        # What was asked before Timmy's first start was asked of nobody, so it is asked when he has started.
+        await client.ws.send(f'["EVENT","{sub_id}",{(await request_made).to_json()}]')
         await client.ws.close()
 
     async with ScriptedRelay(dies_after_telling) as dying:
         urls = [relays["refuses"], dying.url, relays["lives"]]
         async with serving(tmp_path, *urls) as shop, crowd(shop, relays["lives"]) as customers:
+            asked = request()
+            request_made.set_result(asked)
             await customers.are_all([asked])
             await until(lambda: dying.connections > 1)
             assert customers.statuses(asked) == SERVED
