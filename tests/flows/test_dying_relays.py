@@ -49,8 +49,8 @@ async def deliveries(folder):
 
 
 async def test_with_one_relay_of_five_alive_jobs_are_heard_and_results_arrive(relays, tmp_path):
-    asked = [request() for _ in range(JOBS)]
     async with serving(tmp_path, *relays.values()) as shop, crowd(shop, relays["lives"]) as customers:
+        asked = [request() for _ in range(JOBS)]
         await publish(relays["lives"], *asked)
         await customers.are_all(asked)
         assert {customers.statuses(event) for event in asked} == {SERVED}

@@ -87,7 +87,7 @@ async def relays_of(ready):
 
 
 async def test_jobs_on_a_good_relay_are_served_while_every_evil_one_does_what_it_can(tmp_path):
-    asked = [request() for _ in range(JOBS)]
+    ours: set[str] = set()
     async with LocalRelay() as good, Storm() as storm:
         urls = ",".join([*storm.urls.values(), good.url])
         environ = {
@@ -95,11 +95,12 @@ async def test_jobs_on_a_good_relay_are_served_while_every_evil_one_does_what_it
             "TIMMY_NOSTR__SECRET_KEY": TIMMY.to_nsec(),
             "TIMMY_HTTP__PORT": "0",
         }
-        ours = {each.id for each in asked}
         async with (
             running(tmp_path, **environ) as bot,
             crowd(Shop(bot.ready, tmp_path), good.url, pays=ours.__contains__) as customers,
         ):
+            asked = [request() for _ in range(JOBS)]
+            ours.update(each.id for each in asked)
             before = resident_bytes(bot.process.pid)
             storm.may_begin.set()
             most = before

@@ -55,7 +55,6 @@ async def liar(client):
 
 async def test_paid_jobs_are_served_in_a_flood_and_nothing_hostile_becomes_a_job(tmp_path):
     payer, muddy = fresh_keys(), Muddy()
-    jobs = [request(("n", str(number)), keys=payer) for number in range(JOBS)] + [request()]
     async with (
         LocalRelay() as good,
         ScriptedRelay(muddy.script) as passing_on,
@@ -63,6 +62,7 @@ async def test_paid_jobs_are_served_in_a_flood_and_nothing_hostile_becomes_a_job
         serving(tmp_path, good.url, passing_on.url, lying.url) as shop,
         crowd(shop, good.url) as customers,
     ):
+        jobs = [request(("n", str(number)), keys=payer) for number in range(JOBS)] + [request()]
         for job in jobs:
             await publish(good.url, job)
             await customers.are_all([job])

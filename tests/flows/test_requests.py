@@ -121,11 +121,11 @@ async def has_state(folder, asked, state):
 
 async def test_a_request_from_five_relays_and_again_after_a_restart_is_one_job(tmp_path):
     """JOB-20, IDN-24."""
-    asked = request()
     async with contextlib.AsyncExitStack() as stack:
         urls = [(await stack.enter_async_context(LocalRelay())).url for _ in range(5)]
         async with serving(tmp_path, *urls) as shop:
             await shop.is_connected(*urls)
+            asked = request()
             await asyncio.gather(*(publish(url, asked) for url in urls))
             await shop.pay(invoice_of(await heard(urls[0], asked, "payment-required")))
             await heard(urls[4], asked, "success")
