@@ -43,13 +43,17 @@ class Received:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stored:
-    """What a relay told of a subscription before it had told all: so many events, the oldest of that Unix second.
+    """What a relay told for a filter before it had told all: so many events, the oldest of that Unix second.
 
     As it told them: the events may be known from elsewhere, or forged.
     """
 
-    count: int
-    oldest: int
+    count: int = 0
+    oldest: int = 0
+
+    def and_one_more(self, created_at: int) -> "Stored":
+        """With an event of that second."""
+        return Stored(self.count + 1, min(self.oldest, created_at) if self.count else created_at)
 
 
 @dataclasses.dataclass(slots=True)
@@ -60,14 +64,20 @@ class _Subscription:
     screen: Screen | None
     met: RecentIds
     caught_up: set[str] = dataclasses.field(default_factory=set)
-    telling: dict[str, Stored] = dataclasses.field(default_factory=dict)
-    stored: dict[str, Stored] = dataclasses.field(default_factory=dict)
+    telling: dict[str, list[Stored]] = dataclasses.field(default_factory=dict)
+    stored: dict[str, tuple[Stored, ...]] = dataclasses.field(default_factory=dict)
 
-    def note(self, url: str, created_at: int) -> None:
-        """The relay told an event of that date."""
+    def note(self, url: str, event: UnverifiedEvent) -> None:
+        """The relay told an event."""
         if url not in self.stored:
-            former = self.telling.get(url, Stored(0, created_at))
-            self.telling[url] = Stored(former.count + 1, min(former.oldest, created_at))
+            telling = self.telling.setdefault(url, [Stored()] * len(self.filters))
+            for place, filter_ in enumerate(self.filters):
+                if filter_.matches(event):
+                    telling[place] = telling[place].and_one_more(event.created_at)
+
+    def has_told_all(self, url: str) -> None:
+        """What the relay tells from now on is new."""
+        self.stored[url] = tuple(self.telling.pop(url, [Stored()] * len(self.filters)))
 
     def forget(self, url: str) -> None:
         """The connection is gone: the relay will tell all anew."""
@@ -136,8 +146,8 @@ class Hearing:
         """The relays of which all that they had stored has been read; it goes on changing. Raises KeyError."""
         return self._subscriptions[sub_id].caught_up
 
-    def stored(self, sub_id: str, url: str) -> Stored | None:
-        """What a relay had stored, once it has told all; None before. Raises KeyError."""
+    def stored(self, sub_id: str, url: str) -> tuple[Stored, ...] | None:
+        """What a relay had stored for each filter, once it has told all; None before. Raises KeyError."""
         return self._subscriptions[sub_id].stored.get(url)
 
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> None:
@@ -157,7 +167,7 @@ class Hearing:
                 subscription = self._subscriptions.get(sub_id)
                 if subscription is None:
                     return
-                subscription.note(connection.url, unverified.created_at)
+                subscription.note(connection.url, unverified)
                 if not subscription.met.has_met(unverified.id):
                     if subscription.screen is not None and not subscription.screen(connection.url, unverified):
                         return
@@ -171,7 +181,7 @@ class Hearing:
                 self.last_event_at[connection.url] = self._outside.unix_time()
             case CaughtUp(sub_id):
                 if (subscription := self._subscriptions.get(sub_id)) is not None:
-                    subscription.stored[connection.url] = subscription.telling.pop(connection.url, Stored(0, 0))
+                    subscription.has_told_all(connection.url)
                 await self._stream.put((connection.url, sub_id))
             case _:
                 pass

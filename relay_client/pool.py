@@ -167,9 +167,9 @@ class RelayPool:
         """
         return self._hearing.events()
 
-    def stored(self, sub_id: str, url: str) -> Stored | None:
-        """How much a relay told of a subscription before it said that this was all, which may be its newest alone
-        (NIP-11 `max_limit`); None before that, and after the connection is lost.
+    def stored(self, sub_id: str, url: str) -> tuple[Stored, ...] | None:
+        """How much a relay told for each filter of a subscription before it said that this was all, which may be
+        its newest alone (NIP-11 `max_limit`); None before that, and after the connection is lost.
 
         Raises:
             KeyError: there is no such subscription.

@@ -26,10 +26,13 @@ SERVED = ("payment-required", "processing", "result", "success")
 _TILLS = 4
 
 
-def request(*more: Sequence[str], text: str = QUESTION, keys: Keys | None = None, ago_s: int = 0) -> Event:
-    """A job for Timmy, of a key that nobody knows unless one is given."""
+def request(
+    *more: Sequence[str], text: str = QUESTION, keys: Keys | None = None, ago_s: int = 0, is_named: bool = True
+) -> Event:
+    """A job for Timmy, or for whoever takes it, of a key that nobody knows unless one is given."""
     asker = keys or Keys.from_bytes(os.urandom(32))
-    return signed(asker, TEXT, [("i", text, "text"), *more], ago_s=ago_s, to=TIMMY.public_key)
+    to = TIMMY.public_key if is_named else None
+    return signed(asker, TEXT, [("i", text, "text"), *more], ago_s=ago_s, to=to)
 
 
 class Crowd:

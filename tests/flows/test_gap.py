@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from relay_client.local_relay import LocalRelay
+from relay_client.local_relay import LocalRelay, RelayLimits
 from tests.faults import FaultProxy
 from tests.flows.shop import Shifted, publish, serving
 from tests.flows.storm import SERVED, all_were_served_once, crowd, request
@@ -17,6 +17,8 @@ GAP_S = 600
 JOBS = 200
 COPIES = ((0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2))
 """On which of the relays a request is published; each pattern in turn."""
+A_FEW = RelayLimits(limit=7)
+"""What a relay may tell at once (NIP-11 `max_limit`), far less than it has stored."""
 
 
 @pytest.fixture
@@ -70,4 +72,16 @@ async def test_what_was_asked_while_every_line_was_cut_is_served_once_after_the_
         for line in lines:
             line.accept()
         await are_served_once(shop, tmp_path, relays, asked)
+    await all_were_served_once(tmp_path, asked)
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["for Timmy", "for whoever takes it"])
+async def test_what_a_relay_does_not_tell_at_once_is_asked_for_until_it_has_told_all(is_named, tmp_path):
+    async with LocalRelay(limits=A_FEW) as relay:
+        async with serving(tmp_path, relay.url, clock=Shifted(-GAP_S)) as shop:
+            await shop.is_connected(relay.url)
+        asked = [request(ago_s=GAP_S * n // JOBS, is_named=is_named) for n in range(JOBS)]
+        await publish(relay.url, *asked)
+        async with serving(tmp_path, relay.url) as shop:
+            await are_served_once(shop, tmp_path, [relay.url], asked)
     await all_were_served_once(tmp_path, asked)

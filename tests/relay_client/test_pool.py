@@ -118,13 +118,13 @@ async def test_how_much_a_relay_had_stored_is_told_as_it_told_it_whoever_was_fir
             RelayPool([one.url, proxy.url], outside=Outside(sleep=Naps())) as pool,
             reading(pool) as received,
         ):
-            pool.subscribe("jobs", [JOBS])
+            pool.subscribe("jobs", [JOBS, Filter(kinds=frozenset({5}))])
             await pool.wait_caught_up("jobs", 2)
-            assert pool.stored("jobs", one.url) == Stored(20, 1_700_000_000)
-            assert pool.stored("jobs", proxy.url) == Stored(5, 1_700_000_015)
+            assert pool.stored("jobs", one.url) == (Stored(20, 1_700_000_000), Stored())
+            assert pool.stored("jobs", proxy.url) == (Stored(5, 1_700_000_015), Stored())
             await pool.publish(signed("live", created_at=1_600_000_000))
             await until(lambda: len(received) == 21)
-            assert pool.stored("jobs", proxy.url) == Stored(5, 1_700_000_015)
+            assert pool.stored("jobs", proxy.url) == (Stored(5, 1_700_000_015), Stored())
             proxy.refuse()
             await until(lambda: pool.stored("jobs", proxy.url) is None)
 

@@ -16,6 +16,7 @@ from relay_client.hearing import Stored
 from relay_client.query import MAX_FOUND_BYTES
 from timmy_dvm.clock import Clock
 from timmy_dvm.log import get_logger
+from timmy_dvm.nostr.nip90 import MAX_AHEAD_S
 
 PAGE: Final = 100
 """Events of a page, few enough that they mostly fit what one question may bring in bytes."""
@@ -27,7 +28,11 @@ PAGE_S: Final = 10.0
 _SHORT_BYTES: Final = MAX_FOUND_BYTES // 4
 """A page of fewer bytes than this was not cut off for its length: the longest event is far below the rest."""
 
-log = get_logger("letters")
+log = get_logger("nostr")
+
+
+class BacklogUnread(Exception):
+    """A relay did not tell all that it has stored."""
 
 
 class Relays(Protocol):
@@ -56,18 +61,22 @@ class Backlog:
     async def older(self, url: str, told: Stored, since: int) -> AsyncIterator[list[Event]]:
         """Pages of what a relay has from `since` on (Unix seconds), beyond what it has ``told``; newest first.
 
-        The first events of a page may be known. It ends also where the relay does not answer, or has too much.
+        The first events of a page may be known. It ends also where the relay has too much. A relay that told
+        nothing is asked all the same: others that it was asked for may have taken the room.
+
+        Raises:
+            BacklogUnread: it did not answer, several times.
         """
-        at_once = min(told.count, PAGE)
-        until, is_sure = told.oldest, True
+        at_once = max(1, min(told.count, PAGE))
+        until, is_sure = (told.oldest, True) if told.count else (int(self._clock.now()) + MAX_AHEAD_S, False)
         for _ in range(MAX_PAGES):
             if until < since:
                 return
             page = await self._page(url, since, until, is_sure=is_sure)
             if page is None:
-                log.warning("a relay did not tell all it has stored", action="backlog_unread", relay=url)
-                return
+                raise BacklogUnread(f"{url} did not tell all it has stored")
             yield page
+            at_once = max(at_once, len(page))
             if len(page) < at_once and sum(len(event.content) for event in page) < _SHORT_BYTES:
                 return
             oldest = min((event.created_at for event in page), default=until)

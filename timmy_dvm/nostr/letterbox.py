@@ -30,8 +30,8 @@ from relay_client.stream import RecentIds
 from timmy_dvm.clock import Clock
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import nip17
-from timmy_dvm.nostr.backlog import Backlog
 from timmy_dvm.nostr.bucket import TokenBucket
+from timmy_dvm.nostr.catching_up import CatchingUp
 from timmy_dvm.nostr.cursors import Cursors, Memory
 from timmy_dvm.nostr.desk import Desk
 from timmy_dvm.nostr.nip90 import MAX_AHEAD_S, NotForUs
@@ -68,8 +68,8 @@ class Pool(Protocol):
     ) -> None:
         """Ask every relay for events, now and after each reconnect."""
 
-    def stored(self, sub_id: str, url: str) -> Stored | None:
-        """How much a relay told before it had told all, as far as it tells at once."""
+    def stored(self, sub_id: str, url: str) -> tuple[Stored, ...] | None:
+        """How much a relay told for each filter before it had told all, as far as it tells at once."""
 
     async def query(
         self, filters: Sequence[Filter], *, urls: Iterable[str] | None = None, timeout_s: float
@@ -120,9 +120,9 @@ class Letterbox:
         self._waiting_bytes = 0
         self._dropped = 0
         self._wanted = Filter(kinds=WRAP_KINDS, tags={"p": frozenset({keys.public_key})})
-        self._backlog = Backlog(pool, clock, self._wanted)
-        self._reading_back: dict[str, asyncio.Task[None]] = {}
-        self._since: dict[str, int] = {}
+        self._catching_up = CatchingUp(
+            pool, clock, SUBSCRIPTION, [self._wanted], take=self._take_page, done=self._waiting.put_nowait
+        )
         self._met = RecentIds(HANDLED_IDS)
         self._rate = TokenBucket(OPENED_PER_SECOND, clock)
         self._turn = asyncio.Lock()
@@ -147,13 +147,13 @@ class Letterbox:
                     SUBSCRIPTION,
                     [self._wanted],
                     since=self._from_when_on,
-                    on_caught_up=lambda url: self._read_back(url, group),
+                    on_caught_up=lambda url: self._catching_up.told(url, group),
                 )
                 keeper = group.create_task(self._keep_cursors())
                 workers = [group.create_task(self._work()) for _ in range(AT_ONCE)]
                 await self._stopping.wait()
-                for task in (keeper, *self._reading_back.values()):
-                    task.cancel()
+                keeper.cancel()
+                self._catching_up.stop()
                 await self._finish(workers)
         finally:
             self._has_ended.set()
@@ -179,27 +179,16 @@ class Letterbox:
 
     def _from_when_on(self, url: str) -> int:
         """A relay is there (again) and is about to tell what it has stored."""
-        if (reading := self._reading_back.pop(url, None)) is not None:
-            reading.cancel()
-        self._since[url] = self._cursors.since(url) - MAX_BACKDATE_S
-        return self._since[url]
+        since = self._cursors.since(url) - MAX_BACKDATE_S
+        self._catching_up.begin(url, since)
+        return since
 
-    def _read_back(self, url: str, group: asyncio.TaskGroup) -> None:
-        """The relay has told its newest: now what is older, and only then has it told all."""
-        told = self._pool.stored(SUBSCRIPTION, url)
-        if told is None or not told.count or self._stopping.is_set():
-            self._waiting.put_nowait(url)
-        else:
-            self._reading_back[url] = group.create_task(self._read_pages(url, told))
-
-    async def _read_pages(self, url: str, told: Stored) -> None:
-        async for page in self._backlog.older(url, told, self._since[url]):
-            for event in page:
-                if not self._met.has_met(event.id):
-                    self.heard(Received(url, SUBSCRIPTION, event))
-            while self._waiting.qsize() > MAX_WAITING // 2 or self._waiting_bytes > MAX_WAITING_BYTES // 2:
-                await self._clock.sleep(_OPENING_PAUSE_S)
-        self._waiting.put_nowait(url)
+    async def _take_page(self, url: str, page: list[Event]) -> None:
+        for event in page:
+            if not self._met.has_met(event.id):
+                self.heard(Received(url, SUBSCRIPTION, event))
+        while self._waiting.qsize() > MAX_WAITING // 2 or self._waiting_bytes > MAX_WAITING_BYTES // 2:
+            await self._clock.sleep(_OPENING_PAUSE_S)
 
     def _looks_right(self, wrap: Event) -> bool:
         now = self._now()

@@ -16,21 +16,23 @@ wait: nothing else is dropped, and the cursors stand still (`cursors`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from ledger.store import StoreUnavailable
 from relay_client.connection import RelayState
-from relay_client.event import UnverifiedEvent
+from relay_client.event import Event, UnverifiedEvent
 from relay_client.filter import Filter
 from relay_client.keys import Keys
-from relay_client.pool import OnCaughtUp, Received, RelayStatus, Screen, Since
+from relay_client.pool import OnCaughtUp, Received, RelayStatus, Screen, Since, Stored
+from relay_client.query import QUERY_TIMEOUT_S
 from relay_client.stream import RecentIds
 from timmy_dvm.clock import Clock
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr import nip90
 from timmy_dvm.nostr.asked_for import wanted
 from timmy_dvm.nostr.bucket import Tally
+from timmy_dvm.nostr.catching_up import CatchingUp
 from timmy_dvm.nostr.cursors import LONGEST_LATE_S, Cursors, Memory
 from timmy_dvm.nostr.desk import Desk
 from timmy_dvm.nostr.lobby import Guest, Lobby, Payers
@@ -43,6 +45,7 @@ EVENTS_PER_TURN: Final = 8
 """Read without a pause where they are here already; then paid jobs have their turn."""
 HANDLED_IDS: Final = 20_000
 TICK_S: Final = 30
+_FULL_PAUSE_S: Final = 0.1
 _LAST_MOMENTS_S: Final = 1.0
 
 log = get_logger("nostr")
@@ -65,6 +68,14 @@ class Pool(Protocol):
         screen: Screen | None = None,
     ) -> None:
         """Ask every relay for events, now and after each reconnect."""
+
+    def stored(self, sub_id: str, url: str) -> tuple[Stored, ...] | None:
+        """How much a relay told for each filter before it had told all, as far as it tells at once."""
+
+    async def query(
+        self, filters: Sequence[Filter], *, urls: Iterable[str] | None = None, timeout_s: float = QUERY_TIMEOUT_S
+    ) -> list[Event]:
+        """What relays have stored, newest first."""
 
     def events(self) -> AsyncIterator[Received]:
         """Events as they come, each once."""
@@ -108,6 +119,7 @@ class NostrPort:
         self._terms = terms
         self._aside = aside
         self._cursors = Cursors(memory, clock)
+        self._filters = wanted(terms, keys.public_key)
         self._handled = RecentIds(HANDLED_IDS)
         self._open: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,14 +145,8 @@ class NostrPort:
         try:
             await self._cursors.load(self._pool.urls)
             await self._payers.load()
-            self._pool.subscribe(
-                SUBSCRIPTION,
-                wanted(self._terms, self._keys.public_key),
-                since=self._cursors.since,
-                on_caught_up=self._caught_up,
-                screen=self._is_worth_proving,
-            )
             async with asyncio.TaskGroup() as group:
+                catching_up = self._subscribe(group)
                 reader = group.create_task(self._read_all(group))
                 usher = group.create_task(self._let_in(group))
                 keeper = group.create_task(self._keep_cursors())
@@ -148,6 +154,7 @@ class NostrPort:
                 await asyncio.wait((reader, stopping), return_when=asyncio.FIRST_COMPLETED)
                 for task in (reader, usher, keeper, stopping):
                     task.cancel()
+                catching_up.stop()
                 await self._finish()
         finally:
             self._has_ended.set()
@@ -162,9 +169,29 @@ class NostrPort:
         if self._is_running:
             await self._has_ended.wait()
 
-    def _caught_up(self, url: str) -> None:
-        self._cursors.caught_up(url)
-        self._is_ready.set()
+    def _subscribe(self, group: asyncio.TaskGroup) -> CatchingUp:
+        """Ask all relays, now and after each reconnect, also for what they keep back at first."""
+
+        async def take(url: str, page: list[Event]) -> None:
+            await self._take_page(url, page, group)
+
+        def since(url: str) -> int:
+            second = self._cursors.since(url)
+            catching_up.begin(url, self._cursors.not_before(url))
+            return second
+
+        def told(url: str) -> None:
+            catching_up.told(url, group)
+            self._is_ready.set()
+
+        # All deletions there are, which the last filter is for, are not read back: those for us are.
+        read_back = self._filters[:-1]
+        catching_up = CatchingUp(
+            self._pool, self._clock, SUBSCRIPTION, read_back, take=take, done=self._cursors.caught_up
+        )
+        screen = self._is_worth_proving
+        self._pool.subscribe(SUBSCRIPTION, self._filters, since=since, on_caught_up=told, screen=screen)
+        return catching_up
 
     async def _read_all(self, group: asyncio.TaskGroup) -> None:
         events = 0
@@ -177,14 +204,26 @@ class NostrPort:
             if received.subscription != SUBSCRIPTION:
                 self._aside(received)
                 continue
-            event = received.event
-            guest = Guest(received, self._cursors.not_before(received.url))
-            if event.pubkey in self._payers:
-                await self._begin(guest, group, self._places)
-            elif self._lobby.enter(guest):
-                self._open[event.id] = event.created_at
-            else:
+            if not await self._admit(received, group):
                 self._turn_away()
+
+    async def _take_page(self, url: str, page: list[Event], group: asyncio.TaskGroup) -> None:
+        """What a relay had kept back. It has waited for us, so we wait until there is room for it."""
+        for event in page:
+            if self._may_be_news(url, event):
+                while not await self._admit(Received(url, SUBSCRIPTION, event), group):
+                    await self._clock.sleep(_FULL_PAUSE_S)
+
+    async def _admit(self, received: Received, group: asyncio.TaskGroup) -> bool:
+        """Begin with it, or have it wait for its turn. False: there is no room for it."""
+        event = received.event
+        guest = Guest(received, self._cursors.not_before(received.url))
+        if event.pubkey in self._payers:
+            await self._begin(guest, group, self._places)
+            return True
+        if is_waiting := self._lobby.enter(guest):
+            self._open[event.id] = event.created_at
+        return is_waiting
 
     async def _let_in(self, group: asyncio.TaskGroup) -> None:
         """Strangers, as their turns come."""
@@ -207,7 +246,15 @@ class NostrPort:
 
     def _is_worth_proving(self, url: str, event: UnverifiedEvent) -> bool:
         """Cheap questions only; anybody may have put anybody's key into it."""
-        if self._handled.has_met(event.id):
+        if not self._may_be_news(url, event):
+            return False
+        if event.pubkey in self._payers or self._lobby.has_room_for(event):
+            return True
+        self._turn_away()
+        return False
+
+    def _may_be_news(self, url: str, event: UnverifiedEvent) -> bool:
+        if event.id in self._open or self._handled.has_met(event.id):
             return False
         # The reader may not have heard yet that the relay has caught up, and judges the date when it has.
         not_before = min(self._cursors.not_before(url), self._now() - LONGEST_LATE_S)
@@ -216,11 +263,7 @@ class NostrPort:
         )
         if why_not is not None:
             log.debug("an event is not for us", action="not_for_us", event_id=event.id, why=why_not)
-            return False
-        if event.pubkey in self._payers or self._lobby.has_room_for(event):
-            return True
-        self._turn_away()
-        return False
+        return why_not is None
 
     def _turn_away(self) -> None:
         if count := self._turned_away.one_more():

@@ -7,7 +7,7 @@ import types
 
 from ledger.records import Applied, Change, NewJob, Replayed
 from relay_client.connection import RelayState
-from relay_client.pool import Received, RelayStatus
+from relay_client.pool import Received, RelayStatus, Stored
 from tests.timmy_dvm.nostr.kit import NOW, P_TIMMY, RELAY, TIMMY, signed
 from timmy_dvm.clock import ManualClock, SeededRandomness
 from timmy_dvm.core.facts import RequestReceived
@@ -72,7 +72,7 @@ class ScriptedPool:
             raise TimeoutError
 
     def stored(self, _sub_id, url):
-        return self.told.get(url)
+        return self.told.get(url, (Stored(),) * len(self.filters))
 
     async def query(self, filters, *, urls, timeout_s):
         del timeout_s

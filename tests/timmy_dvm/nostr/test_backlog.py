@@ -10,7 +10,7 @@ from relay_client.query import MAX_FOUND_BYTES
 from tests.timmy_dvm.nostr.kit import ALICE, NOW, P_TIMMY, RELAY, TIMMY, signed
 from timmy_dvm.clock import ManualClock
 from timmy_dvm.nostr import backlog
-from timmy_dvm.nostr.backlog import Backlog
+from timmy_dvm.nostr.backlog import Backlog, BacklogUnread
 
 WANTED = Filter(kinds=frozenset({1059}), tags={"p": frozenset({TIMMY.public_key})})
 SINCE = NOW - 10_000
@@ -97,13 +97,30 @@ async def test_pages_that_are_short_because_they_are_long_do_not_end_it():
     assert await read(big) == {event.id for event in big.events}
 
 
-async def test_a_relay_that_does_not_answer_is_asked_again_and_then_left(caplog):
+async def test_a_relay_that_does_not_answer_is_asked_again_and_then_left():
     clock = Napping(NOW)
     shelf = Shelf(wraps(20), 5, answers=[[], []])
     assert await read(shelf, clock) == {event.id for event in shelf.events}
     silent = Shelf(wraps(20), 5, answers=[[]] * backlog.TRIES)
-    assert len(await read(silent, clock)) == 5
-    assert "did not tell all" in caplog.text
+    with pytest.raises(BacklogUnread, match=f"{RELAY} did not tell all"):
+        await read(silent, clock)
+    assert len(silent.asked) == backlog.TRIES
+
+
+async def test_a_relay_that_told_nothing_is_asked_once_and_believed():
+    silent = Shelf([], 5)
+    assert await read(silent) == set()
+    assert len(silent.asked) == 1
+
+
+async def test_what_was_told_for_another_filter_only_is_found_all_the_same():
+    shelf = Shelf(wraps(40), 5)
+    found = [
+        event.id
+        async for page in Backlog(shelf, ManualClock(NOW), WANTED).older(RELAY, Stored(), SINCE)
+        for event in page
+    ]
+    assert set(found) == {event.id for event in shelf.events}
 
 
 async def test_a_relay_that_never_ends_is_left(caplog, monkeypatch):

@@ -65,7 +65,7 @@ async def test_what_a_relay_does_not_tell_at_once_is_asked_for():
     wraps = [wrapped(rumor(f"message {n}"), at=NOW - 100 - n) for n in range(30)]
     async with Post() as post:
         post.pool.shelves[RELAY] = Shelf(*wraps, at_once=4)
-        post.pool.told[RELAY] = Stored(4, NOW - 103)
+        post.pool.told[RELAY] = (Stored(4, NOW - 103),)
         post.hear(*wraps[:4])
         post.catch_up()
         await post.engine.wait_for(30)
@@ -83,7 +83,7 @@ async def test_the_cursor_stands_still_while_a_relay_is_being_read_backwards():
     old = wrapped(rumor("asked while we were away", at=NOW - 40_000), at=NOW - 90_000)
     async with Post(Books({KEY: str(NOW - 50_000)})) as post:
         post.pool.shelves[RELAY] = Slow(old, at_once=1)
-        post.pool.told[RELAY] = Stored(1, NOW - 80_000)
+        post.pool.told[RELAY] = (Stored(1, NOW - 80_000),)
         post.catch_up()
         await post.heard()
         await post.clock.advance(30, rounds=50)
