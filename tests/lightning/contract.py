@@ -163,7 +163,7 @@ class ReceivingContract:
         await eventually(credited)
 
     async def test_time_makes_an_open_invoice_expire(self, harness: Harness):
-        invoice = await harness.backend.create_invoice(SUM, memo="short", expiry_s=2, key="short")
+        invoice = await harness.backend.create_invoice(SUM, memo="short", expiry_s=4, key="short")
         await harness.wait(3)
 
         async def expired() -> bool:

@@ -121,7 +121,7 @@ class TestCreating:
             await create(harness.backend, "bound", Msats(22_000))
 
     async def test_a_key_still_gives_its_invoice_when_that_has_expired(self, harness):
-        asked = {"memo": "short", "expiry_s": 1, "key": "short"}
+        asked = {"memo": "short", "expiry_s": 4, "key": "short"}
         first = await harness.backend.create_invoice(Msats(5_000), **asked)
 
         async def expired() -> bool:
