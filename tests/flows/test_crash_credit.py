@@ -1,10 +1,8 @@
 """Death before and after every step of an account's life: filled, drawn on, paid out and forgotten, each once.
 
-As in ``test_crash_everywhere`` one process plays all lives of a Timmy. Customer, wallet and relays live on, and in
+As everywhere (``lives``) one process plays all lives of a Timmy. Customer, wallet and relays live on, and in
 each life the relays tell the customer's events again.
 """
-
-import random
 
 import pytest
 
@@ -14,17 +12,15 @@ from ledger.money import msats_from_sats
 from ledger.records import JobState, RefundState
 from ledger.sqlite import open_ledger
 from lightning.backend import Sent
-from tests.flows import test_crash_everywhere as everywhere
+from tests.flows import lives
 from tests.flows.account import Account, event_id
 from tests.flows.house import House
-from tests.flows.test_crash_everywhere import PATIENCE_S, Fate
+from tests.flows.lives import PATIENCE_S, SHARDS, die_at_each_step, die_twice
 
-SHARDS = 4
-PAIRS = 40
 TOPUP, PAYOUT = 500, 100
 
 
-class World(everywhere.World):
+class World(lives.World):
     """What is outside, and what is on disk."""
 
     async def _ask_pay_and_claim(self, house: House) -> None:
@@ -88,46 +84,11 @@ class World(everywhere.World):
         assert -balances["node"] == await self._wallet.balance_msat()
 
 
-async def every_step(folder) -> list[str]:
-    folder.mkdir()
-    world = World(folder)
-    fate = await world.live(Fate())
-    await world.is_settled_once()
-    return sorted(fate.steps)
-
-
 @pytest.mark.parametrize("shard", range(SHARDS))
 async def test_dead_at_any_step_the_next_life_settles_everything_once(tmp_path, shard):
-    steps = await every_step(tmp_path / "whole")
-    assert len(steps) >= 60, steps
-    for number, deadly in enumerate(steps[shard::SHARDS]):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        world = World(folder)
-        fate = await world.live(Fate(deadly=deadly))
-        assert fate.died.is_set(), f"{deadly}: it never came"
-        try:
-            await world.live(Fate())
-            await world.is_settled_once()
-        except Exception as error:
-            error.add_note(f"dead {deadly}")
-            raise
+    await die_at_each_step(World, tmp_path, shard, least=60)
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 async def test_dead_again_at_any_step_of_the_next_life_all_the_same(tmp_path, shard):
-    steps = await every_step(tmp_path / "whole")
-    dice = random.Random(shard)
-    for number in range(PAIRS // SHARDS):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        world = World(folder)
-        deadly, then = dice.choice(steps), dice.randrange(1, 30)
-        await world.live(Fate(deadly=deadly))
-        second = await world.live(Fate(deadly_number=then))
-        try:
-            await world.live(Fate())
-            await world.is_settled_once()
-        except Exception as error:
-            error.add_note(f"dead {deadly}; then {second.steps[-1]}")
-            raise
+    await die_twice(World, tmp_path, shard)

@@ -1,6 +1,6 @@
 """A job of the pool whose Timmy dies at any step: it goes on, and its reservation ends exactly once (FRE-40, I9).
 
-First death before and after every commit and effect, in one process (`test_crash_everywhere.py` says how); then
+First death before and after every commit and effect, in one process (`lives.py` says how); then
 real deaths by SIGKILL, with real relays (`crash_world.py`).
 """
 
@@ -13,9 +13,9 @@ from ledger.audit import audit
 from ledger.money import Msats, msats_from_sats
 from ledger.records import Applied, Change, FactRecord, IdentityRecord, JobState
 from ledger.sqlite import open_ledger
-from tests.flows import crash_world, test_crash_everywhere
+from tests.flows import crash_world, lives
 from tests.flows.house import ALICE, QUESTION
-from tests.flows.test_crash_everywhere import PATIENCE_S, Fate
+from tests.flows.lives import PATIENCE_S, Fate
 from timmy_dvm.clock import ManualClock
 from timmy_dvm.nostr.customer import Said
 
@@ -52,7 +52,7 @@ async def is_served_once(file, state, lost=0):
     return job
 
 
-class World(test_crash_everywhere.World):
+class World(lives.World):
     """As there, and the customer has earned trust; so nothing is paid and nothing claimed."""
 
     text = ""
