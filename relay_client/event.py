@@ -10,6 +10,7 @@ A reader that gets the same event from five relays drops four of them between th
 There is no `Event` whose id or signature is false, however it was made: its constructor checks both.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Final, Self, TypeVar
@@ -24,6 +25,8 @@ MAX_EVENT_BYTES: Final = 131_072
 """Most bytes of an event's text: common relays store no more (strfry 65,536, nostr-rs-relay 131,072)."""
 MAX_TAGS: Final = 2_000
 """Most tags of an event (strfry's default)."""
+PROOFS_KEPT: Final = 4_096
+"""Signatures whose proof is remembered: about 2 MB."""
 MAX_CREATED_AT: Final = 2**53
 """Latest time that can be read, in Unix seconds: beyond it JavaScript clients round."""
 MAX_KIND: Final = 65_535
@@ -155,8 +158,13 @@ def is_expired(event: UnverifiedEvent, now: int) -> bool:
     return value.isascii() and value.isdigit() and len(value) <= 16 and int(value) <= now  # noqa: PLR2004 - digits
 
 
+@functools.lru_cache(PROOFS_KEPT)
 def _is_signed(pubkey: str, digest: str, sig: str) -> bool:
-    """Does BIP-340 accept this signature by this key? All three are hex."""
+    """Does BIP-340 accept this signature by this key? All three are hex.
+
+    The answer never changes, so it is worked out once, although an event of ours is proved as it is made, again as
+    it leaves the outbox, and by the embedded relay.
+    """
     try:
         key = bytes.fromhex(pubkey)
         # libsecp256k1 reads 32 bytes wherever the buffer ends, so the length is ours to check.

@@ -289,3 +289,14 @@ class TestWithNostrSdk:
         event = Event.from_wire(theirs.as_json())
         assert (event.id, event.content) == (theirs.id().to_hex(), content)
         assert event.pubkey == keys.public_key().to_hex()
+
+
+def test_a_signature_is_worked_out_once_and_vouches_for_nothing_else():
+    event = KEYS.sign(kind=1, created_at=1_700_000_000, tags=[], content="proved", aux=AUX)
+    relay_client.event._is_signed.cache_clear()
+    assert Event.from_wire(event.to_json()) == UnverifiedEvent.from_wire(event.to_json()).verify() == event
+    assert relay_client.event._is_signed.cache_info().misses == 1
+    fields = json.loads(event.to_json())
+    for other in ({"sig": "ab" * 64}, {"content": "altered"}, {"pubkey": "cd" * 32}):
+        with pytest.raises(InvalidEvent):
+            Event.from_wire(json.dumps(fields | other))

@@ -108,6 +108,11 @@ class Lobby:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def is_half_empty(self) -> bool:
+        """Whether there is room for what is in no hurry, without taking it from those who come now."""
+        return len(self._waiting) <= self._room // 2 and self._bytes_left >= ROOM_BYTES // 2
+
     def has_room_for(self, event: UnverifiedEvent) -> bool:
         """Whether it may wait here. The event need not be proved to ask."""
         left = self._room - len(self._waiting)

@@ -208,11 +208,15 @@ class NostrPort:
                 self._turn_away()
 
     async def _take_page(self, url: str, page: list[Event], group: asyncio.TaskGroup) -> None:
-        """What a relay had kept back. It has waited for us, so we wait until there is room for it."""
+        """What a relay had kept back. It has waited for us, so we wait until there is room for it and for others."""
         for event in page:
             if self._may_be_news(url, event):
-                while not await self._admit(Received(url, SUBSCRIPTION, event), group):
+                received = Received(url, SUBSCRIPTION, event)
+                while not (self._has_room_to_spare(event) and await self._admit(received, group)):
                     await self._clock.sleep(_FULL_PAUSE_S)
+
+    def _has_room_to_spare(self, event: Event) -> bool:
+        return event.pubkey in self._payers or self._lobby.is_half_empty
 
     async def _admit(self, received: Received, group: asyncio.TaskGroup) -> bool:
         """Begin with it, or have it wait for its turn. False: there is no room for it."""

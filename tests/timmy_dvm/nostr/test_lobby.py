@@ -142,3 +142,20 @@ async def test_of_too_many_payers_those_seen_last_are_known(monkeypatch):
     assert [each.public_key in payers for each in (newer, newest, old)] == [True, True, False]
     payers.applied(done(ALICE, 1))
     assert [each.public_key in payers for each in (ALICE, newest, newer)] == [True, True, False]
+
+
+def test_half_its_room_is_for_those_who_come_now():
+    lobby = Lobby(ManualClock(), room=4)
+    free = []
+    for number in range(4):
+        free.append(lobby.is_half_empty)
+        lobby.enter(guest(number))
+    assert [*free, lobby.is_half_empty] == [True, True, True, False, False]
+
+
+def test_half_of_its_memory_too(monkeypatch):
+    monkeypatch.setattr(lobby_module, "ROOM_BYTES", 100_000)
+    lobby = Lobby(ManualClock())
+    for number in range(12):
+        lobby.enter(guest(number, content="x" * 4_000))
+    assert not lobby.is_half_empty

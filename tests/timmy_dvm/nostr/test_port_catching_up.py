@@ -88,18 +88,22 @@ async def test_at_the_very_first_start_nothing_older_is_asked_for():
         assert [asked for asked in shelf.asked if 5050 in asked.kinds] == []
 
 
-async def test_it_waits_for_room_and_is_not_turned_away_and_what_is_not_for_us_takes_none(caplog):
+async def test_it_waits_for_room_takes_none_from_those_who_ask_now_and_is_all_dealt_with(caplog):
     narrow = functools.partial(Lobby, turns_per_second=10, in_a_row=1, room=10)
     jobs = [job(str(n), at=NOW - 1_000 - n, keys=stranger(n)) for n in range(40)]
     foreign = [
         signed(("i", "Hi"), ("p", ALICE.public_key), at=NOW - 1_000 - n, keys=stranger(n)) for n in range(40)
     ]
     async with away(lobby=narrow) as door:
-        Shelf(*jobs, *foreign, at_once=5).tells(door)
+        shelf = Shelf(*jobs, *foreign, at_once=5)
+        shelf.tells(door)
         async with asyncio.timeout(20):
-            while len(door.engine.facts) < len(jobs):
+            while len(shelf.asked) < 2:
                 await door.clock.advance(0.1, rounds=20)
-        assert {fact.text for fact in door.engine.facts} == set(map(str, range(40)))
+            door.pool.hear(job("now", keys=MALLORY))
+            while len(door.engine.facts) <= len(jobs):
+                await door.clock.advance(0.1, rounds=20)
+        assert {fact.text for fact in door.engine.facts} == {"now", *map(str, range(40))}
     assert not [record for record in caplog.records if record.action == "turned_away"]
 
 
