@@ -355,6 +355,13 @@ WHERE tier = :tier AND (ended_at IS NULL OR ended_at >= :since);
 SELECT coalesce(sum(eval_fee_msat + work_fee_msat - share_eval_msat - share_work_msat), 0) FROM jobs
 WHERE nostr_pubkey = :pubkey AND state IN ('awaiting_eval_payment', 'awaiting_work_payment');
 
+-- While a session's request runs its share is the whole price, or what the session paid where the rest is set
+-- aside: what was paid less than the share is what the pool only offers. Few run at once, and a key may have many
+-- jobs: hence the plus.
+-- name: offered_in_sessions_of_key
+SELECT coalesce(sum(share_eval_msat + share_work_msat - credit_used_msat), 0) FROM jobs
+WHERE +nostr_pubkey = :pubkey AND session_id IS NOT NULL AND state IN ('evaluating', 'executing');
+
 -- name: cancelled_jobs_of_key_since
 SELECT count(*) FROM jobs
 WHERE nostr_pubkey = :pubkey AND created_at >= :since AND state = 'cancelled' AND error_message IS NULL;

@@ -224,7 +224,8 @@ class SqliteView:
 
     def offered_to(self, pubkey: str) -> Msats:
         """See :class:`ledger.store.View`."""
-        return Msats(self._number("offered_to_key", pubkey=pubkey))
+        unpaid = self._number("offered_to_key", pubkey=pubkey)
+        return Msats(unpaid + self._number("offered_in_sessions_of_key", pubkey=pubkey))
 
     def drew_before(self, pubkey: str) -> bool:
         """See :class:`ledger.store.View`."""

@@ -186,7 +186,8 @@ class View(Protocol):
         """What the pool has set aside for all jobs of a key that have not ended."""
 
     def offered_to(self, pubkey: str) -> Msats:
-        """What the pool would pay of a key's jobs that wait for payment: their prices less the customer's shares.
+        """What the pool would pay of a key's jobs that wait for payment: their prices less the customer's shares;
+        and of the requests that run in its sessions, where it is asked when the work is done.
 
         Nothing is set aside for an offer.
         """

@@ -90,6 +90,7 @@ OPEN_ONES = {
         ("run_waits", "outbox_runs"),
         ("reserved_of_key", "reservations_of_key"),
         ("offered_to_key", "jobs_waiting"),
+        ("offered_in_sessions_of_key", "jobs_running"),
     ],
 )
 def test_what_each_request_asks_is_counted_along_an_index(fresh, name, index):

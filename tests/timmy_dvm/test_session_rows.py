@@ -321,7 +321,7 @@ async def test_ses_18_a_pool_that_is_empty_when_the_work_is_done_leaves_all_of_i
 async def test_ses_21_what_neither_pool_nor_session_has_is_our_own_loss_and_nobody_is_below_nothing():
     async with generosity() as world:
         alice = await world.key("established")
-        holder = await Holder(world, alice).opens(100)
+        holder = await Holder(world, alice).opens(150)
         one, _ = await holder.requests(98)
         two, _ = await holder.requests(98)
         assert await holder.has() == 0
@@ -331,7 +331,20 @@ async def test_ses_21_what_neither_pool_nor_session_has_is_our_own_loss_and_nobo
         await world.answer(one, 78)
         assert (await world.job(one)).shortfall == msats_from_sats(30)
         await world.fail(two)
-        assert await holder.has() == 50
+        assert await holder.has() == 100
+
+
+async def test_what_the_pool_offers_to_requests_of_one_key_at_once_stays_within_its_day():
+    async with generosity() as world:
+        alice = await world.key("established")
+        holder = await Holder(world, alice).opens(240)
+        jobs = [job_id for job_id, told in [await holder.requests(60) for _ in range(20)] if not told]
+        assert (len(jobs), await holder.has()) == (4, 42)  # 12 beside the pool's 50, then three of the whole price
+        for job_id in jobs:
+            await world.accept(job_id)
+            await world.answer(job_id, 60)
+        assert await world.balance(accounts.SHORTFALL) == 0
+        assert (await world.used(alice), await holder.has()) == (50, 42)
 
 
 async def test_ses_19_what_was_set_aside_for_work_that_fails_is_the_pools_again():

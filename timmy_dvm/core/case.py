@@ -37,7 +37,7 @@ class Case:
         reserved: what the pool has set aside for the job.
         pool: what the pool can set aside.
         reserved_of_key: what it has set aside for all jobs of the key.
-        offered_to_key: what it offers for jobs of the key that wait for payment.
+        offered_to_key: what it offers for jobs of the key that wait for payment, or run in a session.
         drew_before: whether the key was ever granted anything, or something is set aside for it.
         granted_to_key, kept_of_key: what the key was ever granted, and what its jobs left us, where it matters.
         newcomers_today: what new keys were granted since midnight UTC, and what is set aside for them.

@@ -77,8 +77,9 @@ class Standing:
         budget: what that tier may draw in a UTC day.
         used: what the key was granted today, and all that is set aside for its jobs.
         pool: what the pool can set aside.
-        offered: what it offers for the key's jobs that wait for payment. Nothing holds an offer, but each may be
-            taken up, and what the pool then lacks is our loss: so all of them together stay within the day.
+        offered: what it offers for the key's jobs that wait for payment, and for those that run in a session.
+            Nothing holds an offer, but each may be taken up, and what the pool then lacks is our loss: so all of
+            them together stay within the day.
         lifetime: what the key may still draw in its life; None where the operator sets no such bound.
         welcome: what a newcomer's one answer may cost to be free. It is given at once or not at all: never as an
             offer, and a dearer answer is not free in part either. It has its own bounds, and no other.

@@ -37,6 +37,7 @@ from timmy_dvm.core.trust import Tier
 
 DAY = 86_400
 WAITING = (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT)
+RUNNING = (JobState.EVALUATING, JobState.EXECUTING)
 FLYING = (RefundState.SENDING, RefundState.IN_DOUBT)
 
 
@@ -181,6 +182,9 @@ class MemoryLedger(MemoryCredit, MemorySessions):
         return sum(
             job.quote.eval_fee + job.quote.work_fee - job.share_eval - job.share_work
             for job in self.jobs.values() if job.pubkey == pubkey and job.state in WAITING
+        ) + sum(
+            job.share_eval + job.share_work - job.credit_used for job in self.jobs.values()
+            if job.pubkey == pubkey and job.session_id is not None and job.state in RUNNING
         )  # fmt: skip
 
     def load(self, fact: Fact) -> Case:
