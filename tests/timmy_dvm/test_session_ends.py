@@ -3,11 +3,13 @@
 The production engine over a real ledger; its books are audited at the end of each test.
 """
 
+import dataclasses
+
 import pytest
 
 from ledger import accounts
 from ledger.records import InvoiceState
-from tests.timmy_dvm.generosity import generosity, hexed
+from tests.timmy_dvm.generosity import POLICY, generosity, hexed
 from tests.timmy_dvm.session_holder import Holder, code
 from timmy_dvm.core.facts import PayResult
 
@@ -44,6 +46,22 @@ async def test_closed_without_one_the_rest_is_held_and_claimed_later():
         await holder.sent(fee=2)
         assert code(await holder.closes(3)) == "nothing_owed"
         assert await world.balance("node") == 0
+
+
+@pytest.mark.parametrize("limits_fees", [True, False])
+async def test_sats_too_few_for_a_way_are_sent_only_where_the_wallet_goes_none_that_costs(limits_fees):
+    """Else depositing, closing in parts and claiming the last sats would have us pay for their way each time."""
+    async with generosity(policy=dataclasses.replace(POLICY, wallet_limits_fees=limits_fees)) as world:
+        holder = await Holder(world).opens(500)
+        await holder.closes(495)
+        await holder.sent(fee=2)
+        assert await holder.owed() == ["sent 499 closed", "held 2 fee"]
+        told = await holder.closes(2)
+        if limits_fees:
+            assert told[0].body["maxFeeSats"] == 0
+        else:
+            assert code(told) == "fee_reserve"
+            assert await holder.owed() == ["sent 499 closed", "held 2 fee"]
 
 
 async def test_whoever_lost_the_answer_and_sends_the_same_invoice_again_gets_it_and_is_paid_once():

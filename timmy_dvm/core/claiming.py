@@ -15,7 +15,15 @@ from timmy_dvm.core.facts import RefundClaimed
 from timmy_dvm.core.giving_back import withdrawable
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.refund_facts import CreditWished, RefundWithdrawn
-from timmy_dvm.core.refunds import CLAIMABLE, IN_FLIGHT, fee_cap, payment, reserve_is_there, shown_state
+from timmy_dvm.core.refunds import (
+    CLAIMABLE,
+    IN_FLIGHT,
+    fee_cap,
+    no_reserve,
+    payment,
+    reserve_is_there,
+    shown_state,
+)
 from timmy_dvm.core.transitions import ENDED, refund_moves
 
 _SUMS_NAMED = 5
@@ -130,10 +138,7 @@ def why_not_payable(
     if case.hash_is_used:
         return Refused(code="used_invoice", sentence="That invoice was used before: send a fresh one.")
     if not reserve_is_there(case, row, policy):
-        return Refused(
-            code="fee_reserve",
-            sentence="Our wallet can't set the routing fee aside now. The money stays yours: ask again later.",
-        )
+        return no_reserve(row)
     return None
 
 

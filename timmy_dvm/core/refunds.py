@@ -8,10 +8,10 @@ from typing import assert_never
 
 from ledger.money import ZERO, Msats, msats_from_sats, sats_down, sats_up
 from ledger.records import RefundRecord, RefundState
-from timmy_dvm.core.actions import FindPayment, PayRefund, RefundMoved, RetryRefund
+from timmy_dvm.core.actions import FindPayment, PayRefund, RefundMoved, Refused, RetryRefund
 from timmy_dvm.core.case import IGNORED, Case, Decision, Do, Tell
 from timmy_dvm.core.facts import PaymentOut, PayResult, RefundDue
-from timmy_dvm.core.giving_back import CLAIM_BY, ask, entries_when_sent, its_way, place
+from timmy_dvm.core.giving_back import CLAIM_BY, ask, entries_when_sent, its_way, largest, place
 from timmy_dvm.core.policy import Policy
 from timmy_dvm.core.transitions import refund_moves
 
@@ -23,12 +23,22 @@ IN_FLIGHT = frozenset({RefundState.SENDING, RefundState.IN_DOUBT})
 def reserve_is_there(case: Case, row: RefundRecord, policy: Policy) -> bool:
     """Whether a wallet that takes no fee limit may send: its reserve is the cap, out of today's rest and ours.
 
-    What pays its own way has its reserve beside it.
+    What pays its own way has its reserve beside it, unless it is too small to be both.
     """
-    if row.pays_its_way:
+    if policy.wallet_limits_fees:
         return True
-    left_today = policy.fee_per_day - case.fees_today
-    return policy.wallet_limits_fees or policy.fee_reserve(row.amount) <= min(left_today, case.ours)
+    if row.pays_its_way:
+        return largest(row.amount, policy) > ZERO
+    return policy.fee_reserve(row.amount) <= min(policy.fee_per_day - case.fees_today, case.ours)
+
+
+def no_reserve(row: RefundRecord) -> Refused:
+    """The refusal where :func:`reserve_is_there` says no."""
+    if row.pays_its_way:
+        sentence = "These sats are too few to pay for their own way, which our wallet can't bound. They stay yours."
+    else:
+        sentence = "Our wallet can't set the routing fee aside now. The money stays yours: ask again later."
+    return Refused(code="fee_reserve", sentence=sentence)
 
 
 def fee_cap(case: Case, row: RefundRecord, policy: Policy) -> Msats:

@@ -294,6 +294,8 @@ def _claimed(case: Case, session: SessionRecord, fact: SessionCloseAsked, policy
     if row is None or fact.amount is None:
         return Decision(tells=(Tell(_nothing_of_that_sum(case, held, policy), _NOWHERE),))
     refusal = payouts.why_not_payable(case, fact, fact.amount, policy)
+    if refusal is None and not refunds.reserve_is_there(case, row, policy):
+        refusal = refunds.no_reserve(row)
     if refusal is not None:
         return Decision(tells=(Tell(refusal, _NOWHERE),))
     sent = payouts.sent_again(dataclasses.replace(row, target=None, due_at=None), fact, fact.amount)
