@@ -40,7 +40,7 @@ class Unfinished:
 
     Attributes:
         jobs: how many have not ended.
-        topups: how many top-ups wait, for their invoice or for its payment.
+        topups: how many top-ups wait, for their invoice or for its payment; and gifts, for their invoice.
         owed: what is on its way back, or waits to be claimed.
         payable_until: when the last invoice ends that may still be paid; None where there is none.
     """

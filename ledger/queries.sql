@@ -380,6 +380,11 @@ WHERE nostr_pubkey = :pubkey AND topups.created_at >= :since AND ended_at IS NOT
 -- name: unended_jobs_of_key
 SELECT count(*) FROM jobs WHERE nostr_pubkey = :pubkey AND ended_at IS NULL;
 
+-- A gift is known by its invoice, once that is made: `payable_until_of_key`.
+-- name: unended_topups_of_key
+SELECT count(*) FROM topups
+WHERE nostr_pubkey = :pubkey AND ended_at IS NULL AND (account <> 'pool' OR payment_hash IS NULL);
+
 -- name: remembered_jobs_of_key
 SELECT count(*) FROM jobs JOIN job_texts ON job_texts.job = jobs.row
 WHERE nostr_pubkey = :pubkey AND ended_at IS NOT NULL;

@@ -171,7 +171,7 @@ class SqliteView:
         leaving = sum(refund.amount for refund in self.payouts_of(pubkey))
         return Unfinished(
             jobs=self._number("unended_jobs_of_key", pubkey=pubkey),
-            topups=self._number("waiting_topups_of_key", pubkey=pubkey),
+            topups=self._number("unended_topups_of_key", pubkey=pubkey),
             owed=Msats(self._number("owed_to_key", pubkey=pubkey) + leaving),
             payable_until=self._number("payable_until_of_key", pubkey=pubkey) or None,
         )

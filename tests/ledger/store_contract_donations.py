@@ -69,3 +69,18 @@ class DonationsContract:
         await applied(store, forget=KEY)
         assert (await store.pool(since=0, limit=5)).donors == ()
         assert await balance(store, POOL) == 7_000
+
+    async def test_nobody_is_forgotten_while_the_invoice_of_a_gift_that_names_them_is_made_or_can_be_paid(
+        self, store
+    ):
+        """Else it would name them once it is paid."""
+
+        async def unfinished():
+            left = await store.look(lambda view: view.unfinished_of(KEY))
+            return left.topups, left.payable_until is not None
+
+        await applied(store, identity=identity())
+        await applied(store, topups=(gift(),))
+        assert await unfinished() == (1, False)
+        await applied(store, invoices=(invoice(HASH, account=POOL),), topups=(gift(payment_hash=HASH),))
+        assert await unfinished() == (0, True)
