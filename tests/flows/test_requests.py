@@ -371,7 +371,8 @@ async def test_its_author_cancels_an_unpaid_job_and_what_is_paid_later_is_held_f
         late = await heard(relay.url, asked, "error")
     amount = int(price.tag("amount")[1])
     assert late.tag("code")[1] == "late_payment"
-    assert f"{amount // 1_000} sats are yours: claim them with a BOLT11 invoice" in late.content
+    assert f"{amount // 1_000 - 2} sats are yours: claim them with a BOLT11 invoice" in late.content
+    assert "Up to 2 more of your sats pay for the way" in late.content
     (story,) = await books(tmp_path)
     (refund,) = story.refunds
     assert (refund.state, refund.amount, refund.reason) == (RefundState.HELD, amount, "late")

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from ledger import accounts
 from ledger.entries import Code, Entry, transfer
 from ledger.money import MSATS_PER_SAT, ZERO, Msats, msats_from_sats, sats_down, sats_up
-from ledger.records import JobRecord, RefundRecord, RefundState
+from ledger.records import JobRecord, JobState, RefundRecord, RefundState
 from timmy_dvm.core.actions import AskForInvoice
 from timmy_dvm.core.case import Do
 from timmy_dvm.core.policy import Policy
 
-CANCELLED_BY_CUSTOMER = "cancelled"
-"""The one reason for which the way back is never at our cost; else ask-and-cancel would pump fees out of us."""
 CLAIM_BY = "(op refund)"
 """How a sentence names the way to claim at the relay door; a door with another way puts its own in this place."""
 PROFILE = "profile"
@@ -50,7 +48,8 @@ def give_back(
     """
     refunds: list[RefundRecord] = []
     entries: list[Entry] = []
-    is_cancelled = reason == CANCELLED_BY_CUSTOMER
+    # Never at our cost, however late it was paid: else ask-and-cancel would pump fees out of us.
+    is_cancelled = job.state is JobState.CANCELLED and not job.error_message
     kept = ZERO if is_cancelled else job.charge_eval + job.charge_work - job.pool_credit
     pays_its_way = is_cancelled and job.pubkey is not None
 

@@ -36,6 +36,15 @@ def test_sending_it_back_costs_the_customer_and_not_us():
     assert refund.kept_fee_room == 0
 
 
+@pytest.mark.parametrize(("why", "kept"), [(None, 2), ("no invoice could be made", 0)])
+def test_paid_after_it_was_taken_back_it_pays_its_own_way_and_not_after_we_dropped_it(why, kept):
+    """Else asking, taking back and paying then would pump them out of a wallet that sets its own fee limit."""
+    job = b.job(JobState.CANCELLED, ended_at=b.NOW, due_at=None, error_message=why)
+    case = b.around(job, 0, invoice=b.invoice(102))
+    (refund,) = decide(case, b.seen(b.sats(102)), b.POLICY).refunds
+    assert (refund.reason, refund.amount, refund.kept_for_way) == ("late", b.sats(102), b.sats(kept))
+
+
 BEGUN = {
     "the first run is being done": (b.job(JobState.EVALUATING), False),
     "the first run was begun and died": (b.job(JobState.EVALUATING, eval_runs=2), True),
