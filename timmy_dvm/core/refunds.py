@@ -35,7 +35,7 @@ def reserve_is_there(case: Case, row: RefundRecord, policy: Policy) -> bool:
 def no_reserve(row: RefundRecord) -> Refused:
     """The refusal where :func:`reserve_is_there` says no."""
     if row.pays_its_way:
-        sentence = "These sats are too few to pay for their own way, which our wallet can't bound. They stay yours."
+        sentence = "These sats are too few to pay for their way, and our wallet can't bound it. They stay yours."
     else:
         sentence = "Our wallet can't set the routing fee aside now. The money stays yours: ask again later."
     return Refused(code="fee_reserve", sentence=sentence)
