@@ -48,6 +48,7 @@ from timmy_dvm.nostr import (
     nip90,
     notes,
     operations,
+    presence,
     privacy,
     publishing,
     streaming,
@@ -148,6 +149,8 @@ def announced():
         announce.heartbeat(5050, NOW),
         announce.pong(ping, NOW, Tier.NEW),
         announce.retirement(TIMMY.public_key, (5050,)),
+        presence.agent_state("{}"),
+        presence.world_state("{}", NOW),
     ]
     return [draft.signed(TIMMY, SeededRandomness(3), NOW) for draft in drafts]
 
@@ -190,6 +193,7 @@ def test_every_kind_that_is_read():
 def test_every_kind_that_is_sent():
     says_exactly("Kinds that are sent", {event.kind for event in everything_said()})
     assert f"every {announce.HEARTBEAT_S} seconds" in section("Kinds that are sent")
+    assert f"every {presence.WORLD_EVERY_S} seconds at most" in section("Kinds that are sent")
 
 
 def test_every_tag_that_is_read():

@@ -171,7 +171,7 @@ class App:
         services = services_of(ground, btc_price, partials, public_url)
         health = Health(config, ground.keys, ground.pool, store, payments, watchdog)
         sessions = sessions_of(ground, services, payments.look)
-        world = world_door(ground, services)
+        world = world_door(ground, services, door.publisher)
         claims, gifts = claims_of(ground), giving_of(ground)
         routers = routers_of(services, sessions, claims, door.hand_in, health.show, pay, gifts)
         routers += [*world.routers, *operator.routers, pages_of(ground, services)]
@@ -278,6 +278,8 @@ class _Parts:
         if self.door.letters is not None:
             tasks.append(group.create_task(self.door.letters.run()))
         tasks += [group.create_task(courtesy.run()) for courtesy in self.door.courtesies]
+        if self.world.presence is not None:
+            tasks.append(group.create_task(self.world.presence.run()))
         ready = self.ready
         log.info("serving", action="ready", npub=ready.npub, http=ready.http, relays=list(ready.relays))
         on_ready(ready)

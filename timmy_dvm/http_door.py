@@ -33,7 +33,7 @@ from timmy_dvm.http import sessions as session_routes
 from timmy_dvm.http.access import AccessLog
 from timmy_dvm.http.addresses import Addresses
 from timmy_dvm.http.admins import Admins
-from timmy_dvm.http.app import create_app
+from timmy_dvm.http.app import create_app, knowing
 from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.cors import Cors
 from timmy_dvm.http.crowd import Crowd
@@ -150,7 +150,7 @@ def routers_of(
         routers.append(giving.routes(services, gifts))
     if pay is not None:
         routers.append(dev_pay.routes(pay))
-    return routers
+    return [knowing(services.callers, routers)]
 
 
 def pages_of(ground: Ground, services: Services) -> APIRouter:

@@ -13,9 +13,11 @@ from timmy_dvm.free_answers import FreeAnswers
 from timmy_dvm.http import demo, tower, world
 from timmy_dvm.http.hourly import PerHour
 from timmy_dvm.http.services import Services
+from timmy_dvm.nostr.presence import Outlet, Presence
 from timmy_dvm.relay_door import Ground
 from timmy_dvm.world.chat import Chat
 from timmy_dvm.world.diary import Diary
+from timmy_dvm.world.frames import encode
 from timmy_dvm.world.scene import Scene
 from timmy_dvm.world.watchers import Watchers
 from timmy_dvm.world.workshop import Workshop
@@ -26,13 +28,14 @@ _LAST_MOMENTS_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldDoor:
-    """Its routes, and what runs of it."""
+    """Its routes, and what runs of it. ``presence`` tells relays of it, where the operator wants that."""
 
     routers: tuple[APIRouter, ...]
     workshop: Workshop
     diary: Diary
     chat: Chat
     free: FreeAnswers
+    presence: Presence | None
 
     @property
     def running(self) -> tuple[Coroutine[Any, Any, None], ...]:
@@ -48,8 +51,8 @@ class WorldDoor:
                 await self.diary.write()
 
 
-def world_door(ground: Ground, services: Services) -> WorldDoor:
-    """Build it; it hears from here on what is written."""
+def world_door(ground: Ground, services: Services, outlet: Outlet) -> WorldDoor:
+    """Build it; it hears from here on what is written. ``outlet`` is how relays are told."""
     config, clock, randomness = ground.config, ground.clock, ground.randomness
     free = FreeAnswers(
         ground.agent,
@@ -79,4 +82,14 @@ def world_door(ground: Ground, services: Services) -> WorldDoor:
         ),
         tower.routes(),
     )
-    return WorldDoor(routers=routers, workshop=workshop, diary=diary, chat=chat, free=free)
+    presence = _presence(ground, workshop, outlet) if config.presence else None
+    return WorldDoor(routers=routers, workshop=workshop, diary=diary, chat=chat, free=free, presence=presence)
+
+
+def _presence(ground: Ground, workshop: Workshop, outlet: Outlet) -> Presence:
+    def snapshot() -> str:
+        return encode(workshop.snapshot()).decode()
+
+    presence = Presence(outlet, snapshot, ground.keys, ground.clock, ground.randomness)
+    workshop.tell_elsewhere(presence.hear)
+    return presence

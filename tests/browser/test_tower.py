@@ -89,6 +89,26 @@ async def test_nothing_has_to_be_scrolled_sideways(visit, width):
         assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+COVERED = """() => {
+  const shelf = document.querySelector("#shelf").getBoundingClientRect();
+  return [...document.querySelectorAll("#scene .name")].filter((name) => {
+    const box = name.getBoundingClientRect();
+    return box.left < shelf.right && box.right > shelf.left && box.top < shelf.bottom && box.bottom > shelf.top;
+  }).map((name) => name.textContent);
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1040])
+async def test_what_waits_is_told_over_nobodys_name(visit, width):
+    async with served() as house, visit(house.base, viewport={"width": width, "height": 800}) as tab:
+        await tab.goto("/tower/")
+        await tab.reads("#connection", "Live")
+        house.shop.workshop.tell(Counts(sealed=1, more=6, visitors=1))
+        await tab.reads("#shelf", "6 more waiting")
+        assert await count(tab, "#scene .name") == 5
+        assert await tab.page.evaluate(COVERED) == []
+
+
 async def test_without_the_picture_the_list_says_the_same(visit):
     async with served() as house, visit(house.base) as tab:
         await tab.goto("/tower/")

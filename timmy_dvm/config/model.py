@@ -65,6 +65,11 @@ class Config(BaseModel):
             return self.lightning.backend == "simulated" and not self.is_public
         return self.dev.pay_route and not self.is_public
 
+    @property
+    def presence(self) -> bool:
+        """Whether relays are told of the Workshop: strangers' relays only where the operator wants it."""
+        return not self.nostr.relays if self.nostr.presence is None else self.nostr.presence
+
     def loaded_secrets(self) -> Iterator[Secret]:
         """Every secret that came from the environment, to be registered with the log before the first line."""
         for _, value in _leaves(self):

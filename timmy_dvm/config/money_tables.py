@@ -263,7 +263,9 @@ class LimitsTable(Table):
         200, "Most that Timmy pays in a UTC day to send refunds.", _SATS, ge=0, le=_BIG
     )
     body_bytes: int = key(65_536, "Largest HTTP body.", KeyHelp(unit="bytes"), ge=1_024, le=16_777_216)
-    header_bytes: int = key(8_192, "Largest HTTP head.", KeyHelp(unit="bytes"), ge=1_024, le=1_048_576)
+    header_bytes: int = key(
+        8_192, "Largest HTTP head, and the longest address.", KeyHelp(unit="bytes"), ge=1_024, le=1_048_576
+    )
     read_seconds: int = key(
         10, "How long an HTTP client may take to send a request.", KeyHelp(unit="seconds"), ge=1, le=600
     )

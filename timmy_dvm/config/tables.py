@@ -85,6 +85,12 @@ class NostrTable(Table):
         "Publish the profile (kind 0, in place of the one this key may have), the relay lists, one announcement "
         "for each kind served (NIP-89) and heartbeats, and answer pings. `timmy retire` withdraws.",
     )
+    presence: bool | None = key(
+        None,
+        "Publish what there is to see in the Workshop: who of the five works (kind 20078, ephemeral) and, once a "
+        "minute at most, the whole picture (kind 30078). Left out: on the embedded relay alone.",
+        KeyHelp(example=True),
+    )
     min_pow_bits_new: int = key(
         0,
         "Proof of work (NIP-13) that a request over relays needs from a key that never paid and has no credit "

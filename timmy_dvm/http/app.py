@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.telemetry import TelemetryConfig
 
 from timmy_dvm import __version__
+from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.description import EVERYWHERE, describe
 from timmy_dvm.http.faults import Incidents, answer_faults
 
@@ -36,3 +37,15 @@ def create_app(routers: Iterable[APIRouter], new_id: Callable[[], str]) -> FastA
         app.include_router(router)
     describe(app)
     return app
+
+
+def knowing(callers: Callers, routers: Iterable[APIRouter]) -> APIRouter:
+    """These routes; on each a token that is present but bad is 401, also where nothing depends on who asks."""
+
+    async def counts(request: Request) -> None:
+        callers.check_tokens(request)
+
+    together = APIRouter(dependencies=[Depends(counts)])
+    for router in routers:
+        together.include_router(router)
+    return together

@@ -60,6 +60,15 @@ class Callers:
             self._use(event, request)
         return keys.pop() if keys else None
 
+    def check_tokens(self, request: Request) -> None:
+        """See that the token of a request counts, also where nothing depends on who asks.
+
+        Raises:
+            Fault: 401, there is one that does not.
+        """
+        for text in request.headers.getlist(TOKEN_HEADER):
+            self._of_token(text)
+
     def _of_token(self, text: str) -> str:
         try:
             return self._tokens.read(text, int(self._clock.now()))

@@ -8,6 +8,7 @@ on. Nothing runs before it is paid for. A tampered macaroon, or a wrong preimage
 
 import hashlib
 from collections import OrderedDict
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -41,7 +42,12 @@ class _Body(msgspec.Struct):
     request: str = ""
 
 
+class _Served(msgspec.Struct):
+    balance: int = msgspec.field(name="balanceSats")
+
+
 _decode: Final = msgspec.json.Decoder(_Body).decode
+_served: Final = msgspec.json.Decoder(_Served).decode
 
 
 class Quotes:
@@ -109,9 +115,12 @@ class _Door:
                 if fault.status != 402:  # noqa: PLR2004 - payment required
                     raise
                 return await self._more(request, books, fault)
-            return said(body, headers={BALANCE: str(body["balanceSats"])})
+            return said(body)
 
-        return await self._services.idempotency.answer(request, session_id, work)
+        answer = await self._services.idempotency.answer(request, session_id, work)
+        if answer.status_code == HTTPStatus.OK:
+            answer.headers[BALANCE] = str(_served(answer.body).balance)
+        return answer
 
     async def _books(self, request: Request) -> Books | None:
         """The session that a request shows the key of and that is open; None: it has to pay for a new one."""

@@ -24,7 +24,8 @@ class Limits:
 
     Args:
         app: what is behind it.
-        header_bytes: of all header names and values together; more is 431.
+        header_bytes: of all header names and values together; more is 431. As many of the address, apart from
+            them, for a question in it may be long when it is spelt for an address; more is 414.
         body_bytes: of the body, whether or not its length was told; more is 413.
     """
 
@@ -41,6 +42,11 @@ class Limits:
         headers = scope["headers"]
         if sum(len(name) + len(value) for name, value in headers) > self._header_bytes:
             await _fault(431, "head_too_large", f"The head may have {self._header_bytes} bytes.")(
+                scope, receive, send
+            )
+            return
+        if len(_address(scope)) > self._header_bytes:
+            await _fault(414, "address_too_long", f"The address may have {self._header_bytes} bytes.")(
                 scope, receive, send
             )
             return
@@ -93,6 +99,13 @@ class Limits:
 
     def _too_large(self) -> JSONResponse:
         return _fault(413, "body_too_large", f"The body may have {self._body_bytes} bytes.")
+
+
+def _address(scope: Scope) -> bytes:
+    """As it was sent: path and query."""
+    path: bytes = scope.get("raw_path", b"")
+    query: bytes = scope.get("query_string", b"")
+    return path + b"?" + query if query else path
 
 
 async def _read_away(receive: Receive) -> None:

@@ -106,11 +106,17 @@ _MONEY: Final = {
     503: "The work failed, or no invoice can be made just now.",
 }
 MADE: Final = answers(SessionMade, "The session, with its deposit.", 201, problems=_MONEY)
-SHOWN: Final = answers(Session, "The session.", problems={404: _MONEY[404]})
+_BALANCE: Final = {"X-Balance-Sats": {"description": "What is left, in sats.", "schema": {"type": "integer"}}}
+SHOWN: Final = answers(
+    Session, "The session.", problems={401: "A credential that is none, or has ended.", 404: _MONEY[404]}
+)
 SERVED: Final = answers(SessionServed, "The answer, and what it cost.", problems=_MONEY)
 FILLED: Final = answers(SessionTopUp, "The invoice.", 201, problems=_MONEY)
 CLOSED: Final = answers(SessionClosed, "Closed; where its rest is.", problems=_MONEY)
 WITHDRAWN: Final = answers(Withdrawal, "An LNURL for it.", problems=_MONEY)
 _PAY: Final[Documented] = {402: {"model": PaymentRequired, "description": "A deposit or a top-up, to be paid."}}
-LOOKED: Final[Documented] = {**answers(Session, "The session.", problems=_MONEY), **_PAY}
-ASKED: Final[Documented] = {**answers(SessionServed, "The answer, and what it cost.", problems=_MONEY), **_PAY}
+LOOKED: Final[Documented] = {**answers(Session, "The session.", problems=_MONEY, headers=_BALANCE), **_PAY}
+ASKED: Final[Documented] = {
+    **answers(SessionServed, "The answer, and what it cost.", problems=_MONEY, headers=_BALANCE),
+    **_PAY,
+}

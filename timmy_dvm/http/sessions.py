@@ -1,9 +1,9 @@
 """``/api/sessions``: prepaid credit with a macaroon as its key. Opened, looked at, used, filled, closed."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi import APIRouter, Body, Depends, Path, Request, Response
 
 from ledger.money import msats_from_sats
 from ledger.records import Applied, InvoiceRecord
@@ -40,6 +40,7 @@ SessionId = Annotated[str, Path(max_length=64)]
 def routes(sessions: Sessions) -> APIRouter:
     """The routes of this resource."""
     router = APIRouter(tags=["sessions"])
+    holding = _holding(sessions)
 
     @router.post("/api/sessions", status_code=201, responses=MADE, openapi_extra=ASKER)
     async def start(wanted: SessionWanted, request: Request) -> Response:
@@ -55,14 +56,16 @@ def routes(sessions: Sessions) -> APIRouter:
         return await sessions.services.idempotency.answer(request, pubkey, work)
 
     @router.get("/api/sessions/{session_id}", responses=SHOWN)
-    async def show(session_id: SessionId) -> Response:
+    async def show(session_id: SessionId, request: Request) -> Response:
         """A session as it stands. Its id can't be guessed."""
+        sessions.keys.shown(request)  # whoever knows the id may look, but a credential that is none is told so
         return said(await shown(sessions, await found(sessions.services, session_id)))
 
-    @router.post("/api/sessions/{session_id}/request", responses=SERVED, openapi_extra=HOLDER)
+    @router.post(
+        "/api/sessions/{session_id}/request", responses=SERVED, openapi_extra=HOLDER, dependencies=holding
+    )
     async def ask(session_id: SessionId, wanted: SessionRequest, request: Request) -> Response:
         """Have a request done, paid out of the session; answered when it is done."""
-        await held(sessions, request, session_id)
 
         async def work(seed: Seed) -> Response:
             body = await served(sessions, session_id, wanted.request, sessions.services.prices.current(), seed)
@@ -70,10 +73,15 @@ def routes(sessions: Sessions) -> APIRouter:
 
         return await sessions.services.idempotency.answer(request, session_id, work)
 
-    @router.post("/api/sessions/{session_id}/topup", status_code=201, responses=FILLED, openapi_extra=HOLDER)
+    @router.post(
+        "/api/sessions/{session_id}/topup",
+        status_code=201,
+        responses=FILLED,
+        openapi_extra=HOLDER,
+        dependencies=holding,
+    )
     async def fill(session_id: SessionId, wanted: CreditWanted, request: Request) -> Response:
         """An invoice that fills the session; one at a time."""
-        await held(sessions, request, session_id)
 
         async def work(seed: Seed) -> Response:
             invoice = await top_up(sessions, session_id, msats_from_sats(wanted.amount_sats), seed)
@@ -87,23 +95,37 @@ def routes(sessions: Sessions) -> APIRouter:
     return router
 
 
+def _holding(sessions: Sessions) -> list[Any]:
+    """Who asks holds the session: seen before the body is, so nobody else hears what is wrong with it."""
+
+    async def holds(session_id: SessionId, request: Request) -> None:
+        await held(sessions, request, session_id)
+
+    return [Depends(holds)]
+
+
 def _add_ways_out(router: APIRouter, sessions: Sessions) -> None:
-    @router.delete("/api/sessions/{session_id}", responses=CLOSED, openapi_extra=HOLDER)
+    holding = _holding(sessions)
+
+    @router.delete("/api/sessions/{session_id}", responses=CLOSED, openapi_extra=HOLDER, dependencies=holding)
     async def close(
         session_id: SessionId, request: Request, wanted: Annotated[CloseWanted | None, Body()] = None
     ) -> Response:
         """Close the session; its rest is sent to an invoice, or held until one is sent here."""
-        await held(sessions, request, session_id)
 
         async def work(seed: Seed) -> Response:
             return said(await _closed(sessions, session_id, wanted or CloseWanted(), seed))
 
         return await sessions.services.idempotency.answer(request, session_id, work)
 
-    @router.post("/api/sessions/{session_id}/withdrawal", responses=WITHDRAWN, openapi_extra=HOLDER)
-    async def withdraw(session_id: SessionId, request: Request) -> Response:
+    @router.post(
+        "/api/sessions/{session_id}/withdrawal",
+        responses=WITHDRAWN,
+        openapi_extra=HOLDER,
+        dependencies=holding,
+    )
+    async def withdraw(session_id: SessionId) -> Response:
         """What is held of a closed session as an LNURL that any wallet can withdraw, once."""
-        await held(sessions, request, session_id)
         books = await found(sessions.services, session_id)
         offer = next(iter(_ways_back(sessions, books)), None)
         if offer is None:

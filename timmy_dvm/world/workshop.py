@@ -5,7 +5,7 @@ second later everybody gets the whole picture anew.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from ledger.records import Applied
@@ -13,7 +13,7 @@ from timmy_dvm.clock import Clock
 from timmy_dvm.log import get_logger
 from timmy_dvm.nostr.bucket import TokenBucket
 from timmy_dvm.world.diary import Diary
-from timmy_dvm.world.frames import Frame, WorldEvent, WorldState, encode
+from timmy_dvm.world.frames import AgentState, Frame, WorldEvent, WorldState, encode
 from timmy_dvm.world.scene import Scene
 from timmy_dvm.world.watchers import Watcher, Watchers
 
@@ -40,6 +40,11 @@ class Workshop:
         self._clock = clock
         self._steps = TokenBucket(STEPS_PER_SECOND, clock, room=STEPS_SAVED_UP)
         self._behind = asyncio.Event()
+        self._elsewhere: Callable[[str], None] | None = None
+
+    def tell_elsewhere(self, hear: Callable[[str], None]) -> None:
+        """Have each `agent_state` heard by somebody besides the watchers, as JSON; it must not wait."""
+        self._elsewhere = hear
 
     def snapshot(self) -> WorldState:
         """What there is to see now."""
@@ -70,11 +75,11 @@ class Workshop:
 
     def talk_begins(self) -> None:
         """Gamma thinks of a reply."""
-        self.tell(self._scene.talk_begins())
+        self._talk(self._scene.talk_begins())
 
     def talk_ends(self) -> None:
         """Gamma is done with it."""
-        self.tell(self._scene.talk_ends())
+        self._talk(self._scene.talk_ends())
 
     def happened(self, event: str) -> None:
         """Tell and write down what could be seen."""
@@ -102,9 +107,18 @@ class Workshop:
         for frame in frames:
             if isinstance(frame, WorldEvent):
                 self._diary.note(frame.event)
+            self._told_elsewhere(frame)
             if not len(self._watchers) or self._behind.is_set():
                 continue
             if self._steps.take():
                 self.tell(frame)
             else:
                 self._behind.set()
+
+    def _talk(self, frame: AgentState) -> None:
+        self._told_elsewhere(frame)
+        self.tell(frame)
+
+    def _told_elsewhere(self, frame: Frame) -> None:
+        if self._elsewhere is not None and isinstance(frame, AgentState):
+            self._elsewhere(encode(frame).decode())

@@ -14,7 +14,7 @@ from tests.flows.house import BTC, House, a_house
 from tests.timmy_dvm.http.described import described
 from timmy_dvm.http import jobs, prices
 from timmy_dvm.http.addresses import Addresses
-from timmy_dvm.http.app import create_app
+from timmy_dvm.http.app import create_app, knowing
 from timmy_dvm.http.auth import Callers
 from timmy_dvm.http.idempotency import Idempotency
 from timmy_dvm.http.logins import Logins
@@ -106,7 +106,7 @@ async def a_door(*, more=lambda _: (), peer=("203.0.113.9", 40_000), **parts) ->
     async with a_house(**parts) as house:
         services = services_of(house, **mine)
         routers = [jobs.routes(services), prices.routes(services), *more(services)]
-        app = create_app(routers, house.random.new_id)
+        app = create_app([knowing(services.callers, routers)], house.random.new_id)
         transport = httpx.ASGITransport(app, client=peer)
         hooks = {"response": [described(app)]}
         async with httpx.AsyncClient(transport=transport, base_url=URL, event_hooks=hooks) as http:

@@ -63,6 +63,14 @@ async def test_what_can_not_be_read_is_refused_where_it_is_paid_for_and_costs_no
         assert answer.json()["balanceSats"] == has
 
 
+async def test_what_is_left_is_told_in_a_header_too():
+    async with a_desk() as desk:
+        credential, served = await buy(desk)
+        looked = await desk.http.get(PATH, headers={"Authorization": credential})
+        for answer in (served, looked):
+            assert answer.headers["x-balance-sats"] == str(answer.json()["balanceSats"])
+
+
 async def test_each_challenge_is_a_session_of_its_own_whose_macaroon_names_its_invoice():
     async with a_desk() as desk:
         one, two = [read(await ask(desk)) for _ in range(2)]
@@ -198,6 +206,7 @@ async def test_the_same_key_with_the_credential_is_answered_once():
         credential, _ = await buy(desk)
         both = [await ask(desk, QUESTION, credential, **{"Idempotency-Key": "k"}) for _ in range(2)]
         assert both[0].json() == both[1].json()
+        assert {answer.headers["x-balance-sats"] for answer in both} == {str(both[0].json()["balanceSats"])}
         assert len(await desk.house.store.jobs(limit=9)) == 2
 
 

@@ -118,6 +118,16 @@ async def test_a_head_may_have_so_many_bytes_and_not_one_more():
         assert client.read == [0]
 
 
+async def test_an_address_may_have_as_many_bytes_as_a_head_and_not_one_more():
+    async with serving() as client:
+        path = "/unread?" + "a" * (HEADER_BYTES - len("/unread?"))
+        assert (await client.asks(posted(path, "content-length: 0")))[0] == 200
+        status, headers, answer = await client.asks(posted(f"{path}a", "content-length: 0"))
+        assert (status, answer["code"], headers["connection"]) == (414, "address_too_long", "close")
+        assert answer["error"] == "The address may have 1000 bytes."
+        assert client.read == [0]
+
+
 async def test_many_small_headers_are_as_large_as_one():
     async with serving() as client:
         many = [f"x-{number}: {'y' * 10}" for number in range(100)]

@@ -353,3 +353,23 @@ async def test_ses_16_20_a_trusted_key_is_served_by_the_pool_and_told_so():
         assert (body["trust_tier"], body["free_tier"]) == ("established", True)
         assert body["absorbed_sats"] > 0
         assert body["balanceSats"] == before - body["debitedSats"]
+
+
+@pytest.mark.parametrize("body", ["{}", '{"amount_sats": "x"}', "[]", '{"invoice": 5}'])
+@pytest.mark.parametrize(("method", "path"), [("POST", "request"), ("POST", "topup"), ("DELETE", "")])
+async def test_without_a_credential_it_is_401_whatever_is_in_the_body(method, path, body):
+    async with a_desk() as desk:
+        session = await desk.opens()
+        url = f"/api/sessions/{session['sessionId']}/{path}".rstrip("/")
+        kind = {"Content-Type": "application/json"}
+        answer = await desk.http.request(method, url, content=body, headers=kind)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+
+
+async def test_who_looks_at_a_session_with_a_credential_that_is_none_is_told_so():
+    async with a_desk() as desk:
+        session = await desk.opens()
+        url = f"/api/sessions/{session['sessionId']}"
+        for broken in ({"Authorization": "Bearer junk"}, {"X-Nostr-Token": "junk"}):
+            assert (await desk.http.get(url, headers=broken)).status_code == 401
+        assert (await desk.http.get(url, headers=bearer(session))).status_code == 200

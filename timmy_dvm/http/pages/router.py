@@ -111,6 +111,11 @@ def _add_sheets(router: APIRouter, pages: "_Pages", visitors: Visitors) -> None:
         give = Markup() if visitors.pool_address is None else pages.fill("give", {})
         return pages.page("pool", {"job_id": "", "give": give})
 
+    @router.api_route("/api/ui/", methods=_READ)
+    @router.api_route("/pool/", methods=_READ)
+    async def without_its_last_slash(request: Request) -> Response:
+        return RedirectResponse(request.url.path.rstrip("/"), 308, SECURITY_HEADERS)
+
     @router.api_route("/pool/give.svg", methods=_READ)
     async def give_svg() -> Response:
         lnurl = None if visitors.pool_address is None else visitors.pool_lnurl

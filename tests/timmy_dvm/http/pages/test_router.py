@@ -149,3 +149,9 @@ async def test_a_job_that_is_none_is_a_kind_page_and_404(http, job_id):
 async def test_the_page_of_a_job_that_is_none_says_what_to_do(http):
     answer = await http.get(f"/pay/{'0' * 32}")
     assert "There is no such job here." in answer.text
+
+
+@pytest.mark.parametrize("path", ["/api/ui", "/pool"])
+async def test_a_page_is_found_with_a_slash_at_its_end_too(http, path):
+    answer = await http.get(f"{path}/")
+    assert (answer.status_code, answer.headers["location"]) == (308, path)
