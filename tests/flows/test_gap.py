@@ -75,12 +75,12 @@ async def test_what_was_asked_while_every_line_was_cut_is_served_once_after_the_
     await all_were_served_once(tmp_path, asked)
 
 
-@pytest.mark.parametrize("is_named", [True, False], ids=["for Timmy", "for whoever takes it"])
-async def test_what_a_relay_does_not_tell_at_once_is_asked_for_until_it_has_told_all(is_named, tmp_path):
+@pytest.mark.parametrize("names", [(True,), (False,), (True, False)], ids=["Timmy", "nobody", "Timmy or nobody"])
+async def test_what_a_relay_does_not_tell_at_once_is_asked_for_until_it_has_told_all(names, tmp_path):
     async with LocalRelay(limits=A_FEW) as relay:
         async with serving(tmp_path, relay.url, clock=Shifted(-GAP_S)) as shop:
             await shop.is_connected(relay.url)
-        asked = [request(ago_s=GAP_S * n // JOBS, is_named=is_named) for n in range(JOBS)]
+        asked = [request(ago_s=GAP_S * n // JOBS, is_named=names[n % len(names)]) for n in range(JOBS)]
         await publish(relay.url, *asked)
         async with serving(tmp_path, relay.url) as shop:
             await are_served_once(shop, tmp_path, [relay.url], asked)

@@ -62,13 +62,16 @@ class Backlog:
         """Pages of what a relay has from `since` on (Unix seconds), beyond what it has ``told``; newest first.
 
         The first events of a page may be known. It ends also where the relay has too much. A relay that told
-        nothing is asked all the same: others that it was asked for may have taken the room.
+        nothing is asked all the same: others that it was asked for may have taken the room. Where what it told
+        may have been for another filter, it is asked from the newest on.
 
         Raises:
             BacklogUnread: it did not answer, several times.
         """
-        at_once = max(1, min(told.count, PAGE))
-        until, is_sure = (told.oldest, True) if told.count else (int(self._clock.now()) + MAX_AHEAD_S, False)
+        newest = int(self._clock.now()) + MAX_AHEAD_S
+        is_known = told.count > 0 and not told.is_shared
+        at_once, until = (min(told.count, PAGE), told.oldest) if is_known else (1, newest)
+        is_sure = told.count > 0 and since <= told.oldest <= until
         for _ in range(MAX_PAGES):
             if until < since:
                 return
