@@ -209,14 +209,19 @@ class NostrPort:
 
     async def _take_page(self, url: str, page: list[Event], group: asyncio.TaskGroup) -> None:
         """What a relay had kept back. It has waited for us, so we wait until there is room for it and for others."""
-        for event in page:
-            if self._may_be_news(url, event):
-                received = Received(url, SUBSCRIPTION, event)
-                while not (self._has_room_to_spare(event) and await self._admit(received, group)):
-                    await self._clock.sleep(_FULL_PAUSE_S)
+        for event in sorted(page, key=lambda event: event.pubkey not in self._payers):
+            if not self._may_be_news(url, event):
+                continue
+            if event.pubkey not in self._payers and not self._lobby.could_hold(event):
+                self._turn_away()
+                continue
+            received = Received(url, SUBSCRIPTION, event)
+            while not (self._has_room_to_spare(event) and await self._admit(received, group)):
+                await self._clock.sleep(_FULL_PAUSE_S)
 
     def _has_room_to_spare(self, event: Event) -> bool:
-        return event.pubkey in self._payers or self._lobby.is_half_empty
+        """For a payer a place that is free: a reading ends with its connection, and what waited for one is lost."""
+        return not self._places.locked() if event.pubkey in self._payers else self._lobby.is_half_empty
 
     async def _admit(self, received: Received, group: asyncio.TaskGroup) -> bool:
         """Begin with it, or have it wait for its turn. False: there is no room for it."""

@@ -49,6 +49,9 @@ class ScriptedPool:
             if subscription != "timmy" or self.screen(url, event):
                 self.items.put_nowait(Received(url, subscription, event))
 
+    def reconnect(self, url=RELAY):
+        self.sinces[url] = self._since(url)
+
     def catch_up(self, url=RELAY):
         self.items.put_nowait(url)
 
