@@ -21,9 +21,11 @@ from timmy_dvm.nostr.nip90 import MAX_AHEAD_S
 PAGE: Final = 100
 """Events of a page, few enough that they mostly fit what one question may bring in bytes."""
 MAX_PAGES: Final = 200
-TRIES: Final = 3
+TRIES: Final = 6
 """Of a page that did not come."""
 PAUSE_S: Final = 5.0
+"""Before the second try, then twice as long each time: a relay that found us too fast is left in peace as long
+(`relay_client.pace`), and is not even asked meanwhile."""
 PAGE_S: Final = 10.0
 _SHORT_BYTES: Final = MAX_FOUND_BYTES // 4
 """A page of fewer bytes than this was not cut off for its length: the longest event is far below the rest."""
@@ -92,7 +94,7 @@ class Backlog:
         asked = replace(self._wanted, since=since, until=until, limit=PAGE)
         for attempt in range(TRIES):
             if attempt:
-                await self._clock.sleep(PAUSE_S)
+                await self._clock.sleep(PAUSE_S * 2.0 ** (attempt - 1))
             found = await self._relays.query([asked], urls=[url], timeout_s=PAGE_S)
             if found or not is_sure:
                 return found
