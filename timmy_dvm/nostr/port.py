@@ -311,12 +311,13 @@ class NostrPort:
     async def _keep_cursors(self) -> None:
         while True:
             await self._clock.sleep(TICK_S)
-            if self._connected():
+            if any(relay.state is RelayState.CONNECTED for relay in self._pool.status()):
                 self._is_ready.set()
             await self._save_cursors()
 
     async def _save_cursors(self) -> None:
-        self._cursors.advance(self._connected(), min(self._open.values(), default=None))
+        serving = [relay.url for relay in self._pool.status() if relay.serves(SUBSCRIPTION)]
+        self._cursors.advance(serving, min(self._open.values(), default=None))
         try:
             await self._cursors.save()
         except StoreUnavailable as error:
@@ -324,9 +325,6 @@ class NostrPort:
 
     def _now(self) -> int:
         return int(self._clock.now())
-
-    def _connected(self) -> list[str]:
-        return [relay.url for relay in self._pool.status() if relay.state is RelayState.CONNECTED]
 
     async def _finish(self) -> None:
         """Let what is being dealt with end; what does not in time is asked for again at the next start."""

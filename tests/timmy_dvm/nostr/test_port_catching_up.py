@@ -164,3 +164,17 @@ async def test_who_has_paid_before_does_not_stand_behind_strangers_of_the_same_p
         door.pool.catch_up()
         heard = await door.engine.wait_for(1)
         assert heard[0].text == "paid"
+
+
+async def test_the_cursor_stands_still_while_a_connected_relay_does_not_serve_us():
+    """It closed our subscription, for good as it says: nothing that is asked meanwhile is heard."""
+    async with Door() as door:
+        door.pool.catch_up()
+        await door.marked()
+        await door.clock.advance(30, rounds=50)
+        door.pool.unserved = {"timmy": "restricted: members only"}
+        await door.clock.advance(3_600, rounds=50)
+        assert door.books[KEY] == str(NOW + 30)
+        door.pool.unserved = {"another": "error: too many"}
+        await door.clock.advance(30, rounds=50)
+        assert door.books[KEY] == str(NOW + 3_660)
