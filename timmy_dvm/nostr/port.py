@@ -208,7 +208,7 @@ class NostrPort:
                 self._turn_away()
 
     async def _take_page(self, url: str, page: list[Event], group: asyncio.TaskGroup) -> None:
-        """What a relay had kept back. It has waited for us, so we wait until there is room for it and for others."""
+        """What a relay had kept back. It has waited for us, so we wait until there is room for it and others."""
         for event in sorted(page, key=lambda event: event.pubkey not in self._payers):
             if not self._may_be_news(url, event):
                 continue
@@ -220,7 +220,7 @@ class NostrPort:
                 await self._clock.sleep(_FULL_PAUSE_S)
 
     def _has_room_to_spare(self, event: Event) -> bool:
-        """For a payer a place that is free: a reading ends with its connection, and what waited for one is lost."""
+        """For a payer a free place: a reading ends with its connection, and what waited for one would be lost."""
         return not self._places.locked() if event.pubkey in self._payers else self._lobby.is_half_empty
 
     async def _admit(self, received: Received, group: asyncio.TaskGroup) -> bool:
