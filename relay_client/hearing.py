@@ -45,15 +45,18 @@ class Received:
 class Stored:
     """What a relay told for a filter before it had told all: so many events, the oldest of that Unix second.
 
-    As it told them: the events may be known from elsewhere, or forged.
+    As it told them: the events may be known from elsewhere, or forged. Where one ``is_shared``, it matches another
+    filter too, and may have been told for that one alone: then neither number says how far this one was told.
     """
 
     count: int = 0
     oldest: int = 0
+    is_shared: bool = False
 
-    def and_one_more(self, created_at: int) -> "Stored":
+    def and_one_more(self, created_at: int, *, is_shared: bool) -> "Stored":
         """With an event of that second."""
-        return Stored(self.count + 1, min(self.oldest, created_at) if self.count else created_at)
+        oldest = min(self.oldest, created_at) if self.count else created_at
+        return Stored(self.count + 1, oldest, self.is_shared or is_shared)
 
 
 @dataclasses.dataclass(slots=True)
@@ -71,16 +74,17 @@ class _Subscription:
         """The relay told an event."""
         if url not in self.stored:
             telling = self.telling.setdefault(url, [Stored()] * len(self.filters))
-            for place, filter_ in enumerate(self.filters):
-                if filter_.matches(event):
-                    telling[place] = telling[place].and_one_more(event.created_at)
+            places = [place for place, filter_ in enumerate(self.filters) if filter_.matches(event)]
+            for place in places:
+                telling[place] = telling[place].and_one_more(event.created_at, is_shared=len(places) > 1)
 
     def has_told_all(self, url: str) -> None:
-        """What the relay tells from now on is new."""
-        self.stored[url] = tuple(self.telling.pop(url, [Stored()] * len(self.filters)))
+        """What the relay tells from now on is new. Said again, as after an AUTH, it changes nothing."""
+        if url not in self.stored:
+            self.stored[url] = tuple(self.telling.pop(url, [Stored()] * len(self.filters)))
 
     def forget(self, url: str) -> None:
-        """The connection is gone: the relay will tell all anew."""
+        """The relay will tell all anew."""
         self.caught_up.discard(url)
         self.telling.pop(url, None)
         self.stored.pop(url, None)
@@ -194,9 +198,12 @@ class Hearing:
         self._wake()
 
     def since(self, connection: RelayConnection, sub_id: str) -> int | None:
-        """What the subscriber says for this relay."""
+        """What the subscriber says for this relay, which is about to be asked, perhaps on the same connection."""
         subscription = self._subscriptions.get(sub_id)
-        return subscription.since(connection.url) if subscription and subscription.since else None
+        if subscription is None:
+            return None
+        subscription.forget(connection.url)
+        return subscription.since(connection.url) if subscription.since else None
 
     def _reader_caught_up(self, url: str, sub_id: str) -> None:
         subscription = self._subscriptions.get(sub_id)

@@ -43,6 +43,10 @@ class RelayStatus:
     unserved: Mapping[str, str] = dataclasses.field(default_factory=dict)
     limitation: Limitation = dataclasses.field(default_factory=Limitation)
 
+    def serves(self, sub_id: str) -> bool:
+        """Whether what comes for this subscription is being heard."""
+        return self.state is RelayState.CONNECTED and sub_id not in self.unserved
+
 
 def status_of(connection: RelayConnection, last_event_at: float | None) -> RelayStatus:
     """How that connection is doing now."""

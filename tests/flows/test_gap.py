@@ -7,6 +7,7 @@ import pytest
 
 from relay_client.local_relay import LocalRelay, RelayLimits
 from tests.faults import FaultProxy
+from tests.flows.live import until
 from tests.flows.shop import Shifted, publish, serving
 from tests.flows.storm import SERVED, all_were_served_once, crowd, request
 from tests.peer_relays import NpmRelay
@@ -75,13 +76,30 @@ async def test_what_was_asked_while_every_line_was_cut_is_served_once_after_the_
     await all_were_served_once(tmp_path, asked)
 
 
-@pytest.mark.parametrize("is_named", [True, False], ids=["for Timmy", "for whoever takes it"])
-async def test_what_a_relay_does_not_tell_at_once_is_asked_for_until_it_has_told_all(is_named, tmp_path):
+@pytest.mark.parametrize("names", [(True,), (False,), (True, False)], ids=["Timmy", "nobody", "Timmy or nobody"])
+async def test_what_a_relay_does_not_tell_at_once_is_asked_for_until_it_has_told_all(names, tmp_path):
     async with LocalRelay(limits=A_FEW) as relay:
         async with serving(tmp_path, relay.url, clock=Shifted(-GAP_S)) as shop:
             await shop.is_connected(relay.url)
-        asked = [request(ago_s=GAP_S * n // JOBS, is_named=is_named) for n in range(JOBS)]
+        asked = [request(ago_s=GAP_S * n // JOBS, is_named=names[n % len(names)]) for n in range(JOBS)]
         await publish(relay.url, *asked)
         async with serving(tmp_path, relay.url) as shop:
             await are_served_once(shop, tmp_path, [relay.url], asked)
+    await all_were_served_once(tmp_path, asked)
+
+
+async def test_lines_that_are_cut_while_a_relay_is_read_backwards_lose_and_double_nothing(tmp_path):
+    async with LocalRelay(limits=A_FEW) as relay, FaultProxy(relay.url) as line:
+        async with serving(tmp_path, line.url, clock=Shifted(-GAP_S)) as shop:
+            await shop.is_connected(line.url)
+        asked = [request(ago_s=GAP_S * n // JOBS, is_named=n % 3 > 0) for n in range(JOBS)]
+        await publish(relay.url, *asked)
+        async with serving(tmp_path, line.url) as shop, crowd(shop, relay.url) as customers:
+            for some in (1, JOBS // 4, JOBS // 2):
+                await until(lambda some=some: len(customers.answers) >= some)
+                line.refuse()
+                await shop.is_cut_off_from(line.url)
+                line.accept()
+            await customers.are_all(asked)
+            assert {customers.statuses(event) for event in asked} == {SERVED}
     await all_were_served_once(tmp_path, asked)

@@ -15,7 +15,7 @@ from relay_client.happenings import CaughtUp, EventHeard
 from relay_client.local_relay import LocalRelay, RelayLimits
 from relay_client.pool import RelayPool, Stored
 from tests.faults import FaultProxy, ScriptedRelay, until
-from tests.relay_client.kit import JOBS, Naps, ids, plant, pooled, reading, signed
+from tests.relay_client.kit import JOBS, KEYS, Naps, ids, plant, pooled, reading, signed
 
 # The stream
 
@@ -127,6 +127,66 @@ async def test_how_much_a_relay_had_stored_is_told_as_it_told_it_whoever_was_fir
             assert pool.stored("jobs", proxy.url) == (Stored(5, 1_700_000_015), Stored())
             proxy.refuse()
             await until(lambda: pool.stored("jobs", proxy.url) is None)
+
+
+async def test_what_was_told_for_one_filter_is_not_taken_for_the_newest_of_another():
+    """The newest few that name somebody reach further back than the newest few of all."""
+    named = [signed(str(n), created_at=1_700_000_000 + n, tags=[["p", "a" * 64]]) for n in range(5)]
+    others = [signed(str(n), created_at=1_700_001_000 + n) for n in range(20)]
+    async with LocalRelay(limits=RelayLimits(limit=5)) as relay:
+        await plant(relay, *named, *others)
+        async with RelayPool([relay.url]) as pool, reading(pool):
+            to_somebody = Filter(kinds=JOBS.kinds, tags={"p": frozenset({"a" * 64})})
+            pool.subscribe("jobs", [to_somebody, JOBS, Filter(kinds=frozenset({5}))])
+            await pool.wait_caught_up("jobs")
+            told = pool.stored("jobs", relay.url)
+    assert [one.is_shared for one in told] == [True, True, False]
+    assert told[1].oldest < others[0].created_at
+
+
+async def test_after_a_subscription_was_closed_what_is_told_anew_is_what_counts():
+    events = [signed(str(n), created_at=1_700_000_000 + n) for n in range(3)]
+
+    async def closes_once(client):
+        sub_id = (await client.hear("REQ"))[1]
+        await client.say("EVENT", sub_id, events[2])
+        await client.say("EOSE", sub_id)
+        await client.say("CLOSED", sub_id, "error: a bad moment")
+        await client.hear("REQ")
+        for event in events[:2]:
+            await client.say("EVENT", sub_id, event)
+        await client.say("EOSE", sub_id)
+
+    told = []
+    async with (
+        ScriptedRelay(closes_once) as relay,
+        RelayPool([relay.url], outside=Outside(sleep=Naps())) as pool,
+        reading(pool),
+    ):
+        pool.subscribe("jobs", [JOBS], on_caught_up=lambda url: told.append(pool.stored("jobs", url)))
+        await until(lambda: len(told) == 2)
+    assert told[-1] == (Stored(2, 1_700_000_000),)
+
+
+async def test_a_relay_that_has_told_all_twice_without_being_asked_anew_told_it_the_first_time():
+    event = signed("told before the relay asked who we are", created_at=1_700_000_000)
+
+    async def asks_who_we_are(client):
+        sub_id = (await client.hear("REQ"))[1]
+        await client.say("EVENT", sub_id, event)
+        await client.say("EOSE", sub_id)
+        await client.say("AUTH", "who is there?")
+        await client.say("CLOSED", sub_id, "auth-required: say who you are")
+        auth = (await client.hear("AUTH"))[1]
+        await client.say("OK", auth["id"], True, "")
+        await client.hear("REQ")
+        await client.say("EOSE", sub_id)
+
+    told = []
+    async with ScriptedRelay(asks_who_we_are) as relay, RelayPool([relay.url], keys=KEYS) as pool, reading(pool):
+        pool.subscribe("jobs", [JOBS], on_caught_up=lambda url: told.append(pool.stored("jobs", url)))
+        await until(lambda: len(told) == 2)
+    assert told[-1] == (Stored(1, 1_700_000_000),)
 
 
 async def test_each_relay_is_asked_from_its_own_since_at_each_connection():

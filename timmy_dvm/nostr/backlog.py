@@ -21,9 +21,11 @@ from timmy_dvm.nostr.nip90 import MAX_AHEAD_S
 PAGE: Final = 100
 """Events of a page, few enough that they mostly fit what one question may bring in bytes."""
 MAX_PAGES: Final = 200
-TRIES: Final = 3
+TRIES: Final = 6
 """Of a page that did not come."""
 PAUSE_S: Final = 5.0
+"""Before the second try, then twice as long each time: a relay that found us too fast is left in peace as long
+(`relay_client.pace`), and is not even asked meanwhile."""
 PAGE_S: Final = 10.0
 _SHORT_BYTES: Final = MAX_FOUND_BYTES // 4
 """A page of fewer bytes than this was not cut off for its length: the longest event is far below the rest."""
@@ -62,13 +64,16 @@ class Backlog:
         """Pages of what a relay has from `since` on (Unix seconds), beyond what it has ``told``; newest first.
 
         The first events of a page may be known. It ends also where the relay has too much. A relay that told
-        nothing is asked all the same: others that it was asked for may have taken the room.
+        nothing is asked all the same: others that it was asked for may have taken the room. Where what it told
+        may have been for another filter, it is asked from the newest on.
 
         Raises:
             BacklogUnread: it did not answer, several times.
         """
-        at_once = max(1, min(told.count, PAGE))
-        until, is_sure = (told.oldest, True) if told.count else (int(self._clock.now()) + MAX_AHEAD_S, False)
+        newest = int(self._clock.now()) + MAX_AHEAD_S
+        is_known = told.count > 0 and not told.is_shared
+        at_once, until = (min(told.count, PAGE), told.oldest) if is_known else (1, newest)
+        is_sure = told.count > 0 and since <= told.oldest <= until
         for _ in range(MAX_PAGES):
             if until < since:
                 return
@@ -89,7 +94,7 @@ class Backlog:
         asked = replace(self._wanted, since=since, until=until, limit=PAGE)
         for attempt in range(TRIES):
             if attempt:
-                await self._clock.sleep(PAUSE_S)
+                await self._clock.sleep(PAUSE_S * 2.0 ** (attempt - 1))
             found = await self._relays.query([asked], urls=[url], timeout_s=PAGE_S)
             if found or not is_sure:
                 return found

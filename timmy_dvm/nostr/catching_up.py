@@ -55,6 +55,7 @@ class CatchingUp:
         self._done = done
         self._since: dict[str, int] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
+        self._is_stopped = False
 
     def begin(self, url: str, since: int) -> None:
         """The relay is connected, perhaps again, and about to tell what it has from this Unix second on."""
@@ -64,6 +65,8 @@ class CatchingUp:
     def told(self, url: str, group: asyncio.TaskGroup) -> None:
         """The relay has told its newest: what is older is read in a task of this group."""
         self._let_go(url)
+        if self._is_stopped:
+            return  # it is asked again at the next start
         stored = self._relays.stored(self._sub_id, url)
         if stored is None:
             return  # it is gone again, and will tell all anew
@@ -73,7 +76,8 @@ class CatchingUp:
             self._done(url)
 
     def stop(self) -> None:
-        """Read no further."""
+        """Read no further, and begin with nothing more."""
+        self._is_stopped = True
         for url in list(self._reading):
             self._let_go(url)
 

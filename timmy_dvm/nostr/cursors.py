@@ -1,7 +1,7 @@
 """From when on each relay is asked for events, and which of them are too old to be news.
 
 A relay's cursor is the last moment at which we are sure to have seen, and dealt with, all it had for us. It moves
-while the relay is connected and has told what it had stored; it never passes an event that is still being dealt
+while the relay serves us and has told what it had stored; it never passes an event that is still being dealt
 with, so whatever a crash interrupts is asked for again. Asked for is a little more, because clocks differ.
 """
 
@@ -91,16 +91,16 @@ class Cursors:
             return late
         return self._cursors[url] if url in self._first else min(late, since)
 
-    def advance(self, connected: Iterable[str], oldest_open: int | None) -> None:
-        """Move the cursors of connected relays that have caught up to now.
+    def advance(self, serving: Iterable[str], oldest_open: int | None) -> None:
+        """Move the cursors of relays that serve us and have caught up to now.
 
         Args:
-            connected: relays.
+            serving: relays.
             oldest_open: the date of the oldest event that is not dealt with yet: none of them passes it.
         """
         now = int(self._clock.now())
         sure = now if oldest_open is None else min(now, oldest_open)
-        for url in connected:
+        for url in serving:
             if url in self._cursors and url not in self._catching_up:
                 self._cursors[url] = max(self._cursors[url], sure)
 

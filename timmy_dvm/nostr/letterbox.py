@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ledger.store import StoreUnavailable
-from relay_client.connection import RelayState
 from relay_client.errors import DecryptionFailed, InvalidGiftWrap, InvalidKey
 from relay_client.event import Event
 from relay_client.filter import Filter
@@ -259,10 +258,10 @@ class Letterbox:
             await self._save_cursors()
 
     async def _save_cursors(self) -> None:
-        connected = [relay.url for relay in self._pool.status() if relay.state is RelayState.CONNECTED]
+        serving = [relay.url for relay in self._pool.status() if relay.serves(SUBSCRIPTION)]
         # What waits may be of any date, so the cursors stand still until all of it is dealt with.
         if self._waiting.empty() and not self._busy:
-            self._cursors.advance(connected, None)
+            self._cursors.advance(serving, None)
         try:
             await self._cursors.save()
         except StoreUnavailable as error:

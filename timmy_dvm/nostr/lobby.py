@@ -120,6 +120,10 @@ class Lobby:
             self._of_key[event.pubkey] < max(1, left // _SHARE) and _size(event) <= self._bytes_left // _SHARE
         )
 
+    def could_hold(self, event: UnverifiedEvent) -> bool:
+        """Whether it would find room here if nobody else waited."""
+        return _size(event) <= ROOM_BYTES // _SHARE
+
     def enter(self, guest: Guest) -> bool:
         """Wait for a turn. False: there is no room for it."""
         event = guest.received.event

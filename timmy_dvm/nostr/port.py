@@ -208,15 +208,20 @@ class NostrPort:
                 self._turn_away()
 
     async def _take_page(self, url: str, page: list[Event], group: asyncio.TaskGroup) -> None:
-        """What a relay had kept back. It has waited for us, so we wait until there is room for it and for others."""
-        for event in page:
-            if self._may_be_news(url, event):
-                received = Received(url, SUBSCRIPTION, event)
-                while not (self._has_room_to_spare(event) and await self._admit(received, group)):
-                    await self._clock.sleep(_FULL_PAUSE_S)
+        """What a relay had kept back. It has waited for us, so we wait until there is room for it and others."""
+        for event in sorted(page, key=lambda event: event.pubkey not in self._payers):
+            if not self._may_be_news(url, event):
+                continue
+            if event.pubkey not in self._payers and not self._lobby.could_hold(event):
+                self._turn_away()
+                continue
+            received = Received(url, SUBSCRIPTION, event)
+            while not (self._has_room_to_spare(event) and await self._admit(received, group)):
+                await self._clock.sleep(_FULL_PAUSE_S)
 
     def _has_room_to_spare(self, event: Event) -> bool:
-        return event.pubkey in self._payers or self._lobby.is_half_empty
+        """For a payer a free place: a reading ends with its connection, and what waited for one would be lost."""
+        return not self._places.locked() if event.pubkey in self._payers else self._lobby.is_half_empty
 
     async def _admit(self, received: Received, group: asyncio.TaskGroup) -> bool:
         """Begin with it, or have it wait for its turn. False: there is no room for it."""
@@ -306,12 +311,13 @@ class NostrPort:
     async def _keep_cursors(self) -> None:
         while True:
             await self._clock.sleep(TICK_S)
-            if self._connected():
+            if any(relay.state is RelayState.CONNECTED for relay in self._pool.status()):
                 self._is_ready.set()
             await self._save_cursors()
 
     async def _save_cursors(self) -> None:
-        self._cursors.advance(self._connected(), min(self._open.values(), default=None))
+        serving = [relay.url for relay in self._pool.status() if relay.serves(SUBSCRIPTION)]
+        self._cursors.advance(serving, min(self._open.values(), default=None))
         try:
             await self._cursors.save()
         except StoreUnavailable as error:
@@ -319,9 +325,6 @@ class NostrPort:
 
     def _now(self) -> int:
         return int(self._clock.now())
-
-    def _connected(self) -> list[str]:
-        return [relay.url for relay in self._pool.status() if relay.state is RelayState.CONNECTED]
 
     async def _finish(self) -> None:
         """Let what is being dealt with end; what does not in time is asked for again at the next start."""

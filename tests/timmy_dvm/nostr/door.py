@@ -37,6 +37,7 @@ class ScriptedPool:
         self.published = []
         self.outcomes = {}
         self.told, self.shelves = {}, {}
+        self.unserved = {}
 
     def subscribe(self, _sub_id, filters, *, since=None, on_caught_up=None, screen=None):
         self.screen = screen
@@ -48,6 +49,9 @@ class ScriptedPool:
         for event in events:
             if subscription != "timmy" or self.screen(url, event):
                 self.items.put_nowait(Received(url, subscription, event))
+
+    def reconnect(self, url=RELAY):
+        self.sinces[url] = self._since(url)
 
     def catch_up(self, url=RELAY):
         self.items.put_nowait(url)
@@ -80,7 +84,10 @@ class ScriptedPool:
 
     def status(self):
         states = {True: RelayState.CONNECTED, False: RelayState.WAITING}
-        return [RelayStatus(url, states[url in self.connected], None, None, 0, 0.0, None) for url in self.urls]
+        return [
+            RelayStatus(url, states[url in self.connected], None, None, 0, 0.0, None, unserved=self.unserved)
+            for url in self.urls
+        ]
 
 
 class RecordingEngine:

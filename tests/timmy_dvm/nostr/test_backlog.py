@@ -107,6 +107,43 @@ async def test_a_relay_that_does_not_answer_is_asked_again_and_then_left():
     assert len(silent.asked) == backlog.TRIES
 
 
+async def test_a_relay_that_is_left_in_peace_longer_and_longer_is_waited_for():
+    """As where it takes a few questions a minute: no page is lost for it."""
+
+    class Passing(ManualClock):
+        async def sleep(self, seconds):
+            self._now += seconds
+
+        def __init__(self, now):
+            super().__init__(now)
+            self._now = now
+
+        def now(self):
+            return self._now
+
+    class Slow(Shelf):
+        """It takes six questions in a minute, and who asks too fast is silenced for twice as long each time."""
+
+        taken, quiet_until, pause_s = (), 0.0, 2.5
+
+        async def query(self, filters, **how):
+            now = clock.now()
+            if now < self.quiet_until:
+                return []
+            self.taken = [at for at in self.taken if now - at < 60]
+            if len(self.taken) == 6:
+                self.pause_s *= 2
+                self.quiet_until = now + self.pause_s * 1.25
+                return []
+            self.taken.append(now)
+            self.pause_s = max(2.5, self.pause_s / 2)
+            return await super().query(filters, **how)
+
+    clock = Passing(NOW)
+    slow = Slow(wraps(150), 5)
+    assert await read(slow, clock) == {event.id for event in slow.events}
+
+
 async def test_a_relay_that_told_nothing_is_asked_once_and_believed():
     silent = Shelf([], 5)
     assert await read(silent) == set()

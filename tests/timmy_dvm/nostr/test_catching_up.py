@@ -144,3 +144,15 @@ async def test_a_new_connection_begins_anew_and_a_stop_ends_it():
         await asyncio.sleep(0)
         reader.catching_up.stop()
     assert reader.done == [RELAY]
+
+
+async def test_a_relay_that_has_told_its_newest_after_the_stop_begins_nothing():
+    """Somebody else reads the stream, and may end later than we."""
+    relay = Relay(events(5050, 5))
+    reader = Reader(relay)
+    async with asyncio.TaskGroup() as group:
+        reader.catching_up.begin(RELAY, SINCE)
+        reader.catching_up.stop()
+        reader.catching_up.told(RELAY, group)
+    reader.catching_up.told(RELAY, group)
+    assert (relay.asked, reader.done) == ([], [])
