@@ -164,7 +164,7 @@ class ReceivingContract:
 
     async def test_time_makes_an_open_invoice_expire(self, harness: Harness):
         invoice = await harness.backend.create_invoice(SUM, memo="short", expiry_s=4, key="short")
-        await harness.wait(3)
+        await harness.wait(5)
 
         async def expired() -> bool:
             return (await harness.backend.lookup_invoice(invoice.payment_hash)).state is Paid.EXPIRED
