@@ -32,15 +32,18 @@ ME = Keys.from_bytes(b"\x07" * 32)
 TICKS_PER_S = 50
 PAYERS = 60
 _LATE_S = 60
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
+_FOLDER = _MEMORY if _MEMORY.is_dir() else None
 
 
 def bench(
-    *, seconds: int = 60, quiet_s: int = 30, events_per_s: int = 2_000, jobs_per_s: int = 5
+    *, seconds: int = 60, quiet_s: int = 60, events_per_s: int = 2_000, jobs_per_s: int = 10
 ) -> dict[str, float]:
     """Ask at ``jobs_per_s`` for ``quiet_s`` seconds, then for ``seconds`` seconds under the flood.
 
     Returns:
         `quiet_p50_ms`, `quiet_p99_ms`, `flood_p50_ms`, `flood_p99_ms`: from a request, paid at once, to a receipt.
+            The ledger lies in memory where the machine has a folder for that: this is not about its disk.
         `p99_ratio`: flood to quiet.
         `paid_jobs`, `paid_jobs_lost`: of both parts.
         `hostile_per_s`, `lies_read`: what Timmy took of either flood.
@@ -196,7 +199,7 @@ def _bot(pipe: Connection, relays: list[str], payers: list[str]) -> None:
 async def _serve(pipe: Connection, relays: list[str], payers: frozenset[str]) -> None:
     settings = {"TIMMY_NOSTR__RELAYS": ",".join(relays), "TIMMY_NOSTR__SECRET_KEY": ME.to_nsec()}
     settings |= {"TIMMY_HTTP__PORT": "0", "TIMMY_LIMITS__JOBS_PER_KEY_MINUTE": "1000"}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_FOLDER) as folder:
         async with jobs.timmy(Path(folder), settings, pays=lambda pubkey: pubkey in payers):
             pipe.send(os.getpid())
             await asyncio.to_thread(_until_told, pipe)

@@ -37,7 +37,7 @@ async def test_a_key_that_has_paid_is_served_while_six_thousand_new_ones_ask_and
     newcomers = [request() for _ in range(NEWCOMERS)]
     ours = {event.id for event in (first, *jobs)}
     async with (
-        serving(tmp_path, relay.url, clock=Hasty(10)) as shop,
+        serving(tmp_path, relay.url, clock=Hasty(10), limits={"jobs_per_key_minute": 1 + KNOWN_JOBS}) as shop,
         crowd(shop, relay.url, pays=ours.__contains__) as customers,
     ):
         await publish(relay.url, first)

@@ -32,10 +32,10 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
-    def spend(self) -> None:
-        """Take a token for what was done already; no more are owed than would be saved up."""
+    def spend(self, count: int = 1) -> None:
+        """Take tokens for what was done already; no more are owed than would be saved up."""
         self._fill()
-        self._tokens = max(-self._room, self._tokens - 1)
+        self._tokens = max(-self._room, self._tokens - count)
 
     def _fill(self) -> None:
         now = self._clock.monotonic()

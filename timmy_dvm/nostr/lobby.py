@@ -2,11 +2,13 @@
 
 Keys cost nothing, so no bound on each key bounds a flood of fresh ones. What a stranger's event may cost us (a
 decryption, a commit, a signed answer) is bounded here for all of them together: so many a second have their turn,
-and only so many wait for it. A key may have as many waiting as a tenth of the room that is left, so none fills it,
-and the first event of a key finds a place as long as there is one. What finds none is met with silence.
+fewer while keys that have paid are asking, and only so many wait for it. A key may have as many waiting as a tenth
+of the room that is left, so none fills it, and the first event of a key finds a place as long as there is one.
+What finds none is met with silence.
 """
 
 import asyncio
+import math
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +22,15 @@ from timmy_dvm.clock import Clock
 from timmy_dvm.nostr.bucket import TokenBucket
 
 TURNS_PER_SECOND: Final = 100
+TURNS_BESIDE_PAYERS: Final = 25
+"""A turn takes some milliseconds of the one processor core, and four times as much of it is felt by who pays."""
+GIVES_WAY_S: Final = 2
+"""For so long after a paying key has asked, for most jobs are served in less."""
 TURNS_IN_A_ROW: Final = 8
 """No more are saved up: after a pause, as when the disk stood still, paid jobs must not stand behind strangers."""
 ROOM: Final = 8_000
-"""Events that wait: a crowd of newcomers who all ask within a second is heard within 80 seconds."""
+"""Events that wait: a crowd of newcomers who all ask within a second is heard within 80 seconds, or later where
+paying keys ask all the time."""
 ROOM_BYTES: Final = 16_777_216
 """What all that wait may take in memory, roughly."""
 KNOWN_PAYERS: Final = 50_000
@@ -99,6 +106,7 @@ class Lobby:
     ) -> None:
         self._clock = clock
         self._turns = TokenBucket(turns_per_second, clock, room=in_a_row)
+        self._gives_way_until = -math.inf
         self._room = room
         self._bytes_left = ROOM_BYTES
         self._waiting: deque[Guest] = deque()
@@ -135,6 +143,10 @@ class Lobby:
         self._somebody.set()
         return True
 
+    def give_way(self) -> None:
+        """A key that has paid asks: for a while fewer of those here have a turn beside it."""
+        self._gives_way_until = self._clock.monotonic() + GIVES_WAY_S
+
     async def next(self) -> Guest:
         """Who is next, once there is somebody and it is their turn. Cancelling is safe: nobody is lost."""
         while not self._waiting:
@@ -142,6 +154,8 @@ class Lobby:
             await self._somebody.wait()
         while not self._turns.take():
             await self._clock.sleep(_NAP_S)
+        if self._clock.monotonic() < self._gives_way_until:
+            self._turns.spend(TURNS_PER_SECOND // TURNS_BESIDE_PAYERS - 1)
         guest = self._waiting.popleft()
         event = guest.received.event
         self._of_key[event.pubkey] -= 1

@@ -228,6 +228,7 @@ class NostrPort:
         event = received.event
         guest = Guest(received, self._cursors.not_before(received.url))
         if event.pubkey in self._payers:
+            self._lobby.give_way()
             await self._begin(guest, group, self._places)
             return True
         if is_waiting := self._lobby.enter(guest):

@@ -10,7 +10,7 @@ from tests.timmy_dvm.nostr.door import Known
 from tests.timmy_dvm.nostr.kit import ALICE, MALLORY, RELAY, signed, stranger
 from timmy_dvm.clock import ManualClock
 from timmy_dvm.nostr import lobby as lobby_module
-from timmy_dvm.nostr.lobby import Guest, Lobby, Payers
+from timmy_dvm.nostr.lobby import GIVES_WAY_S, Guest, Lobby, Payers
 
 TIMEOUT_S = 10
 
@@ -45,6 +45,34 @@ async def test_so_many_a_second_have_their_turn_in_the_order_they_came():
     await clock.advance(60)
     assert let_in_now(lobby) == guests[7:11]
     assert len(lobby) == 19
+
+
+async def test_fewer_have_a_turn_while_paying_keys_ask():
+    clock = ManualClock()
+    lobby = Lobby(clock, turns_per_second=100, in_a_row=8)
+    guests = [guest(number) for number in range(60)]
+    assert all(lobby.enter(each) for each in guests)
+    assert let_in_now(lobby) == guests[:8]
+    lobby.give_way()
+    await clock.advance(0.04)
+    assert let_in_now(lobby) == guests[8:9]
+    await clock.advance(0.08)
+    assert let_in_now(lobby) == guests[9:11]
+    await clock.advance(GIVES_WAY_S)
+    assert let_in_now(lobby) == guests[11:19]
+
+
+async def test_where_few_turns_are_saved_up_those_who_give_way_are_not_forgotten():
+    clock = ManualClock()
+    lobby = Lobby(clock, turns_per_second=1, in_a_row=1)
+    for number in range(3):
+        lobby.enter(guest(number))
+    heard = []
+    for _ in range(8):
+        lobby.give_way()
+        heard += let_in_now(lobby)
+        await clock.advance(1)
+    assert len(heard) == 3
 
 
 async def test_who_comes_when_nobody_waits_need_not_wait():
